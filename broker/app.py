@@ -1,0 +1,170 @@
+"""The one place where everything is put together: configuration in, a serving broker out."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import secrets
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from broker import identity
+from broker.access.mechanisms import Authentication, Refused
+from broker.access.users import User, Users
+from broker.core import entries
+from broker.core.broker import Broker
+from broker.core.login import LoginRefused
+from broker.core.permissions import Permissions
+from broker.core.recovery import Replay, restore_catalog
+from broker.runtime.listeners import CannotListen, address_text, bind
+from broker.runtime.server import Server
+from protocol import sasl
+from protocol.tables import table_of
+from storage.api import Failed, StorageError
+from storage.local import LocalStore
+from storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from broker.config import Config
+    from protocol.tables import Table
+
+log = logging.getLogger("leveret")
+
+EXIT_OK = 0
+EXIT_UNAVAILABLE = 69
+EXIT_STORAGE = 74
+"""sysexits.h: EX_UNAVAILABLE and EX_IOERR."""
+GC_THRESHOLDS = (50_000, 50, 1000)
+"""Messages are tuples of bytes, which the collector doesn't track for long; what it would look at again and again is the rest."""
+
+
+def serve(config: Config) -> int:
+    """Run a broker until SIGTERM or SIGINT; returns the exit status: 0, 69 if it can't start, 74 if the disk failed."""
+    _raise_file_limit()
+    gc.set_threshold(*GC_THRESHOLDS)
+    store: LocalStore | MemoryStore
+    try:
+        sockets = bind(config.listeners)
+        store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
+    except (CannotListen, StorageError, OSError) as error:
+        log.critical("cannot start: %s", error)
+        return EXIT_UNAVAILABLE
+    try:
+        broker = build(config, store)
+        return _run(_serve(broker, store, config, sockets))
+    finally:
+        try:
+            store.close()
+        except Failed as error:
+            log.critical("the log could not be closed: %s", error)
+
+
+def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
+    """A broker over `store`, with all that the store holds; a new store gets the default user and vhost."""
+    users = Users(loopback_users=config.loopback_users)
+    authenticator = Login(Authentication(users))
+    broker = Broker(authenticator, server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None)
+    restore_catalog(broker, store.catalog.scan())
+    for entry in store.catalog.scan("user/"):
+        users.put(User.from_json(entries.load(entry.value)))
+    Replay(broker).apply(store.log.scan())
+    for damage in store.log.damage():
+        log.error("damage in the log: %s", damage.text)
+    if not broker.vhosts:
+        _seed(broker, users, config)
+    return broker
+
+
+def _seed(broker: Broker, users: Users, config: Config) -> None:
+    """The default vhost and user of an empty store."""
+    broker.add_vhost(config.default_vhost)
+    user = users.add(config.default_user, config.default_pass.encode(), ("administrator",))
+    user.grant(config.default_vhost, Permissions(".*", ".*", ".*"))
+    broker.outbox.put(entries.key("user", user.name), entries.dump(user.to_json()))
+
+
+class Login:
+    """Parses SASL responses and asks broker/access (broker.core.login.Authenticator)."""
+
+    def __init__(self, authentication: Authentication) -> None:
+        self._authentication = authentication
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """See Authenticator."""
+        return self._authentication.mechanisms
+
+    def authenticate(self, mechanism: str, response: bytes, peer_is_loopback: bool) -> User:
+        """See Authenticator."""
+        try:
+            return self._authentication.authenticate(mechanism, sasl.parse(mechanism, response), peer_is_loopback)
+        except Refused as refused:
+            raise LoginRefused(refused.log_reason) from refused
+
+
+def server_properties(config: Config) -> Table:
+    """What connection.start says about the server (contract 1.2); keys sorted, as RabbitMQ sends them."""
+    node = f"rabbit@{socket.gethostname().partition('.')[0]}"
+    capabilities = (
+        "authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify", "consumer_priorities",
+        "direct_reply_to", "exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",
+    )  # fmt: skip
+    return table_of(
+        {
+            "capabilities": dict.fromkeys(capabilities, True),
+            "cluster_name": config.cluster_name or node,
+            "copyright": "Copyright (c) Leveret contributors",
+            "information": "Licensed under the MIT license",
+            "leveret_version": identity.LEVERET_VERSION,
+            "platform": f"Python {sys.version.split()[0]}",
+            "product": identity.PRODUCT,
+            "product_name": identity.LEVERET_NAME,
+            "version": identity.RABBITMQ_VERSION,
+        }
+    )
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[socket.socket]) -> int:
+    server = Server(broker, store, config, asyncio.get_running_loop())
+    server.turn.schedule()
+    addresses = ", ".join(map(address_text, sockets))
+
+    def ready() -> None:
+        gc.collect()
+        gc.freeze()
+        log.info("Server startup complete; listening on %s", addresses)
+
+    await server.run(sockets, ready)
+    return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK
+
+
+def _run(main: Coroutine[None, None, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file: take as many as the system lets us have."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:
+        log.warning("cannot raise the limit of open files: %s", error)

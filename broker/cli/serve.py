@@ -1,0 +1,68 @@
+"""`leveret serve`: reads the configuration, sets up the log and runs the broker in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from broker.cli.main import EXIT_CONFIG
+from broker.settings import LOG_LEVELS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `leveret serve` takes."""
+    parser.epilog = "Settings from the command line win over the environment, and that over the file: conf/leveret.conf lists them all."
+    parser.add_argument("--host", metavar="H", type=_host, help="address to listen on (default: 127.0.0.1 and ::1)")
+    parser.add_argument("--port", metavar="N", type=_port, help="AMQP port, 0 for a free one (default: 5672)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--data-dir", metavar="DIR", type=Path, help="where messages are kept (default: the platform's user data directory)")
+    place.add_argument("--memory", action="store_true", help="keep everything in memory: a stop forgets it (default: off)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in rabbitmq.conf's format (default: none)")
+    parser.add_argument(
+        "--log-level", metavar="L", choices=LOG_LEVELS, help=f"least severe lines to log: {', '.join(LOG_LEVELS)} (default: info)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop; returns the exit status, 78 if the configuration is wrong."""
+    from broker import config as configuration
+
+    try:
+        config = configuration.load(
+            environ=os.environ,
+            config_file=arguments.config,
+            host=arguments.host,
+            port=arguments.port,
+            data_dir=arguments.data_dir,
+            memory=arguments.memory,
+            log_level=arguments.log_level,
+        )
+    except configuration.ConfigError as error:
+        sys.stderr.write(f"leveret: the configuration is wrong:\n{error}\n")
+        return EXIT_CONFIG
+
+    import logging
+
+    from broker import app, logs
+
+    logs.set_up(config.log_level)
+    log = logging.getLogger("config")
+    if config.config_file is not None:
+        log.info("configuration read from %s", config.config_file)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    return app.serve(config)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: expected 0 to 65535")
+    return int(text)
+
+
+def _host(text: str) -> str:
+    if not text or any(character.isspace() for character in text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no address")
+    return text.removeprefix("[").removesuffix("]")

@@ -1,0 +1,84 @@
+"""The grammar of rabbitmq.conf and leveret.conf (RabbitMQ's sysctl format).
+
+    # a comment, also at the end of a line
+    heartbeat = 30
+    default_pass = 'a value with a # in it'
+    default_user = $(MY_USER)
+
+One `key = value` a line; single or double quotes are optional and keep a `#`; `$(NAME)` is replaced by the environment's NAME.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+KEY: Final = re.compile(r"[A-Za-z0-9_.\-/@:$*]+")
+VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+
+
+class Entry(NamedTuple):
+    """One setting as it stands in the file; lines count from 1."""
+
+    line: int
+    key: str
+    value: str
+
+
+def read(path: Path, environ: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+    """Return the file's entries in order, and its problems, each a line of text that names the place.
+
+    A file that can't be read is a problem as well; nothing is raised.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        return [], [f"{path}: the configuration file can't be read: {error.strerror or error}"]
+    except UnicodeDecodeError as error:
+        return [], [f"{path}: the configuration file isn't UTF-8 text: {error.reason} at byte {error.start}"]
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for line, raw in enumerate(text.split("\n"), start=1):
+        stripped = raw.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        try:
+            entries.append(Entry(line, *_entry(stripped, environ)))
+        except ValueError as error:
+            problems.append(f"{path}:{line}: {error}")
+    return entries, problems
+
+
+def shown(key: str, value: str) -> str:
+    """Return how an error shows the setting: a password stays out of terminals and logs."""
+    return f"{key} = {'***' if key.lower().endswith('pass') else value}"
+
+
+def _entry(text: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return key and value of one line; a ValueError says what is wrong with it."""
+    key, equals, rest = text.partition("=")
+    key = key.strip()
+    if not equals or not KEY.fullmatch(key):
+        raise ValueError(f"{text}: expected `key = value`")
+    value = _unquoted(key, rest.strip())
+    if not value:
+        raise ValueError(f"{key} =: expected a value after the equals sign")
+    return key, VARIABLE.sub(lambda match: _variable(key, match[1], environ), value)
+
+
+def _unquoted(key: str, text: str) -> str:
+    quote = text[:1]
+    if quote not in ("'", '"'):
+        return text.partition("#")[0].rstrip()
+    value, closed, after = text[1:].partition(quote)
+    if not closed or (after.strip() and not after.lstrip().startswith("#")):
+        raise ValueError(f"{shown(key, text)}: expected the value to end with the quote {quote} that it begins with")
+    return value
+
+
+def _variable(key: str, name: str, environ: Mapping[str, str]) -> str:
+    if name not in environ:
+        raise ValueError(f"{key} = $({name}): expected an environment variable of that name")
+    return environ[name]

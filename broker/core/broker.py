@@ -1,0 +1,127 @@
+"""The broker: vhosts, sessions, and the one outbox. The facade for all that is outside the core.
+
+    open_session          a connection came in
+    end_turn, outbox      once a turn: serve what was touched, then ship the batch
+    restore               what the catalog and the log hold, before anything listens
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core import entries, ids
+from broker.core.outbox import Outbox
+from broker.core.properties import REPLY_TO
+from broker.core.session import Peer, Session
+from broker.core.vhost import VHost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.core.channel import Channel
+    from broker.core.consumers import Consumer
+    from broker.core.login import Authenticator
+    from protocol.tables import Table
+
+QUEUE_IDS_STEP = 1000
+"""Queue ids are taken from the catalog by the thousand: one entry written, not one a queue."""
+TURN_MESSAGES = 5000
+"""What a turn serves at the most, in deliveries; what is left waits for the next (docs/architecture.md, "The turn")."""
+
+
+class Broker:
+    """See the module."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        server_properties: Table,
+        clock: Callable[[], int],
+        random_bytes: ids.RandomBytes,
+        *,
+        logs: bool = True,
+    ) -> None:
+        """`clock` tells wall time in milliseconds; `random_bytes(n)` gives n of them. Without `logs` nothing is to survive a
+        restart, and durable queues write no records."""
+        self.authenticator = authenticator
+        self.server_properties = server_properties
+        self.random_bytes = random_bytes
+        self.outbox = Outbox(clock)
+        self.logs = logs
+        self.vhosts: dict[str, VHost] = {}
+        self.sessions: dict[Session, None] = {}
+        self.reply_channels: dict[str, Channel] = {}
+        """Address of direct reply-to to the channel whose consumer it is."""
+        self.topology = 1
+        """Grows with every change that a route may depend on."""
+        self.queue_ids = 1
+        self.queue_ids_taken = 1
+
+    # --- vhosts -----------------------------------------------------------------------------------------------------
+
+    def add_vhost(self, name: str) -> VHost:
+        """A new vhost with its system exchanges."""
+        vhost = self.vhosts[name] = VHost(self, name)
+        self.outbox.put(entries.key("vhost", name), entries.dump({}))
+        return vhost
+
+    def next_queue_id(self, durable: bool) -> int:
+        """An id that no queue ever had."""
+        queue_id = self.queue_ids
+        self.queue_ids += 1
+        if durable and self.queue_ids > self.queue_ids_taken:
+            self.queue_ids_taken = self.queue_ids + QUEUE_IDS_STEP
+            self.outbox.put(entries.QUEUE_IDS, entries.dump({"next": self.queue_ids_taken}))
+        return queue_id
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    def open_session(self, peer: Peer) -> Session:
+        """A connection came in; give it its `wire` before anything else."""
+        session = Session(self, peer)
+        self.sessions[session] = None
+        return session
+
+    def cancel(self, consumer: Consumer) -> None:
+        """The consumer is gone, whatever the reason; an auto-delete queue goes with its last one (contract 4.4)."""
+        if consumer.cancelled:
+            return
+        consumer.cancelled = True
+        queue = consumer.queue
+        queue.remove_consumer(consumer)
+        if queue.auto_delete and not len(queue.consumers) and not queue.deleted:
+            queue.vhost.delete_queue(queue)
+
+    # --- direct reply-to --------------------------------------------------------------------------------------------
+
+    def add_reply_channel(self, channel: Channel) -> None:
+        """The channel has a consumer on amq.rabbitmq.reply-to: make an address for it."""
+        self.reply_channels[ids.generate(f"{REPLY_TO}.", self.random_bytes)] = channel
+
+    def reply_address(self, channel: Channel) -> str:
+        """The address of the channel's reply consumer."""
+        return next(address for address, each in self.reply_channels.items() if each is channel)
+
+    def forget_reply_channel(self, channel: Channel) -> None:
+        """The reply consumer is gone; replies to it are dropped."""
+        del self.reply_channels[self.reply_address(channel)]
+        if channel.reply_consumer is not None:
+            channel.session.reply_encoders.pop(channel.reply_consumer, None)
+        channel.reply_consumer = None
+
+    # --- the turn ---------------------------------------------------------------------------------------------------
+
+    def serve(self) -> bool:
+        """Serve each queue that was touched, once. Returns whether some must wait for the next turn."""
+        outbox = self.outbox
+        budget = TURN_MESSAGES
+        touched = outbox.touched
+        outbox.touched = []
+        for position, queue in enumerate(touched):
+            if budget <= 0:
+                outbox.touched += touched[position:]
+                break
+            queue.touched = False
+            budget -= queue.serve(budget)
+        outbox.settle_confirms()
+        return bool(outbox.touched)

@@ -1,0 +1,199 @@
+"""A channel: what it was given and has not settled, what it holds back, and its modes (confirm, tx).
+
+The order law: a channel has one ordered stream of replies. While a reply waits for the disk (`held`), everything after it on
+this channel waits behind it, and its consumers get nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from broker.core.consumers import Getter
+from protocol.constants import INTERNAL_ERROR, PRECONDITION_FAILED
+from protocol.errors import ChannelException, ConnectionException
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.core.confirms import Confirms
+    from broker.core.consumers import Consumer, Holder
+    from broker.core.message import Message
+    from broker.core.queue import Queue
+    from broker.core.session import Session
+    from broker.core.transaction import Transaction
+    from protocol.methods import Method
+
+
+class Channel:
+    """One open channel of a session."""
+
+    __slots__ = (
+        "__weakref__", "closed", "confirms", "consumers", "getters", "held", "last_queue", "lowest", "next_tag", "number", "prefetch",
+        "prefetch_shared", "reply_consumer", "session", "transaction", "unacked",
+    )  # fmt: skip
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.session = session
+        self.number = number
+        self.closed = False
+        self.prefetch = 0
+        """For consumers to come; 0 means no limit (basic.qos, global=false)."""
+        self.prefetch_shared = 0
+        """Over the whole channel (basic.qos, global=true)."""
+        self.consumers: dict[str, Consumer] = {}
+        self.getters: dict[Queue, Getter] = {}
+        self.next_tag = 1
+        self.lowest = 1
+        """No tag below is outstanding: where `multiple` begins to look."""
+        self.unacked: dict[int, tuple[Holder, Message]] = {}
+        """Delivery tag, rising, to who holds what."""
+        self.last_queue = ""
+        """The queue declared last, which an empty name means (contract 4.1)."""
+        self.confirms: Confirms | None = None
+        self.transaction: Transaction | None = None
+        self.reply_consumer: str | None = None
+        """The consumer tag on amq.rabbitmq.reply-to."""
+        self.held: deque[tuple[int, bytes]] | None = None
+        """Batch number to wait for (0: only for what is before it), and the frames."""
+
+    # --- output -----------------------------------------------------------------------------------------------------
+
+    def send(self, method: Method) -> None:
+        """A reply, in its place."""
+        self.write(self.session.wire.method(self.number, method))
+
+    def write(self, frames: bytes) -> None:
+        """Frames, in their place."""
+        if self.held is None:
+            self.session.wire.write(frames)
+        else:
+            self.held.append((0, frames))
+
+    def send_durable(self, method: Method) -> None:
+        """A reply that waits until what was written down so far is durable."""
+        outbox = self.session.broker.outbox
+        if self.held is None:
+            self.held = deque()
+        self.held.append((outbox.number, self.session.wire.method(self.number, method)))
+        outbox.hold(self)
+
+    def release(self, batch: int, durable: bool) -> None:
+        """Batch number `batch` is durable, or will never be."""
+        if self.held is None or self.closed:
+            return
+        if not durable:
+            error = ConnectionException(INTERNAL_ERROR, "the message store failed, nothing more can be made durable until a restart")
+            self.session.close_connection(error)
+            return
+        held = self.held
+        while held and held[0][0] <= batch:
+            self.session.wire.write(held.popleft()[1])
+        if not held:
+            self.held = None
+            for consumer in self.consumers.values():
+                consumer.wake()
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    def lease_to_getter(self, queue: Queue, message: Message) -> int:
+        """basic.get without no_ack: returns the delivery tag."""
+        getter = self.getters.get(queue)
+        if getter is None:
+            getter = self.getters[queue] = Getter(self, queue)
+        tag = self.take_tag()
+        self.unacked[tag] = (getter, message)
+        getter.unacked += 1
+        queue.lease((message,))
+        return tag
+
+    def take_tag(self) -> int:
+        """The next delivery tag."""
+        tag = self.next_tag
+        self.next_tag = tag + 1
+        return tag
+
+    def ack(self, tags: Sequence[int]) -> None:
+        """Settle single tags in turn. Raises ChannelException 406 at the first that is unknown; those before it count."""
+        pop = self.unacked.pop
+        holder: Holder | None = None
+        messages: list[Message] = []
+        for tag in tags:
+            lease = pop(tag, None)
+            if lease is None:
+                if holder is not None:
+                    _settle(holder, messages)
+                raise self.unknown_tag(tag)
+            if lease[0] is not holder:
+                if holder is not None:
+                    _settle(holder, messages)
+                holder, messages = lease[0], []
+            messages.append(lease[1])
+        if holder is not None:
+            _settle(holder, messages)
+        self._credit_shared()
+
+    def outstanding(self, tag: int, multiple: bool) -> list[int]:
+        """The tags that an ack, nack or reject means (contract 6.5). Raises ChannelException 406 for one that is unknown."""
+        unacked = self.unacked
+        if not multiple:
+            if tag not in unacked:
+                raise self.unknown_tag(tag)
+            return [tag]
+        if tag == 0:
+            return list(unacked)
+        # Tags are dense, so counting up from the lowest finds each one once; a scan of the dict would pass its holes again and again.
+        tags = [each for each in range(self.lowest, min(tag + 1, self.next_tag)) if each in unacked]
+        if not tags or tag >= self.next_tag:
+            raise self.unknown_tag(tag)
+        self.lowest = tag + 1
+        return tags
+
+    def settle(self, tags: Sequence[int], requeue: bool | None) -> None:
+        """Ack outstanding tags (`requeue` is None), put them back, or drop them."""
+        if requeue:
+            self.requeue(tags)
+        else:
+            self.ack(tags)
+
+    def requeue(self, tags: Sequence[int]) -> None:
+        """Give leased messages back to their queues, all of one queue at once."""
+        by_holder: dict[Holder, list[Message]] = {}
+        for tag in tags:
+            holder, message = self.unacked.pop(tag)
+            by_holder.setdefault(holder, []).append(message)
+        for holder, messages in by_holder.items():
+            holder.queue.requeue(messages)
+            holder.settled(len(messages))
+        self._credit_shared()
+
+    def _credit_shared(self) -> None:
+        """A limit over the whole channel: whoever was parked for it may go on."""
+        if self.prefetch_shared:
+            for consumer in self.consumers.values():
+                consumer.wake()
+
+    def unknown_tag(self, tag: int) -> ChannelException:
+        """The error for a tag that isn't outstanding."""
+        return ChannelException(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
+
+    # --- closing ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """The channel is gone: consumers first, then what was unacked goes back, a transaction is rolled back (contract 1.12)."""
+        self.closed = True
+        broker = self.session.broker
+        for consumer in list(self.consumers.values()):
+            broker.cancel(consumer)
+        self.consumers.clear()
+        if self.reply_consumer is not None:
+            broker.forget_reply_channel(self)
+        if self.transaction is not None:
+            self.transaction.rollback()
+        self.requeue(list(self.unacked))
+        self.held = None
+
+
+def _settle(holder: Holder, messages: list[Message]) -> None:
+    holder.queue.settle_leased(messages)
+    holder.settled(len(messages))

@@ -1,0 +1,140 @@
+"""Class basic, but for publish and ack, which come in runs: see Session (contract 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from broker.core import ids
+from broker.core.arguments import consumer_priority
+from broker.core.classes.names import check_owner, last_queue
+from broker.core.consumers import Consumer
+from broker.core.properties import REPLY_TO
+from protocol.constants import ACCESS_REFUSED, NOT_ALLOWED, NOT_IMPLEMENTED, PRECONDITION_FAILED, RESOURCE_LOCKED
+from protocol.errors import ChannelException, ConnectionException
+from protocol.methods import Basic, make
+
+if TYPE_CHECKING:
+    from broker.core.channel import Channel
+    from broker.core.queue import Queue
+    from broker.core.session import Session
+    from protocol.tables import Table
+
+
+def qos(session: Session, channel: Channel, method: Basic.Qos) -> None:
+    """basic.qos: per consumer to come, or shared over the channel (contract 6.3)."""
+    if method.prefetch_size:
+        raise ConnectionException(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
+    count = method.prefetch_count or 0
+    if method.global_:
+        channel.prefetch_shared = count
+    else:
+        channel.prefetch = count
+        channel.prefetch_shared = 0
+    for consumer in channel.consumers.values():
+        consumer.wake()
+    channel.send(make(Basic.QosOk))
+
+
+def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
+    """basic.consume"""
+    if method.consumer_tag and (method.consumer_tag in channel.consumers or method.consumer_tag == channel.reply_consumer):
+        raise ConnectionException(NOT_ALLOWED, f"attempt to reuse consumer tag '{method.consumer_tag}'")
+    tag = method.consumer_tag or ids.generate("amq.ctag-", session.broker.random_bytes)
+    if method.queue == REPLY_TO:
+        _consume_replies(session, channel, method, tag)
+        return
+    vhost = session.vhost
+    name = last_queue(channel, method.queue)
+    session.identity.check("read", "queue", name, vhost.name)
+    queue = vhost.queue(name)
+    check_owner(session, queue)
+    arguments = cast("Table", method.arguments)
+    priority = consumer_priority(arguments, queue.arguments, name, vhost.name)
+    _check_consumable(queue, channel, exclusive=method.exclusive)
+    consumer = Consumer(
+        channel, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, priority=priority, arguments=arguments
+    )
+    channel.consumers[tag] = consumer
+    if not method.nowait:
+        channel.send(make(Basic.ConsumeOk, consumer_tag=tag))
+    queue.add_consumer(consumer)
+
+
+def _check_consumable(queue: Queue, channel: Channel, *, exclusive: bool) -> None:
+    """Exclusive use, and what the queue's type can't do (contract 4.8, 6.1)."""
+    text = queue.vhost.queue_text(queue.name)
+    if queue.type == "quorum" and channel.prefetch_shared:
+        raise ConnectionException(NOT_IMPLEMENTED, f"{text} does not support global qos")
+    if queue.exclusive_consumer or (exclusive and len(queue.consumers)):
+        raise ChannelException(ACCESS_REFUSED, f"{text} in exclusive use")
+    if exclusive and queue.consumers.single_active:
+        raise ChannelException(ACCESS_REFUSED, f"{text} in exclusive use")
+
+
+def _consume_replies(session: Session, channel: Channel, method: Basic.Consume, tag: str) -> None:
+    """The pseudo-queue of direct reply-to (contract 6.8)."""
+    if not method.no_ack:
+        raise ChannelException(PRECONDITION_FAILED, "reply consumer cannot acknowledge")
+    if channel.reply_consumer is not None:
+        raise ChannelException(PRECONDITION_FAILED, "reply consumer already set")
+    channel.reply_consumer = tag
+    session.broker.add_reply_channel(channel)
+    if not method.nowait:
+        channel.send(make(Basic.ConsumeOk, consumer_tag=tag))
+
+
+def cancel(session: Session, channel: Channel, method: Basic.Cancel) -> None:
+    """basic.cancel: ok even for an unknown tag; what is unacked stays unacked (contract 6.6)."""
+    consumer = channel.consumers.pop(method.consumer_tag, None)
+    if consumer is not None:
+        session.broker.cancel(consumer)
+    elif channel.reply_consumer is not None and method.consumer_tag == channel.reply_consumer:
+        session.broker.forget_reply_channel(channel)
+    if not method.nowait:
+        channel.send(make(Basic.CancelOk, consumer_tag=method.consumer_tag))
+
+
+def get(session: Session, channel: Channel, method: Basic.Get) -> None:
+    """basic.get"""
+    vhost = session.vhost
+    name = last_queue(channel, method.queue)
+    session.identity.check("read", "queue", name, vhost.name)
+    queue = vhost.queue(name)
+    check_owner(session, queue)
+    if queue.type == "quorum" and queue.consumers.single_active:
+        text = f"cannot obtain access to locked {vhost.queue_text(name)}. basic.get operations are not supported by quorum queues with single active consumer"
+        raise ChannelException(RESOURCE_LOCKED, text)
+    taken = queue.get()
+    if taken is None:
+        channel.send(make(Basic.GetEmpty))
+        return
+    redelivered, message = taken
+    if method.no_ack:
+        queue.settle([message])
+        tag = channel.take_tag()
+    else:
+        tag = channel.lease_to_getter(queue, message)
+    channel.write(session.wire.get_ok(channel.number, tag, redelivered, len(queue.ready), message))
+
+
+def nack(session: Session, channel: Channel, method: Basic.Nack) -> None:
+    """basic.nack"""
+    session.on_settle(channel.number, method.delivery_tag, method.multiple, method.requeue)
+
+
+def reject(session: Session, channel: Channel, method: Basic.Reject) -> None:
+    """basic.reject"""
+    session.on_settle(channel.number, method.delivery_tag, False, method.requeue)
+
+
+def recover(session: Session, channel: Channel, method: Basic.Recover) -> None:
+    """basic.recover: recover-ok first, then the redeliveries (contract 6.5)."""
+    recover_async(session, channel, method)
+    channel.send(make(Basic.RecoverOk))
+
+
+def recover_async(session: Session, channel: Channel, method: Basic.Recover | Basic.RecoverAsync) -> None:
+    """basic.recover-async: everything unacked goes back."""
+    if not method.requeue:
+        raise ConnectionException(NOT_IMPLEMENTED, "requeue=false")
+    channel.requeue(list(channel.unacked))

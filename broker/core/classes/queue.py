@@ -1,0 +1,162 @@
+"""Class queue: declare, bind, unbind, purge, delete (contract 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from broker.core import ids
+from broker.core.arguments import QueueArguments
+from broker.core.classes.exchange import add_binding, remove_binding, reply
+from broker.core.classes.names import check_not_reserved, check_owner, last_queue, locked, strip
+from broker.core.properties import REPLY_TO
+from broker.core.publisher import REPLY_TO_PREFIX
+from broker.core.vhost import in_use
+from protocol.constants import NOT_FOUND, NOT_IMPLEMENTED, PRECONDITION_FAILED
+from protocol.errors import ChannelException, ConnectionException
+from protocol.methods import Queue, make
+
+if TYPE_CHECKING:
+    from broker.core.channel import Channel
+    from broker.core.queue import Queue as DeclaredQueue
+    from broker.core.session import Session
+    from protocol.tables import Table
+
+
+def declare(session: Session, channel: Channel, method: Queue.Declare) -> None:
+    """queue.declare"""
+    name = strip(method.queue)
+    if name == REPLY_TO or name.startswith(REPLY_TO_PREFIX):
+        _declare_reply_to(session, channel, method, name)
+        return
+    queue = _passive(session, name) if method.passive else _declare(session, name, method)
+    channel.last_queue = queue.name
+    if method.nowait:
+        return
+    queue.serve()
+    answer = make(Queue.DeclareOk, queue=queue.name, message_count=len(queue.ready), consumer_count=len(queue.consumers))
+    reply(channel, answer, queue.durable and not method.passive)
+
+
+def _passive(session: Session, name: str) -> DeclaredQueue:
+    queue = session.vhost.queue(name)
+    check_owner(session, queue)
+    return queue
+
+
+def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueue:
+    vhost, arguments = session.vhost, cast("Table", method.arguments)
+    durable = method.durable and not method.exclusive
+    if not name:
+        given = _parse(session, method, "", server_named=True)
+        name = ids.generate("amq.gen-", session.broker.random_bytes)
+        session.identity.check("configure", "queue", name, vhost.name)
+        return vhost.add_queue(
+            name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None
+        )
+    check_not_reserved("queue", name)
+    session.identity.check("configure", "queue", name, vhost.name)
+    queue = vhost.queues.get(name)
+    if queue is not None:
+        _check_equivalent(session, queue, method)
+        return queue
+    given = _parse(session, method, name, server_named=False)
+    dead_letter_exchange = arguments.get("x-dead-letter-exchange")
+    if dead_letter_exchange is not None and dead_letter_exchange.kind == "S":
+        session.identity.check("read", "queue", name, vhost.name)
+        exchange = dead_letter_exchange.value.decode("utf-8", "surrogateescape")
+        session.identity.check("write", "exchange", exchange, vhost.name)
+    return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
+
+
+def _parse(session: Session, method: Queue.Declare, name: str, *, server_named: bool) -> QueueArguments:
+    return QueueArguments.parse(
+        cast("Table", method.arguments),
+        name,
+        session.vhost.name,
+        durable=method.durable,
+        exclusive=method.exclusive,
+        auto_delete=method.auto_delete,
+        server_named=server_named,
+    )
+
+
+def _check_equivalent(session: Session, queue: DeclaredQueue, method: Queue.Declare) -> None:
+    """Declared again: whose it is comes first, then the properties, then the arguments (contract 4.2)."""
+    check_owner(session, queue)
+    text = session.vhost.queue_text(queue.name)
+    if method.exclusive != (queue.owner is not None):
+        raise locked(queue)
+    durable = method.durable and not method.exclusive
+    for what, received, current in (("durable", durable, queue.durable), ("auto_delete", method.auto_delete, queue.auto_delete)):
+        if received != current:
+            problem = f"inequivalent arg '{what}' for {text}: received '{str(received).lower()}' but current is '{str(current).lower()}'"
+            raise ChannelException(PRECONDITION_FAILED, problem)
+    queue.arguments.check_equivalent(cast("Table", method.arguments), queue.name, session.vhost.name)
+
+
+def _declare_reply_to(session: Session, channel: Channel, method: Queue.Declare, name: str) -> None:
+    """Is the requester still there? (contract 6.8)"""
+    if name != REPLY_TO and name not in session.broker.reply_channels:
+        raise ChannelException(NOT_FOUND, f"no {session.vhost.queue_text(name)}")
+    channel.last_queue = name
+    if not method.nowait:
+        channel.send(make(Queue.DeclareOk, queue=name, message_count=0, consumer_count=1))
+
+
+def bind(session: Session, channel: Channel, method: Queue.Bind) -> None:
+    """queue.bind: with neither queue nor key the last queue's name is the key too (contract 4.1)."""
+    queue = last_queue(channel, strip(method.queue))
+    routing_key = method.routing_key if method.queue or method.routing_key else queue
+    durable = add_binding(session, strip(method.exchange), "queue", queue, routing_key, cast("Table", method.arguments))
+    if not method.nowait:
+        reply(channel, make(Queue.BindOk), durable)
+
+
+def unbind(session: Session, channel: Channel, method: Queue.Unbind) -> None:
+    """queue.unbind"""
+    queue = last_queue(channel, strip(method.queue))
+    routing_key = method.routing_key if method.queue or method.routing_key else queue
+    durable = remove_binding(session, strip(method.exchange), "queue", queue, routing_key, cast("Table", method.arguments))
+    reply(channel, make(Queue.UnbindOk), durable)
+
+
+def purge(session: Session, channel: Channel, method: Queue.Purge) -> None:
+    """queue.purge"""
+    name = last_queue(channel, strip(method.queue))
+    session.identity.check("read", "queue", name, session.vhost.name)
+    queue = session.vhost.queue(name)
+    check_owner(session, queue)
+    count = queue.purge()
+    if not method.nowait:
+        reply(channel, make(Queue.PurgeOk, message_count=count), queue.durable)
+
+
+def delete(session: Session, channel: Channel, method: Queue.Delete) -> None:
+    """queue.delete: a missing one is fine, and counts 0."""
+    vhost = session.vhost
+    name = last_queue(channel, strip(method.queue))
+    session.identity.check("configure", "queue", name, vhost.name)
+    queue = vhost.queues.get(name)
+    count = 0
+    if queue is not None:
+        check_owner(session, queue)
+        queue.serve()
+        _check_deletable(queue, method)
+        count = len(queue.ready)
+    if not method.nowait:
+        reply(channel, make(Queue.DeleteOk, message_count=count), queue is not None and queue.durable)
+    if queue is not None:
+        vhost.delete_queue(queue)
+
+
+def _check_deletable(queue: DeclaredQueue, method: Queue.Delete) -> None:
+    """if-unused and if-empty (contract 4.5); quorum queues know neither (4.8)."""
+    text = queue.vhost.queue_text(queue.name)
+    if queue.type == "quorum" and (method.if_unused or method.if_empty):
+        flag = "if-unused" if method.if_unused else "if-empty"
+        problem = f"cannot delete {text}. queue.delete operations with {flag} flag set are not supported by quorum queues"
+        raise ConnectionException(NOT_IMPLEMENTED, problem)
+    if method.if_unused and len(queue.consumers):
+        raise in_use(text)
+    if method.if_empty and len(queue.ready):
+        raise ChannelException(PRECONDITION_FAILED, f"{text} not empty")

@@ -1,0 +1,213 @@
+"""Who gets the next message: consumers, their credit, and the order in which a queue serves them (contract 6.2, 6.3).
+
+A queue hands out *leases*: a message, and who holds it until it is settled or comes back. The holder is a consumer, or a
+`Getter` for what basic.get took. The queue knows holders, not channels.
+
+Only consumers that may have credit stand in the ring. One that is found without is parked, and whoever gives it credit
+again (an ack, a larger prefetch, a connection that drains) puts it back at the end, as RabbitMQ does with its blocked
+consumers: a queue with a thousand busy consumers looks at none of them in vain.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from broker.core.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broker.core.channel import Channel
+    from broker.core.queue import Queue
+    from protocol.tables import Table
+
+UNLIMITED = 1 << 62
+TURN_OUTPUT_BYTES = 262_144
+"""What one connection is given to write in a turn (docs/architecture.md, "The turn")."""
+
+
+class Holder:
+    """Somebody who holds messages of one queue until they are settled."""
+
+    __slots__ = ("channel", "queue", "unacked")
+
+    def __init__(self, channel: Channel, queue: Queue) -> None:
+        self.channel = channel
+        self.queue = queue
+        self.unacked = 0
+
+    def settled(self, count: int) -> None:
+        """`count` of its messages were acked or came back."""
+        self.unacked -= count
+
+
+class Getter(Holder):
+    """Holds what a channel took from a queue with basic.get; has no credit."""
+
+    __slots__ = ()
+
+
+class Consumer(Holder):
+    """One basic.consume."""
+
+    __slots__ = (
+        "acked", "arguments", "cancelled", "delivered", "encoder", "exclusive", "no_ack", "parked", "prefetch", "priority", "tag",
+    )  # fmt: skip
+
+    def __init__(
+        self, channel: Channel, queue: Queue, tag: str, *, no_ack: bool, exclusive: bool, priority: int, arguments: Table
+    ) -> None:
+        super().__init__(channel, queue)
+        self.tag = tag
+        self.no_ack = no_ack
+        self.exclusive = exclusive
+        self.priority = priority
+        self.arguments = arguments
+        self.prefetch = channel.prefetch
+        self.encoder = channel.session.wire.deliveries(channel.number, tag)
+        self.parked = False
+        self.cancelled = False
+        self.delivered = 0
+        self.acked = 0
+
+    def credit(self) -> int:
+        """How many messages it may be given now."""
+        channel = self.channel
+        if channel.held is not None or channel.session.congested:
+            return 0
+        if self.no_ack:
+            return UNLIMITED
+        credit = self.prefetch - self.unacked if self.prefetch else UNLIMITED
+        if channel.prefetch_shared:
+            credit = min(credit, channel.prefetch_shared - len(channel.unacked))
+        return credit
+
+    def settled(self, count: int) -> None:
+        """See Holder; gives credit."""
+        self.unacked -= count
+        self.acked += count
+        self.wake()
+
+    def wake(self) -> None:
+        """It may have credit again."""
+        if self.parked:
+            self.parked = False
+            self.queue.consumers.wake(self)
+        self.queue.touch()
+
+    def deliver(self, redelivered: bool, messages: list[Message]) -> int:
+        """Send as many as the connection takes in this turn; returns how many went out."""
+        channel = self.channel
+        session = channel.session
+        first = channel.next_tag
+        count = self.encoder.encode(first, redelivered, messages, TURN_OUTPUT_BYTES)
+        channel.next_tag = first + count
+        self.delivered += count
+        if session.wire.output_bytes > TURN_OUTPUT_BYTES:
+            session.congest()
+        if count < len(messages):
+            messages = messages[:count]
+        if self.no_ack:
+            self.queue.settle(messages)
+        else:
+            channel.unacked.update(zip(range(first, first + count), zip(repeat(self), messages, strict=False), strict=True))
+            self.unacked += count
+            self.queue.lease(messages)
+        return count
+
+
+class Consumers:
+    """The consumers of one queue."""
+
+    __slots__ = ("_all", "_ring", "active", "single_active")
+
+    def __init__(self, single_active: bool) -> None:
+        self._all: dict[Consumer, None] = {}
+        self._ring: dict[int, deque[Consumer]] = {}
+        """Priority to the consumers that may have credit; kept with the highest priority first."""
+        self.single_active = single_active
+        self.active: Consumer | None = None
+        """With single active consumer, the one that is served."""
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Consumer]:
+        return iter(self._all)
+
+    def add(self, consumer: Consumer) -> None:
+        """A new consumer; with single active consumer it waits if one is there."""
+        self._all[consumer] = None
+        if self.single_active:
+            if self.active is None:
+                self.active = consumer
+            else:
+                consumer.parked = True
+                return
+        self.wake(consumer)
+
+    def remove(self, consumer: Consumer) -> None:
+        """A consumer is gone; with single active consumer the waiting one of the highest priority takes over."""
+        del self._all[consumer]
+        if not consumer.parked:
+            self._park(consumer)
+        if consumer is self.active:
+            self.active = max(self._all, key=lambda waiting: waiting.priority, default=None)
+            if self.active is not None:
+                self.active.parked = True
+                self.active.wake()
+
+    def wake(self, consumer: Consumer) -> None:
+        """Put a consumer that isn't in the ring at the end of its priority's turn."""
+        if self.single_active and consumer is not self.active:
+            consumer.parked = True
+            return
+        consumer.parked = False
+        ring = self._ring.get(consumer.priority)
+        if ring is None:
+            self._ring[consumer.priority] = ring = deque()
+            self._ring = dict(sorted(self._ring.items(), reverse=True))
+        ring.append(consumer)
+
+    def _park(self, consumer: Consumer) -> None:
+        ring = self._ring[consumer.priority]
+        ring.remove(consumer)
+        if not ring:
+            del self._ring[consumer.priority]
+        consumer.parked = True
+
+    def next_round(self, ready: int) -> tuple[list[Consumer], int]:
+        """Who is served now, in order, and how many messages they may share out one by one: (consumers, messages).
+
+        The consumers are those of the highest priority that have credit. No consumer at all: ([], 0).
+        """
+        while self._ring:
+            priority = next(iter(self._ring))
+            ring = self._ring[priority]
+            consumers: list[Consumer] = []
+            least = UNLIMITED
+            shared = False
+            for consumer in list(ring):
+                credit = consumer.credit()
+                if credit > 0:
+                    consumers.append(consumer)
+                    least = min(least, credit)
+                    shared = shared or consumer.channel.prefetch_shared > 0
+                else:
+                    self._park(consumer)
+                if len(consumers) >= ready:
+                    break
+            if consumers:
+                # With a limit over the whole channel one consumer's message is another one's credit: one at a time.
+                if shared:
+                    return consumers[:1], 1
+                return consumers, least * len(consumers)
+        return [], 0
+
+    def served(self, consumers: list[Consumer], count: int) -> None:
+        """`count` messages went round `consumers`: who was served last goes to the end."""
+        ring = self._ring.get(consumers[0].priority)
+        if ring is not None and len(ring) > 1:
+            ring.rotate(-(count % len(consumers)) if len(consumers) == len(ring) else -min(count, len(consumers)))

@@ -1,0 +1,94 @@
+"""What is declared, as entries of the catalog: keys, and values as JSON that a person can read.
+
+    vhost/<name>                                            {}
+    exchange/<vhost>/<name>                                 {"type", "auto_delete", "internal", "arguments"}
+    queue/<vhost>/<name>                                    {"id", "auto_delete", "arguments"}
+    binding/<vhost>/<source>/<queue|exchange>/<name>/<n>    {"routing_key", "arguments"}
+    ids/queue                                               {"next": the first queue id that was never given out}
+
+Names in keys are percent-encoded. `n` is a digest of routing key and arguments, so that a binding is put twice only once.
+Everything in the catalog is durable; arguments keep their wire types (protocol.tables.to_json).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+from zlib import crc32
+
+from protocol.tables import encode_table, from_json, to_json
+
+if TYPE_CHECKING:
+    from broker.core.exchange import Destination, Exchange
+    from broker.core.queue import Queue
+    from broker.core.vhost import VHost
+    from protocol.tables import Table
+
+QUEUE_IDS = "ids/queue"
+
+
+def key(*parts: str) -> str:
+    """A catalog key."""
+    return "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
+
+
+def parts(of: str) -> list[str]:
+    """The parts of a catalog key."""
+    return [unquote(part, errors="surrogateescape") for part in of.split("/")]
+
+
+def dump(value: dict[str, Any]) -> bytes:
+    """A catalog value."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def load(value: bytes) -> dict[str, Any]:
+    """A catalog value, read."""
+    loaded: dict[str, Any] = json.loads(value)
+    return loaded
+
+
+def exchange_key(vhost: str, name: str) -> str:
+    """The key of a durable exchange."""
+    return key("exchange", vhost, name)
+
+
+def exchange_entry(vhost: VHost, exchange: Exchange) -> tuple[str, bytes]:
+    """The entry of a durable exchange."""
+    value = {
+        "type": exchange.type,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": to_json(exchange.arguments),
+    }
+    return exchange_key(vhost.name, exchange.name), dump(value)
+
+
+def queue_key(vhost: str, name: str) -> str:
+    """The key of a durable queue."""
+    return key("queue", vhost, name)
+
+
+def queue_entry(queue: Queue) -> tuple[str, bytes]:
+    """The entry of a durable queue."""
+    value = {"id": queue.id, "auto_delete": queue.auto_delete, "arguments": to_json(queue.arguments.table)}
+    return queue_key(queue.vhost.name, queue.name), dump(value)
+
+
+def binding_key(vhost: str, source: str, destination: Destination, routing_key: str, arguments: Table) -> str:
+    """The key of a durable binding."""
+    kind = "queue" if destination.is_queue else "exchange"
+    identity = routing_key.encode("utf-8", "surrogateescape") + b"\0" + encode_table({name: arguments[name] for name in sorted(arguments)})
+    return key("binding", vhost, source, kind, destination.name, f"{len(identity):x}-{crc32(identity):08x}-{crc32(identity[::-1]):08x}")
+
+
+def binding_entry(vhost: str, source: str, destination: Destination, routing_key: str, arguments: Table) -> tuple[str, bytes]:
+    """The entry of a durable binding."""
+    value = {"routing_key": routing_key, "arguments": to_json(arguments)}
+    return binding_key(vhost, source, destination, routing_key, arguments), dump(value)
+
+
+def arguments_of(value: dict[str, Any]) -> Table:
+    """The arguments in a catalog value."""
+    return from_json(value["arguments"])

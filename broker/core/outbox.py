@@ -1,0 +1,224 @@
+"""What one turn leaves behind for the disk, and what waits for it.
+
+The core never waits: it writes down here what must become durable and who must hear of it, and the turn ships it all as one
+`Batch`: creations to the catalog, then the records as one commit of the log, then deletions (docs/architecture.md, "The order
+law"). When the batch is durable, `Batch.release` sends what waited: confirms, and the replies that channels hold.
+
+Records of a batch stand in the order in which things happened, but for settles and marks, which are collected by queue and
+come last: nothing can happen to a message after it is settled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.ledger import Ledger
+from broker.core.message import id_of
+from storage import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.core.channel import Channel
+    from broker.core.confirms import Confirms
+    from broker.core.message import Message
+    from broker.core.queue import Queue
+
+
+class Target:
+    """The durable queues that a publish goes to, as the log names them: one queue's id, or a set of ids defined once a segment."""
+
+    __slots__ = ("flags", "id", "queue_ids", "segment")
+
+    def __init__(self, queue_ids: tuple[int, ...]) -> None:
+        self.queue_ids = queue_ids
+        self.id = queue_ids[0]
+        self.flags = 0
+        self.segment = -1
+
+
+class Batch:
+    """What a turn asks of the disk. `number` counts batches; `roll` asks for a new segment."""
+
+    __slots__ = ("channels", "confirms", "deletions", "number", "puts", "records", "roll", "sync")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.puts: dict[str, bytes] = {}
+        self.records: list[bytes] = []
+        self.deletions: list[str] = []
+        self.sync = False
+        self.roll = False
+        self.confirms: list[tuple[Confirms, int, int]] = []
+        self.channels: dict[Channel, None] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing for the disk (somebody may wait for it all the same)."""
+        return not (self.records or self.puts or self.deletions)
+
+    @property
+    def has_waiters(self) -> bool:
+        """Somebody is to be told."""
+        return bool(self.confirms or self.channels)
+
+    def release(self, durable: bool) -> None:
+        """The batch, and all before it, is durable; or the disk failed and it never will be."""
+        for confirms, first, last in self.confirms:
+            if not confirms.channel.closed:
+                (confirms.settle if durable else confirms.refuse)(first, last)
+        for channel in self.channels:
+            channel.release(self.number, durable)
+
+
+class Outbox:
+    """One per broker. `touched` are the queues to serve at the end of the turn."""
+
+    __slots__ = (
+        "_catalog", "_channels", "_confirms", "_earlier_confirms", "_records", "_settled", "_sync", "clock", "ledger", "marked", "number",
+        "settled_confirms", "touched",
+    )  # fmt: skip
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        """`clock` tells the wall time in milliseconds."""
+        self.clock = clock
+        self.ledger = Ledger()
+        self.number = 1
+        """The number of the batch that is being collected."""
+        self.touched: list[Queue] = []
+        self.marked: dict[Queue, None] = {}
+        self.settled_confirms: dict[Confirms, tuple[int, int]] = {}
+        """Publishes that need no disk, acked at the end of the turn: first and last sequence number."""
+        self._records: list[bytes] = []
+        self._sync = False
+        self._settled: dict[Queue, list[int]] = {}
+        self._catalog: dict[str, bytes | None] = {}
+        self._confirms: dict[Confirms, tuple[int, int]] = {}
+        self._earlier_confirms: list[tuple[Confirms, int, int]] = []
+        self._channels: dict[Channel, None] = {}
+
+    # --- the log ----------------------------------------------------------------------------------------------------
+
+    def enqueue(self, first_id: int, target: Target, routing: bytes, header: bytes, bodies: Sequence[bytes], persistent: bool) -> None:
+        """A run of like messages went to the queues of `target`, with ids from `first_id` on."""
+        if target.segment != self.ledger.segment:
+            self._name(target)
+        flags = target.flags
+        if persistent:
+            self._sync = True
+        else:
+            flags |= records.TRANSIENT
+        record = records.encode_enqueue(first_id, target.id, self.clock(), routing, header, bodies, flags)
+        self._records.append(record)
+        self.ledger.enqueued(len(bodies) * len(target.queue_ids), len(record))
+
+    def _name(self, target: Target) -> None:
+        """A fan-out names a route set, which every segment defines for itself: an old segment can then go by itself."""
+        target.segment = self.ledger.segment
+        if len(target.queue_ids) > 1:
+            target.flags = records.TARGET_IS_SET
+            target.id = self.ledger.next_set()
+            self._records.append(records.encode_route_set(target.id, target.queue_ids))
+
+    def settle(self, queue: Queue, messages: list[Message]) -> None:
+        """Messages of a logged queue are done with."""
+        ids = self._settled.get(queue)
+        if ids is None:
+            self._settled[queue] = list(map(id_of, messages))
+        else:
+            ids += map(id_of, messages)
+
+    def requeue(self, queue: Queue, messages: list[Message]) -> None:
+        """Messages of a logged queue came back; their delivery counts are up to date."""
+        counts = queue.delivery_counts
+        self._records.append(records.encode_requeue(queue.id, [(message[0], counts[message[0]]) for message in messages]))
+
+    def forget(self, queue: Queue) -> None:
+        """The queue is deleted: its messages go with its catalog entry."""
+        self._settled.pop(queue, None)
+        self.marked.pop(queue, None)
+
+    # --- the catalog ------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, value: bytes) -> None:
+        """Something durable was declared, or changed."""
+        self._catalog[key] = value
+
+    def delete(self, key: str) -> None:
+        """Something durable is gone."""
+        self._catalog[key] = None
+
+    # --- who waits --------------------------------------------------------------------------------------------------
+
+    def confirm(self, confirms: Confirms, first: int, last: int) -> None:
+        """Ack the publishes `first` to `last` when this batch is durable."""
+        run = self._confirms.get(confirms)
+        if run is None:
+            self._confirms[confirms] = (first, last)
+        elif run[1] + 1 == first:
+            self._confirms[confirms] = (run[0], last)
+        else:
+            # A gap between two waiting runs was settled at once or refused; answering for it again would be wrong.
+            self._confirms[confirms] = (first, last)
+            self._earlier_confirms.append((confirms, *run))
+
+    def confirm_now(self, confirms: Confirms, first: int, last: int) -> None:
+        """Ack the publishes `first` to `last` at the end of the turn."""
+        run = self.settled_confirms.get(confirms)
+        if run is not None and run[1] + 1 != first:
+            confirms.settle(*run)
+            run = None
+        self.settled_confirms[confirms] = (first, last) if run is None else (run[0], last)
+
+    def hold(self, channel: Channel) -> None:
+        """`channel` holds a reply until this batch is durable."""
+        self._channels[channel] = None
+
+    def settle_confirms(self) -> None:
+        """Send the acks that wait for nothing."""
+        for confirms, (first, last) in self.settled_confirms.items():
+            if not confirms.channel.closed:
+                confirms.settle(first, last)
+        self.settled_confirms.clear()
+
+    # --- shipping ---------------------------------------------------------------------------------------------------
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether `take` would have something to give."""
+        return bool(self._records or self._settled or self._catalog or self.marked or self._confirms or self._channels)
+
+    def take(self) -> Batch:
+        """Everything collected since the last take, as the next batch."""
+        batch = Batch(self.number)
+        self.number += 1
+        batch.roll = self.ledger.rolled
+        self.ledger.rolled = False
+        batch.sync = self._sync or bool(self._catalog)
+        batch.records, self._records, self._sync = self._records, [], False
+        self._take_settled(batch)
+        for queue in self.marked:
+            batch.records.append(records.encode_delivered(queue.id, queue.mark))
+        self.marked.clear()
+        for key, value in self._catalog.items():
+            if value is None:
+                batch.deletions.append(key)
+            else:
+                batch.puts[key] = value
+        self._catalog.clear()
+        batch.confirms = [*self._earlier_confirms, *((confirms, first, last) for confirms, (first, last) in self._confirms.items())]
+        self._earlier_confirms.clear()
+        self._confirms.clear()
+        batch.channels, self._channels = self._channels, {}
+        self.ledger.shipped()
+        return batch
+
+    def _take_settled(self, batch: Batch) -> None:
+        for queue, ids in self._settled.items():
+            first, last = ids[0], ids[-1]
+            if len(ids) == last - first + 1 and ids == list(range(first, last + 1)):
+                batch.records.append(records.encode_settle_range(queue.id, first, last))
+            else:
+                batch.records.append(records.encode_settle(queue.id, ids))
+            self.ledger.settled(ids)
+        self._settled.clear()

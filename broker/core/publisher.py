@@ -1,0 +1,271 @@
+"""Publishing: the checks of basic.publish (contract 5.1), where a message goes, and what is written down of it.
+
+The short way, for runs of publishes with one routing that nothing about the message can change: look up the cached route,
+number the messages, hand them to the queues, write one record. Everything else (transactions, CC, user-id, expiration, direct
+reply-to, headers exchanges, nothing to route to) goes one by one through `_publish_one`, which is the whole truth.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from broker.core import properties
+from broker.core.message import split_routing
+from broker.core.outbox import Target
+from broker.core.vhost import DEFAULT_EXCHANGE
+from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED, PRECONDITION_FAILED
+from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, headers, scan
+from protocol.errors import ChannelException, ConnectionException
+from protocol.events import IMMEDIATE, MANDATORY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.core.channel import Channel
+    from broker.core.exchange import Exchange
+    from broker.core.message import Message
+    from broker.core.queue import Queue
+    from broker.core.session import Session
+
+NEEDS_A_LOOK = HAS_CC | HAS_EXPIRATION | HAS_REPLY_TO | HAS_USER_ID
+"""Facts of a content header (protocol.content.scan) that a check or a route depends on."""
+ROUTES_MAX = 4096
+"""Routes that a session remembers; past it they are all forgotten: only keys made up by the thousand get there."""
+REPLY_TO_PREFIX = "amq.rabbitmq.reply-to."
+
+
+class Route:
+    """Where one exchange and routing key lead, as long as the topology and the user's permissions stay."""
+
+    __slots__ = ("by_headers", "exchange", "plain", "queues", "revision", "routing", "routing_key", "target", "topology")
+
+    def __init__(self, exchange: Exchange, routing_key: str, routing: bytes, topology: int, revision: int) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.routing = routing
+        self.topology = topology
+        self.revision = revision
+        self.queues: tuple[Queue, ...] = ()
+        self.target: Target | None = None
+        """The durable ones of the queues, for the log."""
+        self.by_headers = False
+        self.plain = False
+        """Nothing about a message can change where it goes."""
+
+
+def target_of(queues: Sequence[Queue]) -> Target | None:
+    """What the log calls the durable ones of these queues."""
+    logged = tuple([queue.id for queue in queues if queue.logged])
+    return Target(logged) if logged else None
+
+
+class Publisher:
+    """The publishing side of one session."""
+
+    __slots__ = ("_facts", "_header", "_routes", "session")
+
+    @property
+    def has_published(self) -> bool:
+        """This session publishes."""
+        return bool(self._routes)
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._routes: dict[bytes, Route] = {}
+        self._header = b""
+        self._facts = 0
+
+    def publish(self, channel: Channel, routing: bytes, bits: int, headers_given: Sequence[bytes], bodies: list[bytes]) -> int:
+        """A run of publishes with one routing (protocol.events.Events.on_publishes); returns its cost.
+
+        Raises ChannelException or ConnectionException; what came before the offending message counts.
+        """
+        if bits & IMMEDIATE:
+            raise ConnectionException(NOT_IMPLEMENTED, "immediate=true")
+        broker = self.session.broker
+        route = self._routes.get(routing)
+        if route is None or route.topology != broker.topology or route.revision != self.session.identity.revision:
+            route = self._resolve(routing)
+        plain = route.plain and channel.transaction is None and (route.queues or not bits & MANDATORY)
+        if len(headers_given) == 1:
+            header = headers_given[0]
+            if header is not self._header:
+                self._facts, self._header = self._scan(header), header
+            if plain and not self._facts & NEEDS_A_LOOK:
+                return self._publish_alike(channel, route, header, bodies)
+            for body in bodies:
+                self._publish_one(channel, route, bits, header, body, self._facts)
+        else:
+            facts = list(map(self._scan, headers_given))
+            if plain and not any(each & NEEDS_A_LOOK for each in facts):
+                return self._publish_run(channel, route, headers_given, bodies, facts)
+            for header, body, each in zip(headers_given, bodies, facts, strict=True):
+                self._publish_one(channel, route, bits, header, body, each)
+        return len(bodies) * (len(route.queues) or 1)
+
+    def _scan(self, header: bytes) -> int:
+        try:
+            return scan(header)
+        except MalformedProperties as error:
+            raise properties.undecodable(error) from error
+
+    # --- the short way ----------------------------------------------------------------------------------------------
+
+    def _publish_alike(self, channel: Channel, route: Route, header: bytes, bodies: list[bytes]) -> int:
+        """A run with one header."""
+        count, queues, target = len(bodies), route.queues, route.target
+        durable = False
+        if queues:
+            outbox = self.session.broker.outbox
+            ledger = outbox.ledger
+            first = ledger.next_id
+            ledger.next_id = first + count
+            messages = list(zip(range(first, first + count), repeat(route.routing), repeat(header), bodies, strict=False))
+            size = count * len(bodies[0])
+            for queue in queues:
+                queue.enqueue(messages, size)
+            if target is not None:
+                durable = self._facts & PERSISTENT != 0
+                outbox.enqueue(first, target, route.routing, header, bodies, durable)
+        if channel.confirms is not None:
+            self._confirm(channel, count, durable)
+        return count * (len(queues) or 1)
+
+    def _publish_run(
+        self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]
+    ) -> int:
+        """A run in which each message has a header of its own."""
+        count, queues, target = len(bodies), route.queues, route.target
+        durable = False
+        if queues:
+            outbox = self.session.broker.outbox
+            ledger = outbox.ledger
+            first = ledger.next_id
+            ledger.next_id = first + count
+            routing = route.routing
+            messages = list(zip(range(first, first + count), repeat(routing), headers_given, bodies, strict=False))
+            size = sum(map(len, bodies))
+            for queue in queues:
+                queue.enqueue(messages, size)
+            if target is not None:
+                for (number, _, header, body), each in zip(messages, facts, strict=True):
+                    persistent = each & PERSISTENT != 0
+                    durable = durable or persistent
+                    outbox.enqueue(number, target, routing, header, (body,), persistent)
+        if channel.confirms is not None:
+            self._confirm(channel, count, durable)
+        return count * (len(queues) or 1)
+
+    def _confirm(self, channel: Channel, count: int, durable: bool) -> None:
+        confirms = channel.confirms
+        assert confirms is not None
+        first = confirms.published + 1
+        confirms.published = last = confirms.published + count
+        outbox = self.session.broker.outbox
+        (outbox.confirm if durable else outbox.confirm_now)(confirms, first, last)
+
+    # --- the whole truth --------------------------------------------------------------------------------------------
+
+    def _resolve(self, routing: bytes) -> Route:
+        """Check what depends on exchange and key alone, and route. Raises ChannelException 403 or 404."""
+        session, broker = self.session, self.session.broker
+        name, routing_key = split_routing(routing)
+        vhost, identity = session.vhost, session.identity
+        identity.check("write", "exchange", name, vhost.name)
+        exchange = vhost.exchange(name)
+        if exchange.internal:
+            raise ChannelException(ACCESS_REFUSED, f"cannot publish to internal {vhost.exchange_text(name)}")
+        if exchange.type == "topic":
+            identity.check_topic("write", vhost.name, name, routing_key)
+        route = Route(exchange, routing_key, routing, broker.topology, identity.revision)
+        route.queues, route.by_headers = vhost.route(exchange, (routing_key,), {})
+        route.target = target_of(route.queues)
+        is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
+        route.plain = not (route.by_headers or is_reply)
+        if len(self._routes) >= ROUTES_MAX:
+            self._routes.clear()
+        self._routes[routing] = route
+        return route
+
+    def _publish_one(self, channel: Channel, route: Route, bits: int, header: bytes, body: bytes, facts: int) -> None:
+        """One message, with all its checks in RabbitMQ's order."""
+        session = self.session
+        if facts & HAS_REPLY_TO:
+            header = properties.expand_reply_to(header, channel)
+        if facts & HAS_USER_ID:
+            properties.check_user_id(header, session.identity)
+        if facts & HAS_EXPIRATION:
+            properties.check_expiration(header)
+        keys = [route.routing_key]
+        if facts & HAS_CC:
+            more, header = properties.take_senders(header)
+            keys += more
+        queues, target = route.queues, route.target
+        if route.by_headers or len(keys) > 1:
+            queues, _ = session.vhost.route(route.exchange, keys, headers(header) if route.by_headers else {})
+            target = target_of(queues)
+        reply = None if route.plain else self._reply_channel(route)
+        publish = Publish(queues, target, route.routing, header, body, bits, facts, reply)
+        if reply is not None or channel.transaction is None:
+            # A reply to a waiting requester leaves at once, even inside a transaction (contract 6.8).
+            self.apply(channel, publish)
+        else:
+            channel.transaction.publishes.append(publish)
+
+    def _reply_channel(self, route: Route) -> Channel | None:
+        if route.exchange.name == DEFAULT_EXCHANGE and route.routing_key.startswith(REPLY_TO_PREFIX):
+            return self.session.broker.reply_channels.get(route.routing_key)
+        return None
+
+    def apply(self, channel: Channel, publish: Publish) -> None:
+        """Put one message into its queues, return it if it must be, and see to its confirm."""
+        outbox = self.session.broker.outbox
+        queues = [queue for queue in publish.queues if not queue.deleted]
+        number = outbox.ledger.next_id
+        outbox.ledger.next_id = number + 1
+        message: Message = (number, publish.routing, publish.header, publish.body)
+        for queue in queues:
+            queue.enqueue([message], len(publish.body))
+        durable = False
+        if publish.target is not None:
+            durable = publish.facts & PERSISTENT != 0
+            outbox.enqueue(number, publish.target, publish.routing, publish.header, (publish.body,), durable)
+        if publish.reply is not None:
+            publish.reply.session.deliver_reply(publish.reply, message)
+        elif not queues and publish.bits & MANDATORY:
+            wire = self.session.wire
+            channel.write(wire.returned(channel.number, NO_ROUTE, "NO_ROUTE", publish.routing, publish.header, publish.body))
+        if channel.confirms is not None:
+            self._confirm(channel, 1, durable)
+
+
+class Publish:
+    """A message that passed its checks and knows its queues; a transaction keeps it until commit."""
+
+    __slots__ = ("bits", "body", "facts", "header", "queues", "reply", "routing", "target")
+
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        target: Target | None,
+        routing: bytes,
+        header: bytes,
+        body: bytes,
+        bits: int,
+        facts: int,
+        reply: Channel | None,
+    ) -> None:
+        self.queues = queues
+        self.target = target
+        self.routing = routing
+        self.header = header
+        self.body = body
+        self.bits = bits
+        self.facts = facts
+        self.reply = reply
+
+
+def partial_commit() -> ChannelException:
+    """A transaction in which a queue refused a message (contract 8.1)."""
+    return ChannelException(PRECONDITION_FAILED, "partial tx completion")

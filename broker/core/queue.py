@@ -1,0 +1,218 @@
+"""A queue: what is ready, who consumes, and what is out on lease.
+
+Nothing is delivered when a message arrives or an ack comes in: the queue is *touched*, and at the end of the turn each
+touched queue is served once, so that the acks of one read free their credit together and deliveries go out in runs. Who
+gets which message is decided as if one at a time, in ring order. Whatever looks at the head of the queue (get, purge, a
+limit) serves it first, so that this is about work and not about meaning (docs/architecture.md, "The turn").
+
+A durable queue is *logged*: what happens to its messages goes to the outbox as records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.consumers import Consumers
+from broker.core.message import ID, body_of, id_of
+from broker.core.ready import Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.core.arguments import QueueArguments
+    from broker.core.consumers import Consumer
+    from broker.core.message import Message
+    from broker.core.outbox import Outbox
+    from broker.core.session import Session
+    from broker.core.vhost import VHost
+
+
+class Queue:
+    """A classic or quorum queue. `id` is the catalog's, never reused; `owner` is the session of an exclusive queue."""
+
+    is_queue = True
+
+    __slots__ = (
+        "__weakref__", "arguments", "auto_delete", "body_bytes", "consumers", "deleted", "delivered", "delivery_counts", "durable",
+        "exclusive_consumer", "had_consumer", "id", "logged", "mark", "name", "outbox", "owner", "published", "ready", "touched",
+        "unacked", "vhost",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        vhost: VHost,
+        name: str,
+        queue_id: int,
+        outbox: Outbox,
+        arguments: QueueArguments,
+        *,
+        durable: bool = False,
+        auto_delete: bool = False,
+        owner: Session | None = None,
+    ) -> None:
+        self.vhost = vhost
+        self.name = name
+        self.id = queue_id
+        self.outbox = outbox
+        self.arguments = arguments
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.owner = owner
+        self.logged = durable and vhost.broker.logs
+        self.ready = Ready()
+        self.consumers = Consumers(arguments.single_active_consumer)
+        self.exclusive_consumer = False
+        self.had_consumer = False
+        self.touched = False
+        self.deleted = False
+        self.unacked = 0
+        self.body_bytes = 0
+        """Bodies, ready and unacked."""
+        self.published = 0
+        self.delivered = 0
+        self.mark = 0
+        """The highest id ever delivered; what a restart after a crash takes as redelivered (storage/records.py)."""
+        self.delivery_counts: dict[int, int] = {}
+        """How often a message came back, by id; only for those that did."""
+
+    def __repr__(self) -> str:
+        return f"Queue({self.name!r} in {self.vhost.name!r}: {len(self.ready)} ready, {self.unacked} unacked)"
+
+    @property
+    def type(self) -> str:
+        """`classic` or `quorum`."""
+        return self.arguments.type
+
+    def touch(self) -> None:
+        """Have it served at the end of the turn."""
+        if not self.touched:
+            self.touched = True
+            self.outbox.touched.append(self)
+
+    def add_consumer(self, consumer: Consumer) -> None:
+        """A new consumer, after its consume-ok."""
+        self.consumers.add(consumer)
+        self.had_consumer = True
+        self.exclusive_consumer = consumer.exclusive
+        self.touch()
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """A consumer is gone; what it holds stays with its channel."""
+        self.consumers.remove(consumer)
+        if consumer.exclusive:
+            self.exclusive_consumer = False
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def enqueue(self, messages: list[Message], body_bytes: int) -> None:
+        """Messages with rising ids, above all that came before. The caller has logged them."""
+        self.ready.fresh.extend(messages)
+        self.published += len(messages)
+        self.body_bytes += body_bytes
+        if not self.touched:
+            self.touched = True
+            self.outbox.touched.append(self)
+
+    def restore(self, messages: list[Message], delivery_counts: dict[int, int], mark: int) -> None:
+        """What recovery found, ids rising. Up to the mark a message may have been delivered, so it counts as redelivered."""
+        self.mark = mark
+        self.delivery_counts = delivery_counts
+        self.body_bytes = sum(map(len, map(body_of, messages)))
+        back = [message for message in messages if message[ID] <= mark or message[ID] in delivery_counts]
+        known = set(map(id_of, back))
+        self.ready.extend(message for message in messages if message[ID] not in known)
+        self.ready.give_back(back)
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def serve(self, budget: int = 1 << 30) -> int:
+        """Deliver to whoever has credit, up to `budget` messages; returns how many went out.
+
+        If the budget ends it, the queue stays touched.
+        """
+        ready, served = self.ready, 0
+        while count := len(ready):
+            if served >= budget:
+                self.touch()
+                break
+            consumers, most = self.consumers.next_round(count)
+            if not consumers:
+                break
+            redelivered, run = ready.take(min(most, budget - served))
+            left = self._deal(consumers, redelivered, run)
+            if left:
+                ready.put_back(redelivered, left)
+            served += len(run) - len(left)
+            self.consumers.served(consumers, len(run) - len(left))
+        self.delivered += served
+        return served
+
+    def _deal(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
+        """Share `run` out one by one; returns what the connections didn't take, in order."""
+        if len(consumers) == 1:
+            return run[consumers[0].deliver(redelivered, run) :]
+        left: list[Message] = []
+        step = len(consumers)
+        for first, consumer in enumerate(consumers[: len(run)]):
+            share = run[first::step]
+            taken = consumer.deliver(redelivered, share)
+            left += share[taken:]
+        left.sort(key=id_of)
+        return left
+
+    def get(self) -> tuple[bool, Message] | None:
+        """Take the head for basic.get: (redelivered, message), or None if nothing is ready. The caller leases or settles it."""
+        self.serve()
+        if not len(self.ready):
+            return None
+        redelivered, messages = self.ready.take(1)
+        self.delivered += 1
+        return redelivered, messages[0]
+
+    def lease(self, messages: Sequence[Message]) -> None:
+        """`messages` (ids rising) are with a holder until settled or requeued."""
+        self.unacked += len(messages)
+        if self.logged and messages[-1][ID] > self.mark:
+            self.mark = messages[-1][ID]
+            self.outbox.marked[self] = None
+
+    # --- gone -------------------------------------------------------------------------------------------------------
+
+    def settle_leased(self, messages: list[Message]) -> None:
+        """Leased messages are acked, or rejected without requeue."""
+        self.unacked -= len(messages)
+        self.settle(messages)
+
+    def settle(self, messages: list[Message]) -> None:
+        """Messages are done with."""
+        self.body_bytes -= sum(map(len, map(body_of, messages)))
+        if self.delivery_counts:
+            for message in messages:
+                self.delivery_counts.pop(message[ID], None)
+        if self.logged:
+            if self.deleted:
+                self.outbox.ledger.settled(list(map(id_of, messages)))
+            else:
+                self.outbox.settle(self, messages)
+
+    def requeue(self, messages: list[Message]) -> None:
+        """Leased messages come back to their old positions."""
+        self.unacked -= len(messages)
+        if self.deleted:
+            self.settle(messages)
+            return
+        counts = self.delivery_counts
+        for message in messages:
+            counts[message[ID]] = counts.get(message[ID], 0) + 1
+        if self.logged:
+            self.outbox.requeue(self, messages)
+        self.ready.give_back(messages)
+        self.touch()
+
+    def purge(self) -> int:
+        """Drop what is ready; returns the count (contract 4.6)."""
+        self.serve()
+        messages = self.ready.clear()
+        if messages:
+            self.settle(messages)
+        return len(messages)

@@ -1,0 +1,275 @@
+"""A session: what one authenticated connection does. It hears the protocol's events and answers through the wire.
+
+The connection class's methods are here, for they make and end the session; those of every other class are functions in
+`classes/`, one file per AMQP class, found through the table in `classes/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+from broker.core.channel import Channel
+from broker.core.classes import HANDLERS
+from broker.core.login import LoginRefused
+from broker.core.publisher import Publisher
+from protocol import methods
+from protocol.constants import ACCESS_REFUSED, CONNECTION_FORCED, FRAME_MIN_BYTES, NOT_ALLOWED
+from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed
+from protocol.events import Tuning
+from protocol.methods import Basic, Connection, Method, make
+from protocol.tables import Table, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.core.broker import Broker
+    from broker.core.consumers import Consumer
+    from broker.core.message import Message
+    from broker.core.permissions import Identity
+    from broker.core.queue import Queue
+    from broker.core.vhost import VHost
+    from protocol.events import DeliveryEncoder, Wire
+
+log = logging.getLogger("connection")
+E = TypeVar("E", bound=AmqpError)
+
+
+class Peer(NamedTuple):
+    """Who is at the other end: `name` is RabbitMQ's for a connection, `127.0.0.1:50512 -> 127.0.0.1:5672`."""
+
+    name: str
+    is_loopback: bool
+
+
+class Session:
+    """One connection of one client (protocol.events.Events)."""
+
+    __slots__ = (
+        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "identity", "is_open",
+        "mechanism", "peer", "publisher", "reply_encoders", "vhost", "wire",
+    )  # fmt: skip
+
+    wire: Wire
+    identity: Identity
+    vhost: VHost
+
+    def __init__(self, broker: Broker, peer: Peer) -> None:
+        self.broker = broker
+        self.peer = peer
+        self.channels: dict[int, Channel] = {}
+        self.exclusive_queues: dict[Queue, None] = {}
+        self.publisher = Publisher(self)
+        self.congested = False
+        """The peer doesn't take what it was sent (or has had its share of this turn): no deliveries until it drains."""
+        self.is_open = False
+        self.mechanism = ""
+        self.client_properties: Table = {}
+        self.capabilities: frozenset[str] = frozenset()
+        self.reply_encoders: dict[str, DeliveryEncoder] = {}
+
+    def __repr__(self) -> str:
+        return f"Session({self.peer.name})"
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def on_protocol_header(self) -> None:
+        """See Events."""
+        broker = self.broker
+        self.wire.start(broker.server_properties, " ".join(broker.authenticator.mechanisms), "en_US")
+
+    def on_publishes(self, channel: int, routing: bytes, bits: int, headers: Sequence[bytes], bodies: list[bytes]) -> int:
+        """See Events."""
+        try:
+            return self.publisher.publish(self.channels[channel], routing, bits, headers, bodies)
+        except ChannelException as error:
+            self._close_channel(channel, error, Basic.Publish)
+        except ConnectionException as error:
+            raise _located(error, Basic.Publish) from error
+        return 1
+
+    def on_acks(self, channel: int, tags: Sequence[int]) -> int:
+        """See Events."""
+        found = self.channels[channel]
+        if found.transaction is not None:
+            return sum(self.on_settle(channel, tag, False, None) for tag in tags if channel in self.channels)
+        try:
+            found.ack(tags)
+        except ChannelException as error:
+            self._close_channel(channel, error, Basic.Ack)
+        return 1
+
+    def on_settle(self, channel: int, tag: int, multiple: bool, requeue: bool | None) -> int:
+        """See Events."""
+        found = self.channels[channel]
+        try:
+            tags = found.outstanding(tag, multiple)
+            if found.transaction is not None:
+                found.transaction.settle(tags, requeue)
+            else:
+                found.settle(tags, requeue)
+        except ChannelException as error:
+            self._close_channel(channel, error, Basic.Ack if requeue is None else Basic.Nack)
+            return 1
+        return 1 + len(tags) if requeue else 1
+
+    def on_method(self, channel: int, method: Method) -> int:
+        """See Events."""
+        if channel == 0:
+            self._connection_method(method)
+            return 1
+        if isinstance(method, methods.Channel.Open):
+            self.channels[channel] = Channel(self, channel)
+            self.channels[channel].send(make(methods.Channel.OpenOk))
+            return 1
+        try:
+            HANDLERS[type(method)](self, self.channels[channel], method)
+        except ChannelException as error:
+            self._close_channel(channel, error, type(method))
+        except ConnectionException as error:
+            raise _located(error, type(method)) from error
+        return 1
+
+    def on_channel_error(self, channel: int, error: ChannelException) -> None:
+        """See Events."""
+        self._close_channel(channel, error, Basic.Publish)
+
+    # --- channels ---------------------------------------------------------------------------------------------------
+
+    def _close_channel(self, number: int, error: ChannelException, method: type[Method]) -> None:
+        located = _located(error, method)
+        log.error("<%s> channel %d error: %s", self.peer.name, number, located)
+        self.end_channel(number)
+        self.wire.write(self.wire.close_channel(number, located))
+
+    def end_channel(self, number: int) -> None:
+        """The channel is gone, whoever closed it: what it held goes back."""
+        channel = self.channels.pop(number)
+        if channel.held is not None:
+            # Replies that wait for the disk would come after the close; the peer has stopped listening on this channel.
+            channel.held.clear()
+        channel.close()
+
+    def consumer_cancelled(self, consumer: Consumer) -> None:
+        """The queue is gone: drop the consumer, and tell the client if it can hear it (contract 6.6)."""
+        channel = consumer.channel
+        self.broker.cancel(consumer)
+        channel.consumers.pop(consumer.tag, None)
+        if "consumer_cancel_notify" in self.capabilities and not channel.closed:
+            channel.send(make(Basic.Cancel, consumer_tag=consumer.tag, nowait=True))
+
+    def deliver_reply(self, channel: Channel, message: Message) -> None:
+        """A reply to this session's direct reply-to consumer (contract 6.8)."""
+        tag = channel.reply_consumer
+        assert tag is not None
+        encoder = self.reply_encoders.get(tag)
+        if encoder is None:
+            encoder = self.reply_encoders[tag] = self.wire.deliveries(channel.number, tag)
+        encoder.encode(channel.take_tag(), False, (message,), 0)
+
+    # --- flow -------------------------------------------------------------------------------------------------------
+
+    def congest(self) -> None:
+        """No deliveries until `drained`."""
+        self.congested = True
+
+    def drained(self) -> None:
+        """The peer takes more."""
+        if self.congested:
+            self.congested = False
+            for channel in self.channels.values():
+                for consumer in channel.consumers.values():
+                    consumer.wake()
+
+    # --- the connection class ---------------------------------------------------------------------------------------
+
+    def _connection_method(self, method: Method) -> None:
+        match method:
+            case Connection.StartOk():
+                self._start_ok(method)
+            case Connection.TuneOk():
+                self._tune_ok(method)
+            case Connection.Open():
+                self._open(method)
+            case Connection.UpdateSecret():
+                self._reply(make(Connection.UpdateSecretOk))
+            case Connection.Close():
+                self.terminate()
+                self._reply(make(Connection.CloseOk))
+            case _:
+                assert isinstance(method, Connection.CloseOk)
+
+    def _reply(self, method: Method) -> None:
+        self.wire.write(self.wire.method(0, method))
+
+    def _start_ok(self, method: Connection.StartOk) -> None:
+        self.client_properties = cast("Table", method.client_properties)
+        capabilities = plain(self.client_properties).get("capabilities")
+        if isinstance(capabilities, dict):
+            self.capabilities = frozenset(name for name, value in capabilities.items() if value is True)
+        self.mechanism = method.mechanism
+        try:
+            self.identity = self.broker.authenticator.authenticate(
+                method.mechanism, cast("bytes", method.response), self.peer.is_loopback
+            )
+        except LoginRefused as refused:
+            if "authentication_failure_close" in self.capabilities:
+                text = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
+                error = ConnectionException(ACCESS_REFUSED, text)
+                self._reply(make(Connection.Close, reply_code=error.code, reply_text=error.reply_text))
+            raise HandshakeFailed(str(refused)) from refused
+        tuning = self.wire.tuning
+        self._reply(make(Connection.Tune, channel_max=tuning.channel_max, frame_max=tuning.frame_max, heartbeat=tuning.heartbeat))
+
+    def _tune_ok(self, method: Connection.TuneOk) -> None:
+        offered = self.wire.tuning
+        for name, value, limit, least in (
+            ("frame_max", method.frame_max, offered.frame_max, FRAME_MIN_BYTES),
+            ("channel_max", method.channel_max, offered.channel_max, 1),
+        ):
+            if limit and (value or 0) > limit:
+                raise HandshakeFailed(f"negotiated {name} = {value} is higher than the maximum allowed value ({limit})")
+            if (value or 0) < (least if limit else 0):
+                raise HandshakeFailed(f"negotiated {name} = {value} is lower than the minimum allowed value ({least})")
+        self.wire.tuned(Tuning(method.channel_max or 0, method.frame_max or 0, method.heartbeat or 0))
+
+    def _open(self, method: Connection.Open) -> None:
+        name = method.virtual_host
+        vhost = self.broker.vhosts.get(name)
+        if vhost is None:
+            raise ConnectionException(NOT_ALLOWED, f"vhost {name} not found", *methods.ids(method))
+        try:
+            self.identity.check_vhost(name)
+        except ConnectionException as error:
+            raise _located(error, type(method)) from error
+        self.vhost = vhost
+        self.is_open = True
+        self._reply(make(Connection.OpenOk))
+        log.info("<%s> user '%s' authenticated and granted access to vhost '%s'", self.peer.name, self.identity.name, name)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def terminate(self) -> None:
+        """The connection is gone or going: everything it held goes back or is deleted (contract 1.12)."""
+        for number in list(self.channels):
+            self.end_channel(number)
+        for queue in list(self.exclusive_queues):
+            queue.vhost.delete_queue(queue)
+        self.broker.sessions.pop(self, None)
+        self.is_open = False
+
+    def close_connection(self, error: AmqpError) -> None:
+        """Send connection.close; what the session held goes at once."""
+        self.terminate()
+        self.wire.close(error)
+
+    def force_close(self, reason: str) -> None:
+        """Close for a reason of the operator's (contract 1.9)."""
+        self.close_connection(ConnectionException(CONNECTION_FORCED, reason))
+
+
+def _located(error: E, method: type[Method]) -> E:
+    """The error with the ids of the method at fault, unless it has some."""
+    if not error.class_id:
+        error.class_id, error.method_id = methods.ids(method)
+    return error

@@ -1,0 +1,57 @@
+"""Transaction mode of one channel (contract 8.1): publishes and acks that take effect together.
+
+All that a commit does happens in one turn, so it is one commit of the log: all of it survives a crash, or none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.core.channel import Channel
+    from broker.core.consumers import Holder
+    from broker.core.message import Message
+    from broker.core.publisher import Publish
+
+
+class Transaction:
+    """What was published and settled since the last commit or rollback."""
+
+    __slots__ = ("_leases", "_settled", "channel", "publishes")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.publishes: list[Publish] = []
+        self._settled: list[tuple[list[int], bool | None]] = []
+        self._leases: dict[int, tuple[Holder, Message]] = {}
+        """What the settled tags stand for: out of the channel's hands, so that a tag is known once, but not settled yet."""
+
+    def settle(self, tags: list[int], requeue: bool | None) -> None:
+        """An ack (`requeue` is None) or a reject, for the commit."""
+        unacked = self.channel.unacked
+        self._leases.update((tag, unacked.pop(tag)) for tag in tags)
+        self._settled.append((tags, requeue))
+
+    def commit(self) -> None:
+        """Publishes first, then acks (rabbit_channel.erl, tx.commit)."""
+        channel, publishes, settled = self.channel, self.publishes, self._settled
+        self.publishes, self._settled = [], []
+        publisher = channel.session.publisher
+        for publish in publishes:
+            publisher.apply(channel, publish)
+        self._restore()
+        for tags, requeue in settled:
+            channel.settle(tags, requeue)
+
+    def rollback(self) -> None:
+        """Publishes are dropped, and the tags can be settled again."""
+        self.publishes, self._settled = [], []
+        self._restore()
+
+    def _restore(self) -> None:
+        if not self._leases:
+            return
+        channel = self.channel
+        channel.unacked = dict(sorted({**channel.unacked, **self._leases}.items()))
+        channel.lowest = min(channel.lowest, min(self._leases))
+        self._leases = {}

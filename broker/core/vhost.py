@@ -1,0 +1,224 @@
+"""A virtual host: names to exchanges and queues, what is bound to what, and where a message goes.
+
+Whatever changes a route (a declare, a delete, a binding) raises `broker.topology`, the version that cached routes carry.
+What is durable goes to the outbox as a catalog entry in the same breath.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core import entries
+from broker.core.exchange import Exchange
+from broker.core.exchanges import create
+from broker.core.queue import Queue
+from protocol.constants import NOT_FOUND, PRECONDITION_FAILED
+from protocol.errors import ChannelException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker.core.arguments import QueueArguments
+    from broker.core.broker import Broker
+    from broker.core.exchange import Binding, Destination
+    from broker.core.session import Session
+    from protocol.tables import Table
+
+SYSTEM_EXCHANGES = (
+    ("amq.direct", "direct", False),
+    ("amq.fanout", "fanout", False),
+    ("amq.headers", "headers", False),
+    ("amq.match", "headers", False),
+    ("amq.rabbitmq.trace", "topic", True),
+    ("amq.topic", "topic", False),
+)
+"""Name, type and internal flag of what every vhost has, durable (contract 3.1)."""
+DEFAULT_EXCHANGE = ""
+
+
+class VHost:
+    """One virtual host."""
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.broker = broker
+        self.name = name
+        self.queues: dict[str, Queue] = {}
+        self.exchanges: dict[str, Exchange] = {DEFAULT_EXCHANGE: create("direct", DEFAULT_EXCHANGE, durable=True)}
+        for exchange, kind, internal in SYSTEM_EXCHANGES:
+            self.exchanges[exchange] = create(kind, exchange, durable=True, internal=internal)
+        self._sources: dict[Destination, dict[Exchange, None]] = {}
+        """Destination to the exchanges that have bindings to it."""
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def exchange(self, name: str) -> Exchange:
+        """The exchange of that name. Raises ChannelException 404."""
+        found = self.exchanges.get(name)
+        if found is None:
+            raise ChannelException(NOT_FOUND, f"no {self.exchange_text(name)}")
+        return found
+
+    def queue(self, name: str) -> Queue:
+        """The queue of that name. Raises ChannelException 404."""
+        found = self.queues.get(name)
+        if found is None:
+            raise ChannelException(NOT_FOUND, f"no {self.queue_text(name)}")
+        return found
+
+    def exchange_text(self, name: str) -> str:
+        """How RabbitMQ's texts name an exchange."""
+        return f"exchange '{name}' in vhost '{self.name}'"
+
+    def queue_text(self, name: str) -> str:
+        """How RabbitMQ's texts name a queue."""
+        return f"queue '{name}' in vhost '{self.name}'"
+
+    # --- exchanges --------------------------------------------------------------------------------------------------
+
+    def add_exchange(self, kind: str, name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: Table) -> Exchange:
+        """A new exchange. Raises ChannelException 406 for an unknown type."""
+        exchange = create(kind, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)
+        self.exchanges[name] = exchange
+        self.broker.topology += 1
+        if durable:
+            self.broker.outbox.put(*entries.exchange_entry(self, exchange))
+        return exchange
+
+    def delete_exchange(self, exchange: Exchange) -> None:
+        """Delete it with the bindings from and to it."""
+        del self.exchanges[exchange.name]
+        self.broker.topology += 1
+        for binding in list(exchange.bindings()):
+            exchange.unbind(binding.destination, binding.routing_key, binding.arguments)
+            self._unfile(binding)
+        self._unbind_destination(exchange)
+        if exchange.durable:
+            self.broker.outbox.delete(entries.exchange_key(self.name, exchange.name))
+
+    # --- queues -----------------------------------------------------------------------------------------------------
+
+    def add_queue(self, name: str, arguments: QueueArguments, *, durable: bool, auto_delete: bool, owner: Session | None) -> Queue:
+        """A new queue."""
+        broker = self.broker
+        queue = Queue(
+            self, name, broker.next_queue_id(durable), broker.outbox, arguments, durable=durable, auto_delete=auto_delete, owner=owner
+        )
+        self.queues[name] = queue
+        if owner is not None:
+            owner.exclusive_queues[queue] = None
+        broker.topology += 1
+        if durable:
+            broker.outbox.put(*entries.queue_entry(queue))
+        return queue
+
+    def delete_queue(self, queue: Queue) -> int:
+        """Delete it with its bindings and messages; its consumers are told. Returns how many messages were ready."""
+        queue.serve()
+        ready = queue.ready.clear()
+        del self.queues[queue.name]
+        queue.deleted = True
+        self.broker.topology += 1
+        if queue.owner is not None:
+            queue.owner.exclusive_queues.pop(queue, None)
+        if queue.logged:
+            self.broker.outbox.forget(queue)
+        if ready:
+            queue.settle(ready)
+        self._unbind_destination(queue)
+        if queue.durable:
+            self.broker.outbox.delete(entries.queue_key(self.name, queue.name))
+        for consumer in list(queue.consumers):
+            consumer.channel.session.consumer_cancelled(consumer)
+        return len(ready)
+
+    # --- bindings ---------------------------------------------------------------------------------------------------
+
+    def bind(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
+        """Bind; twice is once. Raises ChannelException 406 for arguments that the exchange type refuses."""
+        if not exchange.bind(destination, routing_key, arguments):
+            return
+        self._sources.setdefault(destination, {})[exchange] = None
+        self.broker.topology += 1
+        if exchange.durable and _is_durable(destination):
+            self.broker.outbox.put(*entries.binding_entry(self.name, exchange.name, destination, routing_key, arguments))
+
+    def restore_binding(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
+        """A binding that the catalog holds already."""
+        exchange.bind(destination, routing_key, arguments)
+        self._sources.setdefault(destination, {})[exchange] = None
+
+    def unbind(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
+        """Unbind; a binding that isn't there is fine."""
+        if not exchange.unbind(destination, routing_key, arguments):
+            return
+        if not exchange.bindings_of(destination):
+            self._sources[destination].pop(exchange, None)
+        self._binding_gone(exchange, destination, routing_key, arguments)
+        self._auto_delete(exchange)
+
+    def bindings_to(self, destination: Destination) -> list[Binding]:
+        """All bindings to a queue or exchange, but for the default exchange's."""
+        return [binding for exchange in self._sources.get(destination, ()) for binding in exchange.bindings_of(destination)]
+
+    def _unfile(self, binding: Binding) -> None:
+        sources = self._sources.get(binding.destination)
+        if sources is not None:
+            sources.pop(binding.source, None)
+        self._binding_gone(binding.source, binding.destination, binding.routing_key, binding.arguments)
+
+    def _binding_gone(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
+        self.broker.topology += 1
+        if exchange.durable and _is_durable(destination):
+            self.broker.outbox.delete(entries.binding_key(self.name, exchange.name, destination, routing_key, arguments))
+
+    def _unbind_destination(self, destination: Destination) -> None:
+        for exchange in list(self._sources.pop(destination, ())):
+            for binding in exchange.unbind_destination(destination):
+                self._binding_gone(exchange, destination, binding.routing_key, binding.arguments)
+            self._auto_delete(exchange)
+
+    def _auto_delete(self, exchange: Exchange) -> None:
+        """An auto-delete exchange goes with its last binding as source (contract 3.4)."""
+        if exchange.auto_delete and exchange.is_unused and self.exchanges.get(exchange.name) is exchange:
+            self.delete_exchange(exchange)
+
+    # --- routing ----------------------------------------------------------------------------------------------------
+
+    def route(self, exchange: Exchange, routing_keys: Iterable[str], headers: Table) -> tuple[tuple[Queue, ...], bool]:
+        """The queues that a message goes to, each once whatever the number of paths (contract 3.6, 3.7), and whether the
+        message's headers had a say in it (such a route can't be kept for the next message)."""
+        keys = list(routing_keys)
+        queues: dict[Queue, None] = {}
+        seen: dict[Exchange, None] = {exchange: None}
+        to_do = [exchange]
+        by_headers = False
+        while to_do:
+            source = to_do.pop()
+            by_headers = by_headers or source.needs_headers
+            found: list[Destination] = []
+            for key in keys:
+                found += self._matches(source, key, headers)
+            if not found and source.alternate is not None and (alternate := self.exchanges.get(source.alternate)) is not None:
+                found.append(alternate)
+            for destination in found:
+                if isinstance(destination, Queue):
+                    queues[destination] = None
+                elif isinstance(destination, Exchange) and destination not in seen:
+                    seen[destination] = None
+                    to_do.append(destination)
+        return tuple(queues), by_headers
+
+    def _matches(self, exchange: Exchange, routing_key: str, headers: Table) -> Iterable[Destination]:
+        if exchange.name == DEFAULT_EXCHANGE:
+            queue = self.queues.get(routing_key)
+            return () if queue is None else (queue,)
+        return exchange.matches(routing_key, headers)
+
+
+def _is_durable(destination: Destination) -> bool:
+    return isinstance(destination, Queue | Exchange) and destination.durable
+
+
+def in_use(text: str) -> ChannelException:
+    """if-unused, and it is used."""
+    return ChannelException(PRECONDITION_FAILED, f"{text} in use")

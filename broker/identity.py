@@ -1,0 +1,14 @@
+"""Who the broker says it is, on the wire and on the command line.
+
+Clients gate on the product and version in connection.start (kombu uses global QoS only for product "RabbitMQ" below 4.0), so
+those name the RabbitMQ that Leveret behaves like; its own name and version stand beside.
+"""
+
+from typing import Final
+
+from leveret import __version__
+
+PRODUCT: Final = "RabbitMQ"
+RABBITMQ_VERSION: Final = "3.13.7"
+LEVERET_NAME: Final = "Leveret"
+LEVERET_VERSION: Final = __version__

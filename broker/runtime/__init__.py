@@ -1,0 +1,1 @@
+"""asyncio and uvloop: sockets, the turn, flow control, timers, shutdown. The only place that waits."""

@@ -1,0 +1,108 @@
+"""Ships batches to the store, and hears when they are durable.
+
+A batch goes in as a chain of operations, which the store runs in order on its own thread: creations, the commit of the log,
+deletions. Several batches may be under way. The last operation of a batch reports; reports are handed to the event loop
+together, with one wake-up however many there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from storage.api import Receipt, StorageError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from broker.core.outbox import Batch, Outbox
+    from storage.api import Store
+
+log = logging.getLogger("storage")
+
+BEHIND_BYTES = 33_554_432
+"""With more than this under way the disk is behind, and publishers are not read from."""
+CAUGHT_UP_BYTES = 8_388_608
+
+Outcome = Receipt | StorageError | None
+
+
+class Committer:
+    """See the module. `changed` is called when batches were released: there is output, and perhaps room again."""
+
+    def __init__(self, store: Store, outbox: Outbox, loop: asyncio.AbstractEventLoop, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._loop = loop
+        self._changed = changed
+        self._under_way: deque[tuple[Batch, int]] = deque()
+        self._reports: deque[Outcome] = deque()
+        self._waking = False
+        self.pending_bytes = 0
+        self.failed: StorageError | None = None
+        self.is_behind = False
+
+    def ship(self, batch: Batch) -> None:
+        """Hand a batch to the store; whoever waits for it is told when it, and all before it, is durable."""
+        if self.failed is not None:
+            batch.release(False)
+            return
+        if batch.is_empty:
+            if self._under_way:
+                # Nothing of its own, but what it speaks of may be in a batch that is on its way.
+                self._store.log.append([], self._report, sync=False)
+                self._under_way.append((batch, 0))
+            else:
+                batch.release(True)
+            return
+        size = sum(map(len, batch.records))
+        self._under_way.append((batch, size))
+        self.pending_bytes += size
+        self.is_behind = self.is_behind or self.pending_bytes > BEHIND_BYTES
+        catalog, report = self._store.catalog, self._report
+        where: list[Outcome] = [None]
+        last_put = None if batch.records or batch.deletions else next(reversed(batch.puts))
+        for key, value in batch.puts.items():
+            catalog.put(key, value, report if key == last_put else None)
+        if batch.records:
+            done = partial(where.__setitem__, 0) if batch.deletions else report
+            self._store.log.append(batch.records, done, sync=batch.sync, roll=batch.roll)
+        for key in batch.deletions:
+            catalog.delete(key, (lambda error: report(error or where[0])) if key == batch.deletions[-1] else None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is under way."""
+        return bool(self._under_way)
+
+    def _report(self, outcome: Outcome) -> None:
+        """On the store's thread: a batch is done."""
+        self._reports.append(outcome)
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
+        self._waking = False
+        reports, outbox = self._reports, self._outbox
+        while reports:
+            outcome = reports.popleft()
+            batch, size = self._under_way.popleft()
+            self.pending_bytes -= size
+            if isinstance(outcome, StorageError):
+                self._fail(outcome)
+            elif isinstance(outcome, Receipt) and batch.roll:
+                outbox.ledger.located(outcome.start)
+            batch.release(self.failed is None)
+        self.is_behind = self.is_behind and self.pending_bytes > CAUGHT_UP_BYTES
+        if self.failed is None and (before := outbox.ledger.truncation()) is not None:
+            self._store.log.truncate(before)
+        self._changed()
+
+    def _fail(self, error: StorageError) -> None:
+        if self.failed is None:
+            self.failed = error
+            log.critical("nothing can be made durable any more, restart the broker: %s", error)

@@ -1,0 +1,247 @@
+"""One TCP connection: bytes in, bytes out, and what the socket can and can't take.
+
+Between the socket and the session lies protocol.connection. A connection stops being read while its budget for the turn is
+spent, while the disk is behind its publishes, and while it leaves far more unread than deliveries alone can amount to. It
+stops being delivered to (the session is *congested*) as soon as the socket's buffer is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+from broker.core.broker import Peer
+from broker.core.consumers import TURN_OUTPUT_BYTES
+from protocol.connection import ServerConnection
+from protocol.constants import CLOSE_DELAY_SECONDS, INTERNAL_ERROR
+from protocol.errors import ConnectionException, FramingException, HandshakeFailed
+from protocol.events import Tuning
+from protocol.states import HANDSHAKE, ConnectionState
+
+if TYPE_CHECKING:
+    from broker.config import Config
+    from broker.runtime.turn import Turn
+
+log = logging.getLogger("connection")
+
+TURN_COST = 5000
+"""Messages put into queues by one connection's read in one turn."""
+UNSENT_HIGH_BYTES = 2 * TURN_OUTPUT_BYTES
+UNSENT_MAX_BYTES = 16_777_216
+"""Replies alone can fill a socket whose peer doesn't read: past this it isn't read from either."""
+CLOSE_OK_SECONDS_MAX = 30.0
+
+
+class Connection(asyncio.Protocol):
+    """See the module; made by the listeners, one per socket."""
+
+    def __init__(self, turn: Turn, config: Config, connections: set[Connection]) -> None:
+        self._turn = turn
+        self._config = config
+        self._connections = connections
+        self._pauses: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
+        """Nothing more is read: the socket is to be closed."""
+        self.heard = True
+        """Something came in since the last heartbeat check."""
+        self.spoke = True
+
+    # --- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
+        self._connections.add(self)
+        peer = _peer(self._transport)
+        self.name = peer.name
+        self.session = self._turn.broker.open_session(peer)
+        self.wire = ServerConnection(self.session, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
+        self.session.wire = self.wire
+        self._timer = asyncio.get_running_loop().call_later(self._config.handshake_timeout_seconds, self._handshake_timeout)
+        log.info("<%s> accepting AMQP connection", self.name)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self.heard = True
+        if not self._ending:
+            self._read(data)
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol: the peer won't write any more, so it is gone."""
+        return False
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.session.congest()
+        if self._transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+            self._pause("unsent")
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._resume("unsent")
+        self.session.drained()
+        self._turn.schedule()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._connections.discard(self)
+        self._cancel_timer()
+        if self.wire.state not in (ConnectionState.CLOSED, ConnectionState.CLOSING) and not self._ending:
+            state = "" if self.wire.state is ConnectionState.RUNNING else f" in state {self.wire.state.value}"
+            log.warning("<%s> client unexpectedly closed TCP connection%s", self.name, state)
+        self._ending = True
+        self.session.terminate()
+        self._turn.schedule()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def read_on(self) -> None:
+        """Go on where the budget stopped."""
+        self._resume("budget")
+        if not self._ending:
+            self._read(b"")
+
+    def disk_caught_up(self) -> None:
+        """Publishes may come in again."""
+        self._resume("disk")
+
+    def _read(self, data: bytes) -> None:
+        turn = self._turn
+        try:
+            whole = self.wire.receive_data(data, TURN_COST)
+        except HandshakeFailed as error:
+            self._refuse(error)
+        except FramingException as error:
+            self._fail(error)
+            self._end_after(CLOSE_DELAY_SECONDS)
+        except ConnectionException as error:
+            self._fail(error)
+        except Exception:  # noqa: BLE001 a bug in the broker costs the connection that met it, and no other
+            log.exception("<%s> internal error", self.name)
+            self._fail(ConnectionException(INTERNAL_ERROR, "the broker met an internal error, see its log"))
+        else:
+            if not whole:
+                self._pause("budget")
+                turn.read_later(self)
+            if turn.committer.is_behind and self.session.publisher.has_published:
+                self._pause("disk")
+                turn.read_when_durable(self)
+        turn.schedule()
+
+    def _pause(self, why: str) -> None:
+        if not self._pauses and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._pauses.add(why)
+
+    def _resume(self, why: str) -> None:
+        if why in self._pauses:
+            self._pauses.discard(why)
+            if not self._pauses and not self._transport.is_closing():
+                self.heard = True
+                self._transport.resume_reading()
+
+    @property
+    def is_paused(self) -> bool:
+        """It isn't read from, so its silence means nothing."""
+        return bool(self._pauses)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _output_ready(self) -> None:
+        self._turn.flush_later(self)
+
+    def flush(self) -> None:
+        """Write the turn's output, once."""
+        transport = self._transport
+        data = self.wire.data_to_send()
+        if transport.is_closing():
+            return
+        if data:
+            transport.write(data)
+            self.spoke = True
+        state = self.wire.state
+        if state is ConnectionState.RUNNING:
+            if self.session.congested and transport.get_write_buffer_size() <= UNSENT_HIGH_BYTES:
+                self.session.drained()
+            elif transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+                self._pause("unsent")
+            if self._timer is not None:
+                self._cancel_timer()
+        elif state is ConnectionState.CLOSED and not self._ending:
+            log.info("<%s> closing AMQP connection", self.name)
+            self._ending = True
+            transport.close()
+        elif state is ConnectionState.CLOSING and not self._ending and self._timer is None:
+            heartbeat = self.wire.tuning.heartbeat
+            seconds = min(heartbeat, CLOSE_OK_SECONDS_MAX) if heartbeat else CLOSE_OK_SECONDS_MAX
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def _handshake_timeout(self) -> None:
+        self._timer = None
+        if self.wire.state in HANDSHAKE:
+            log.error("<%s> handshake_timeout: the client did not finish the handshake (state %s)", self.name, self.wire.state.value)
+            self.abort()
+
+    def _refuse(self, error: HandshakeFailed) -> None:
+        """The handshake is broken: say nothing more, and close after a while, as RabbitMQ does."""
+        log.error("<%s> closing AMQP connection: %s", self.name, error.reason)
+        self.session.terminate()
+        self._end_after(0 if self.wire.state is ConnectionState.CLOSED else CLOSE_DELAY_SECONDS)
+
+    def _fail(self, error: ConnectionException) -> None:
+        """The peer broke the protocol: tell it with connection.close."""
+        log.error("<%s> closing AMQP connection: %s", self.name, error)
+        self._cancel_timer()
+        self.session.close_connection(error)
+
+    def _end_after(self, seconds: float) -> None:
+        self._ending = True
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.close)
+
+    def force_close(self, reason: str) -> None:
+        """Tell the peer that the broker ends it; during the handshake there is nobody to tell."""
+        if self.wire.state is ConnectionState.RUNNING:
+            self.session.force_close(reason)
+        elif self.wire.state is not ConnectionState.CLOSING:
+            self.abort()
+
+    def end_for_silence(self) -> None:
+        """Heartbeats were agreed on and none came (contract 1.6)."""
+        log.error("<%s> closing AMQP connection: missed heartbeats from client, timeout: %ds", self.name, self.wire.tuning.heartbeat)
+        self._ending = True
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the socket now, whatever is unsent."""
+        self._ending = True
+        self._cancel_timer()
+        self._transport.abort()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _tuning(config: Config) -> Tuning:
+    return Tuning(config.channel_max, config.frame_max_bytes, config.heartbeat_seconds)
+
+
+def _peer(transport: asyncio.Transport) -> Peer:
+    remote, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    if not remote or not local:
+        return Peer("unknown", False)
+    host = str(remote[0])
+    loopback = host.startswith("127.") or host == "::1" or host.startswith("::ffff:127.")
+    return Peer(f"{_address(remote)} -> {_address(local)}", loopback)
+
+
+def _address(name: tuple[str, int]) -> str:
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

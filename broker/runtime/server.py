@@ -1,0 +1,79 @@
+"""The running server: listeners, connections, heartbeats, the turn, and its end.
+
+A graceful stop tells every connection 320 CONNECTION_FORCED, gives the peers a moment to answer, ships what is left and
+waits until it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from broker.runtime.connection import Connection
+from broker.runtime.heartbeats import Heartbeats
+from broker.runtime.turn import Turn
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from broker.config import Config
+    from broker.core.broker import Broker
+    from storage.api import Store
+
+log = logging.getLogger("server")
+
+STOP_SECONDS_MAX = 3.0
+"""How long a graceful stop waits for the peers' close-ok."""
+SHUTDOWN = "broker forced connection closure with reason 'shutdown'"
+
+
+class Server:
+    """Serves one broker on one event loop."""
+
+    def __init__(self, broker: Broker, store: Store, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+        self._broker = broker
+        self._config = config
+        self._loop = loop
+        self.turn = Turn(broker, store, loop)
+        self.connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._heartbeats = Heartbeats(self.connections)
+        self._stop = asyncio.Event()
+
+    async def run(self, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+        """Serve until a signal (or `stop`) asks for the end; `ready` is called once connections are accepted."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._loop.add_signal_handler(number, self.stop)
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
+        for bound in sockets:
+            server = await self._loop.create_server(lambda: Connection(self.turn, self._config, self.connections), sock=bound, backlog=1024)
+            self._servers.append(server)
+        self._heartbeats.start()
+        ready()
+        await self._stop.wait()
+        await self._end()
+
+    def stop(self) -> None:
+        """Ask for a graceful end."""
+        self._stop.set()
+
+    async def _end(self) -> None:
+        log.info("stopping: %d connections to close", len(self.connections))
+        for server in self._servers:
+            server.close()
+        self._heartbeats.stop()
+        for connection in list(self.connections):
+            connection.force_close(SHUTDOWN)
+        deadline = self._loop.time() + STOP_SECONDS_MAX
+        while self.connections and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.abort()
+        while self.connections or self._broker.outbox.has_batch or self.turn.committer.is_busy:
+            self.turn.schedule()
+            await asyncio.sleep(0.002)

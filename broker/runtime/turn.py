@@ -1,0 +1,78 @@
+"""The turn: once per round of the event loop, what the reads of that round have left.
+
+    every socket that has something    connection.data_received: parse, apply to the core
+    then, once                         serve each touched queue
+                                       hand the batch to the store's thread
+                                       write each connection's output, once
+                                       wake the connections that drained, read on where the budget stopped a read
+
+`schedule` makes sure that a turn comes; it costs nothing to call it again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.runtime.committer import Committer
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from broker.core.broker import Broker
+    from broker.runtime.connection import Connection
+    from storage.api import Store
+
+
+class Turn:
+    """One per event loop."""
+
+    def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self.broker = broker
+        self.committer = Committer(store, broker.outbox, loop, self._committed)
+        self._loop = loop
+        self._scheduled = False
+        self._unflushed: list[Connection] = []
+        self._unread: list[Connection] = []
+        self._waiting_for_disk: list[Connection] = []
+
+    def schedule(self) -> None:
+        """There is something to do at the end of this round."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end)
+
+    def flush_later(self, connection: Connection) -> None:
+        """`connection` has output."""
+        self._unflushed.append(connection)
+        self.schedule()
+
+    def read_later(self, connection: Connection) -> None:
+        """`connection` has complete frames left that are beyond its budget for this turn."""
+        self._unread.append(connection)
+        self.schedule()
+
+    def read_when_durable(self, connection: Connection) -> None:
+        """`connection` publishes faster than the disk takes it."""
+        self._waiting_for_disk.append(connection)
+
+    def _end(self) -> None:
+        self._scheduled = False
+        broker = self.broker
+        unread, self._unread = self._unread, []
+        for connection in unread:
+            connection.read_on()
+        more = broker.serve()
+        if broker.outbox.has_batch:
+            self.committer.ship(broker.outbox.take())
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+        if more or self._unread or self._unflushed or broker.outbox.touched:
+            self.schedule()
+
+    def _committed(self) -> None:
+        if self._waiting_for_disk and not self.committer.is_behind:
+            waiting, self._waiting_for_disk = self._waiting_for_disk, []
+            for connection in waiting:
+                connection.disk_caught_up()
+        self.schedule()

@@ -1,0 +1,598 @@
+"""The server's side of one AMQP 0-9-1 connection, without I/O.
+
+`receive_data` takes what the socket gave and calls the broker's `Events`; what the broker says back collects in `output`
+until the runtime takes it with `data_to_send`. The connection checks everything that bytes and states can tell (framing,
+method order, content order, limits); what names mean is the broker's business.
+
+How a busy connection is read (docs/architecture.md, "The turn"): most frames are like the ones before them.
+
+    template      The method frame, header frame and body-frame header of the last publish, when it was like the one before:
+                  as long as the bytes repeat, nothing is parsed, one `startswith` and one slice a message.
+    method frame  When only headers and bodies differ (a message_id each), the method frame alone is the template, and the
+                  header frame is read with one `unpack_from`.
+    acks          A run of single acks is unpacked in one go.
+
+Each of them is only a shorter way to what `_frame` does frame by frame, and gives up, changing nothing, wherever the
+bytes are not exactly what it expects.
+"""
+
+from collections.abc import Callable
+
+from protocol import codec
+from protocol.constants import (
+    CHANNEL_ERROR,
+    COMMAND_INVALID,
+    FRAME_BODY,
+    FRAME_END,
+    FRAME_HEADER,
+    FRAME_HEARTBEAT,
+    FRAME_METHOD,
+    FRAME_OVERHEAD_BYTES,
+    HEARTBEAT,
+    NOT_ALLOWED,
+    OLD_PROTOCOL_HEADERS,
+    PRECONDITION_FAILED,
+    PROTOCOL_HEADER,
+    UNEXPECTED_FRAME,
+)
+from protocol.content import CONTENT_HEADER_MIN_BYTES
+from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed
+from protocol.events import Events, Message, Tuning
+from protocol.fastcodec import (
+    ACK,
+    ACK_FRAME_BYTES,
+    PUBLISH,
+    Deliveries,
+    Output,
+    ack_frame,
+    content_frame_header,
+    encode_ack,
+    encode_content,
+    encode_get_ok,
+    encode_nack,
+    encode_return,
+    u64,
+)
+from protocol.framing import FRAME_HEADER_BYTES, bad_end, frame_header, too_large, unknown_frame
+from protocol.methods import Basic, Channel, Connection, Method, ids, make
+from protocol.states import (
+    CLIENT_CHANNEL_METHODS,
+    CLOSING_CHANNEL_METHODS,
+    CONNECTION_TABLE,
+    HANDSHAKE,
+    SENT_TABLE,
+    ChannelState,
+    ConnectionState,
+)
+from protocol.tables import Table
+
+INITIAL_FRAME_MAX_BYTES = 8192
+"""Until connection.tune-ok; what RabbitMQ 4 grants (3.x: 4096, which long client properties overrun)."""
+RUN_MAX = 1024
+"""Messages in one run at most: keeps the budget's grain fine."""
+BASIC = 60
+INCOMPLETE = -1
+"""In place of a cost: more bytes must come first."""
+NOT_SO = -2
+"""In place of a cost: the shorter way doesn't fit, nothing was read."""
+
+
+class Content:
+    """A message whose frames are still coming in on one channel."""
+
+    __slots__ = ("bits", "header", "missing", "parts", "routing")
+
+    def __init__(self, routing: bytes, bits: int) -> None:
+        self.routing = routing
+        self.bits = bits
+        self.header: bytes | None = None
+        self.missing = 0
+        self.parts: list[bytes] = []
+
+
+class ChannelInput:
+    """The receiving side of one channel."""
+
+    __slots__ = ("content", "state")
+
+    def __init__(self) -> None:
+        self.state = ChannelState.OPEN
+        self.content: Content | None = None
+
+
+class ServerConnection(Output):
+    """See the module. Raises ConnectionException (send connection.close), FramingException (the same, and read no more)
+    and HandshakeFailed (send nothing) from `receive_data`; the caller answers with `close`."""
+
+    __slots__ = (
+        "_at",
+        "_body_size",
+        "_buffer",
+        "_channels",
+        "_chunks",
+        "_chunks_size",
+        "_cost_each",
+        "_events",
+        "_frame_max",
+        "_header",
+        "_method_bits",
+        "_method_frame",
+        "_method_routing",
+        "_missing",
+        "_open_channels",
+        "_output_ready",
+        "_template",
+        "_template_channel",
+        "message_size_max",
+        "state",
+        "tuning",
+    )
+
+    def __init__(self, events: Events, tuning: Tuning, message_size_max: int, output_ready: Callable[[], None]) -> None:
+        """`tuning` is what the server offers; `output_ready` is called when `output` stops being empty."""
+        super().__init__()
+        self.state = ConnectionState.WAITING_HEADER
+        self.tuning = tuning
+        self.message_size_max = message_size_max
+        self._events = events
+        self._output_ready = output_ready
+        self._frame_max = INITIAL_FRAME_MAX_BYTES
+        self._buffer = b""
+        self._at = 0
+        self._chunks: list[bytes] = []
+        self._chunks_size = 0
+        self._missing = 0
+        self._channels: dict[int, ChannelInput] = {}
+        self._open_channels = 0
+        self._template = self._method_frame = b""
+        self._template_channel = 0
+        self._method_routing = self._header = b""
+        self._method_bits = self._body_size = 0
+        self._cost_each = 1
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, budget: int) -> bool:
+        """Read `data` (may be empty: go on with what is left), but stop when the events' costs pass `budget`.
+
+        Returns whether everything that is complete was read; False asks to be called again in the next turn.
+        """
+        if self._chunks:
+            # A frame larger than what has come in so far: wait for the whole of it, don't copy it again with each read.
+            self._chunks.append(data)
+            self._chunks_size += len(data)
+            if self._chunks_size < self._missing:
+                return True
+            data, self._chunks, self._chunks_size = b"".join(self._chunks), [], 0
+        self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
+        self._at = 0
+        if self.state is ConnectionState.WAITING_HEADER and not self._protocol_header():
+            return True
+        return self._read(budget)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What has been received and not been read."""
+        return len(self._buffer) - self._at + self._chunks_size
+
+    def _protocol_header(self) -> bool:
+        head = self._buffer[:8]
+        if len(head) < 8 and PROTOCOL_HEADER.startswith(head):
+            return False
+        if head != PROTOCOL_HEADER and head not in OLD_PROTOCOL_HEADERS:
+            self.write(PROTOCOL_HEADER)
+            self.state = ConnectionState.CLOSED
+            raise HandshakeFailed(_looks_like(self._buffer))
+        self._at = 8
+        self._events.on_protocol_header()
+        return True
+
+    def _read(self, budget: int) -> bool:
+        """Frames, one or a run at a time, until bytes or budget run out."""
+        buffer = self._buffer
+        while budget > 0:
+            at = self._at
+            if self._template and buffer.startswith(self._template, at):
+                cost = self._template_run(budget)
+            elif self._method_frame and buffer.startswith(self._method_frame, at):
+                cost = self._method_run(budget)
+            else:
+                cost = NOT_SO
+            if cost == NOT_SO:
+                cost = self._frame()
+            if cost == INCOMPLETE:
+                self._keep_rest()
+                return True
+            budget -= cost
+        return self._at >= len(buffer)
+
+    def _keep_rest(self) -> None:
+        """Remember how many bytes what is incomplete at the end will have."""
+        buffer, at = self._buffer, self._at
+        have = len(buffer) - at
+        if have < FRAME_HEADER_BYTES:
+            return
+        self._missing = frame_header.unpack_from(buffer, at)[2] + FRAME_OVERHEAD_BYTES
+        if self._template and buffer.startswith(self._template, at):
+            self._missing = len(self._template) + self._body_size + 1
+        self._chunks, self._chunks_size = [buffer[at:]], have
+        self._buffer, self._at = b"", 0
+
+    def _template_run(self, budget: int) -> int:
+        """Publishes that are byte for byte the last one but for the body. Returns the cost, INCOMPLETE if not even one is whole, or NOT_SO."""
+        buffer, at, template = self._buffer, self._at, self._template
+        size, body_at, whole = len(buffer), len(template), len(template) + self._body_size + 1
+        limit = min(RUN_MAX, budget // self._cost_each + 1)
+        startswith, bodies = buffer.startswith, []
+        while size - at >= whole and startswith(template, at) and len(bodies) < limit:
+            end = at + whole
+            if buffer[end - 1] != FRAME_END:
+                break
+            bodies.append(buffer[at + body_at : end - 1])
+            at = end
+        if not bodies:
+            return INCOMPLETE if size - at < whole else NOT_SO
+        self._at = at
+        return self._events.on_publishes(self._template_channel, self._method_routing, self._method_bits, (self._header,), bodies)
+
+    def _method_run(self, budget: int) -> int:
+        """Publishes with the last one's method frame, each with a header frame and at most one body frame of its own."""
+        buffer, at, method_frame, channel = self._buffer, self._at, self._method_frame, self._template_channel
+        size, skip, frame_max = len(buffer), len(method_frame), self._frame_max
+        limit = min(RUN_MAX, budget // self._cost_each + 1)
+        startswith, unpack = buffer.startswith, content_frame_header.unpack_from
+        headers: list[bytes] = []
+        bodies: list[bytes] = []
+        last, like = self._header, False
+        while startswith(method_frame, at) and len(bodies) < limit:
+            start = at + skip
+            if size - start < FRAME_OVERHEAD_BYTES + CONTENT_HEADER_MIN_BYTES:
+                break
+            kind, number, length, class_id, weight, body_size = unpack(buffer, start)
+            end = start + FRAME_HEADER_BYTES + length
+            if kind != FRAME_HEADER or number != channel or class_id != BASIC or weight or length > frame_max:
+                break
+            if length < CONTENT_HEADER_MIN_BYTES or end >= size or buffer[end] != FRAME_END:
+                break
+            header = buffer[start + FRAME_HEADER_BYTES : end]
+            like = header == last
+            if like and headers:
+                break
+            at_body = end + 1
+            if body_size:
+                end = at_body + FRAME_HEADER_BYTES + body_size
+                if end >= size or buffer[end] != FRAME_END or body_size > frame_max:
+                    break
+                if frame_header.unpack_from(buffer, at_body) != (FRAME_BODY, channel, body_size):
+                    break
+                bodies.append(buffer[at_body + FRAME_HEADER_BYTES : end])
+                if like:
+                    # Two alike in a row: from here on, compare and don't parse.
+                    self._template, self._body_size = buffer[at : at_body + FRAME_HEADER_BYTES], body_size
+            else:
+                bodies.append(b"")
+            headers.append(header)
+            last = header
+            at = end + 1
+            if like:
+                break
+        if not bodies:
+            return NOT_SO
+        self._at = at
+        if last != self._header:
+            self._header, self._template = last, b""
+        return self._events.on_publishes(channel, self._method_routing, self._method_bits, headers, bodies)
+
+    def _ack_run(self, channel: int) -> int:
+        """Single acks, one frame after the other. Returns the cost, or NOT_SO."""
+        buffer, at = self._buffer, self._at
+        count = min((len(buffer) - at) // ACK_FRAME_BYTES, RUN_MAX)
+        head = buffer[at : at + 11]
+        tags: list[int] = []
+        for ids, tag, multiple, end in ack_frame.iter_unpack(buffer[at : at + count * ACK_FRAME_BYTES]):
+            if ids != head or multiple or end != FRAME_END or not tag:
+                break
+            tags.append(tag)
+        if not tags:
+            return NOT_SO
+        self._at = at + len(tags) * ACK_FRAME_BYTES
+        return self._events.on_acks(channel, tags)
+
+    def _frame(self) -> int:
+        """One frame of any kind. Returns its cost, or INCOMPLETE."""
+        buffer, at = self._buffer, self._at
+        left = len(buffer) - at
+        if left < FRAME_HEADER_BYTES:
+            return INCOMPLETE
+        kind, number, length = frame_header.unpack_from(buffer, at)
+        if length > self._frame_max:
+            raise too_large(kind, length, self._frame_max)
+        if left < length + FRAME_OVERHEAD_BYTES:
+            return INCOMPLETE
+        end = at + FRAME_HEADER_BYTES + length
+        payload = buffer[at + FRAME_HEADER_BYTES : end]
+        if buffer[end] != FRAME_END:
+            raise bad_end(kind, payload, buffer[end])
+        if self.state in HANDSHAKE and kind != FRAME_HEARTBEAT and (kind != FRAME_METHOD or number):
+            raise HandshakeFailed(f"frame of type {kind} on channel {number} in state {self.state.value}")
+        if kind == FRAME_METHOD and number and self.state is ConnectionState.RUNNING:
+            channel = self._channels.get(number)
+            if channel is not None and channel.state is ChannelState.OPEN and channel.content is None:
+                ids = payload[:4]
+                if ids == ACK:
+                    cost = self._ack_run(number)
+                    if cost != NOT_SO:
+                        return cost
+                elif ids == PUBLISH:
+                    return self._publish(channel, number, payload, end + 1)
+        self._at = end + 1
+        if kind == FRAME_METHOD:
+            return self._method(number, payload)
+        if kind == FRAME_HEADER:
+            return self._content_header(number, payload)
+        if kind == FRAME_BODY:
+            return self._content_body(number, payload)
+        if kind == FRAME_HEARTBEAT and not payload:
+            if number:
+                raise ConnectionException(UNEXPECTED_FRAME, "type 8, all octets = <<>>")
+            return 0
+        raise unknown_frame(kind, payload)
+
+    # --- methods ---------------------------------------------------------------------------------------------------
+
+    def _method(self, number: int, payload: bytes) -> int:
+        if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
+            return self._method_while_closing(number, payload)
+        if number == 0:
+            return self._connection_method(codec.decode_method(payload))
+        channel = self._channels.get(number)
+        if channel is not None and channel.content is not None:
+            raise _unexpected(channel, payload)
+        method = codec.decode_method(payload)
+        if channel is None:
+            if isinstance(method, Channel.Open):
+                return self._open_channel(number, method)
+            raise ConnectionException(CHANNEL_ERROR, "expected 'channel.open'", *ids(method))
+        if channel.state is ChannelState.CLOSING:
+            return self._method_on_closing_channel(number, method)
+        if isinstance(method, Channel.Open):
+            raise ConnectionException(CHANNEL_ERROR, "second 'channel.open' seen", *ids(method))
+        if method.name not in CLIENT_CHANNEL_METHODS:
+            raise ConnectionException(COMMAND_INVALID, "unimplemented method", *ids(method))
+        if isinstance(method, Channel.Close):
+            self._forget_channel(number)
+        if isinstance(method, Basic.Ack):
+            return self._events.on_settle(number, method.delivery_tag or 0, bool(method.multiple), None)
+        return self._events.on_method(number, method)
+
+    def _open_channel(self, number: int, method: Method) -> int:
+        limit = self.tuning.channel_max
+        if limit and self._open_channels >= limit:
+            text = f"number of channels opened ({self._open_channels}) has reached the negotiated channel_max ({limit})"
+            raise ConnectionException(NOT_ALLOWED, text, *ids(method))
+        self._channels[number] = ChannelInput()
+        self._open_channels += 1
+        return self._events.on_method(number, method)
+
+    def _forget_channel(self, number: int) -> None:
+        del self._channels[number]
+        self._open_channels -= 1
+        self._drop_templates(number)
+
+    def _drop_templates(self, number: int) -> None:
+        if number == self._template_channel:
+            self._template = self._method_frame = b""
+
+    def _connection_method(self, method: Method) -> int:
+        state = CONNECTION_TABLE.get((self.state, type(method)))
+        if state is None:
+            if self.state in HANDSHAKE:
+                raise HandshakeFailed(f"{method.name} in state {self.state.value}")
+            text = f"unexpected method in connection state {self.state.value}"
+            raise ConnectionException(CHANNEL_ERROR, text, *ids(method))
+        self.state = state
+        return self._events.on_method(0, method)
+
+    def _method_while_closing(self, number: int, payload: bytes) -> int:
+        """After our connection.close only close and close-ok count (1.4.2.9 of the specification)."""
+        if number == 0 and payload[:4] in (b"\x00\x0a\x00\x32", b"\x00\x0a\x00\x33") and self.state is ConnectionState.CLOSING:
+            return self._connection_method(codec.decode_method(payload))
+        return 0
+
+    def _method_on_closing_channel(self, number: int, method: Method) -> int:
+        """We sent channel.close: close gets close-ok, open is an error, close-ok ends it, all else is dropped."""
+        if not isinstance(method, CLOSING_CHANNEL_METHODS):
+            return 0
+        if isinstance(method, Channel.Open):
+            raise ConnectionException(CHANNEL_ERROR, "second 'channel.open' seen", *ids(method))
+        if isinstance(method, Channel.Close):
+            self.write(self.method(number, make(Channel.CloseOk)))
+        else:
+            self._forget_channel(number)
+        return 0
+
+    # --- content ---------------------------------------------------------------------------------------------------
+
+    def _publish(self, channel: ChannelInput, number: int, payload: bytes, after: int) -> int:
+        """basic.publish: take note of its method frame, and read the content at once if it is there."""
+        method_frame = self._buffer[self._at : after]
+        routing, bits = _split_publish(payload)
+        self._template, self._method_frame, self._template_channel = b"", method_frame, number
+        self._method_routing, self._method_bits = routing, bits
+        cost = self._method_run(1)
+        if cost != NOT_SO:
+            return cost
+        self._template = self._method_frame = b""
+        self._at = after
+        channel.content = Content(routing, bits)
+        return 0
+
+    def _content_header(self, number: int, payload: bytes) -> int:
+        channel = self._channels.get(number)
+        if channel is None or self.state is not ConnectionState.RUNNING:
+            return self._stray_content(b"")
+        if channel.state is ChannelState.CLOSING:
+            return 0
+        content = channel.content
+        if content is None or content.header is not None:
+            raise _unexpected(channel, b"")
+        if len(payload) < CONTENT_HEADER_MIN_BYTES:
+            raise unknown_frame(FRAME_HEADER, payload)
+        if payload[:4] != b"\x00\x3c\x00\x00":
+            raise _unexpected(channel, PUBLISH)
+        content.header = payload
+        content.missing = u64.unpack_from(payload, 4)[0]
+        if content.missing > self.message_size_max:
+            text = f"message size {content.missing} is larger than configured max size {self.message_size_max}"
+            self._events.on_channel_error(number, ChannelException(PRECONDITION_FAILED, text, BASIC, 40))
+            return 0
+        return self._complete(channel, number) if not content.missing else 0
+
+    def _content_body(self, number: int, payload: bytes) -> int:
+        channel = self._channels.get(number)
+        if channel is None or self.state is not ConnectionState.RUNNING:
+            return self._stray_content(b"")
+        if channel.state is ChannelState.CLOSING:
+            return 0
+        content = channel.content
+        if content is None or content.header is None or len(payload) > content.missing:
+            raise _unexpected(channel, PUBLISH)
+        if payload:
+            content.parts.append(payload)
+            content.missing -= len(payload)
+        return self._complete(channel, number) if not content.missing else 0
+
+    def _stray_content(self, payload: bytes) -> int:
+        if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
+            return 0
+        raise _unexpected(ChannelInput(), payload)
+
+    def _complete(self, channel: ChannelInput, number: int) -> int:
+        content, channel.content = channel.content, None
+        assert content is not None
+        assert content.header is not None
+        body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
+        return self._events.on_publishes(number, content.routing, content.bits, (content.header,), [body])
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def data_to_send(self) -> bytes:
+        """Everything written since the last call, as one buffer."""
+        data = b"".join(self.output)
+        self.output.clear()
+        self.output_bytes = 0
+        return data
+
+    def wrote(self, size: int) -> None:
+        """See Output: the first bytes of a turn ask the runtime for a flush."""
+        if not self.output_bytes:
+            self._output_ready()
+        self.output_bytes += size or 1
+
+    def write(self, frames: bytes) -> None:
+        """See Wire."""
+        self.output.append(frames)
+        self.wrote(len(frames))
+
+    def send(self, number: int, method: Method) -> None:
+        """Encode and queue a method, and follow it through the state table."""
+        self.write(self.method(number, method))
+
+    def method(self, channel: int, method: Method) -> bytes:
+        """See Wire."""
+        if channel == 0 and (state := SENT_TABLE.get(type(method))) is not None:
+            self.state = state
+        return codec.encode_method_frame(channel, method)
+
+    def ack(self, channel: int, tag: int, multiple: bool) -> bytes:
+        """See Wire."""
+        return encode_ack(channel, tag, multiple)
+
+    def nack(self, channel: int, tag: int) -> bytes:
+        """See Wire."""
+        return encode_nack(channel, tag)
+
+    def get_ok(self, channel: int, tag: int, redelivered: bool, message_count: int, message: Message) -> bytes:
+        """See Wire."""
+        _, routing, header, body = message
+        method = encode_get_ok(tag, redelivered, routing, message_count)
+        return encode_content(channel, method, header, body, self._frame_max - FRAME_OVERHEAD_BYTES)
+
+    def returned(self, channel: int, code: int, text: str, routing: bytes, header: bytes, body: bytes) -> bytes:
+        """See Wire."""
+        return encode_content(channel, encode_return(code, text, routing), header, body, self._frame_max - FRAME_OVERHEAD_BYTES)
+
+    def deliveries(self, channel: int, consumer_tag: str) -> Deliveries:
+        """See Wire."""
+        return Deliveries(self, channel, consumer_tag, self._frame_max)
+
+    def heartbeat(self) -> None:
+        """Queue a heartbeat frame."""
+        self.write(HEARTBEAT)
+
+    def tuned(self, tuning: Tuning) -> None:
+        """The peer accepted these limits."""
+        self.tuning = tuning
+        self._frame_max = tuning.frame_max
+
+    def close_channel(self, channel: int, error: AmqpError) -> bytes:
+        """See Wire."""
+        state = self._channels[channel]
+        state.state, state.content = ChannelState.CLOSING, None
+        self._drop_templates(channel)
+        return codec.encode_method_frame(channel, _close(Channel.Close, error))
+
+    def close(self, error: AmqpError) -> None:
+        """Queue connection.close; from here on only close and close-ok are heard."""
+        self._template = self._method_frame = b""
+        self.send(0, _close(Connection.Close, error))
+
+    def start(self, properties: Table, mechanisms: str, locales: str) -> None:
+        """See Wire."""
+        start = make(
+            Connection.Start,
+            version_major=0,
+            version_minor=9,
+            server_properties=properties,
+            mechanisms=mechanisms.encode(),
+            locales=locales.encode(),
+        )
+        self.send(0, start)
+
+
+def _close(cls: type[Method], error: AmqpError) -> Method:
+    """connection.close or channel.close."""
+    return make(cls, reply_code=error.code, reply_text=error.reply_text, class_id=error.class_id, method_id=error.method_id)
+
+
+def _split_publish(payload: bytes) -> tuple[bytes, int]:
+    """The routing (two short strings, as they stand) and the bits of a basic.publish payload."""
+    size = len(payload)
+    at = 7 + payload[6] if size > 6 else size
+    end = at + 1 + payload[at] if at < size else size
+    if end + 1 != size:
+        raise codec.cannot_decode(payload)
+    return payload[6:end], payload[end]
+
+
+def _unexpected(channel: ChannelInput, method_payload: bytes) -> ConnectionException:
+    """The 505 for content out of order (rabbit_command_assembler.erl): it names what was expected."""
+    content = channel.content
+    if content is None:
+        return ConnectionException(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+    if content.header is None:
+        text = "expected content header for class 60, got non content header frame instead"
+    else:
+        text = "expected content body, got non content body frame instead"
+    return ConnectionException(UNEXPECTED_FRAME, text, BASIC, 40)
+
+
+def _looks_like(data: bytes) -> str:
+    """What a peer that doesn't speak AMQP 0-9-1 seems to speak, for the log."""
+    if data[:4] == b"AMQP":
+        return f"bad protocol header {data[:8]!r}: this server speaks AMQP 0-9-1 only"
+    if data[:3] in (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03"):
+        return "the client speaks TLS to a port without TLS"
+    if data.split(b" ", 1)[0] in (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"):
+        return "the client speaks HTTP to an AMQP port"
+    return f"bad protocol header {data[:8]!r}"

@@ -1,0 +1,75 @@
+"""The store of one broker on local files: a log and a catalog on one thread, locked against a second broker."""
+
+from pathlib import Path
+from typing import Final
+
+from storage.api import Failed
+from storage.catalog import SqliteCatalog
+from storage.files import Files
+from storage.log import SEGMENT_SIZE, FileLog
+from storage.worker import Worker
+
+LOCK_NAME: Final = "lock"
+
+
+class LocalStore:
+    """A Store in a data directory, which is made (0700) if it isn't there:
+
+    lock              held while the store is open; names the process
+    catalog.sqlite3   what is declared
+    log/              the segments of the log
+    quarantine/       damaged bytes, if there ever were any
+
+    Raises Fenced where another process has it, StorageError for newer formats, Corrupt where the catalog can't be read,
+    OSError.
+    """
+
+    def __init__(self, directory: Path, files: Files | None = None, segment_size: int = SEGMENT_SIZE) -> None:
+        self._files = files or Files()
+        self.directory = directory
+        self._files.make_directory(directory)
+        self._lock = self._files.lock(directory / LOCK_NAME)
+        self._worker = Worker()
+        self._closed = False
+        try:
+            self.log = FileLog(directory, self._worker, self._files, segment_size)
+            try:
+                self.catalog = SqliteCatalog(directory, self._worker, self._files)
+            except BaseException:
+                self.log.close()
+                raise
+        except BaseException:
+            self._release()
+            raise
+
+    @property
+    def epoch(self) -> int:
+        """Grows with each opening of the directory (one that writes nothing leaves no trace)."""
+        return self.log.epoch
+
+    @property
+    def failure(self) -> Failed | None:
+        """The failure after which nothing is written any more; None while all is well."""
+        return self._worker.failure
+
+    def free(self) -> int:
+        """The bytes free on the disk that holds the directory."""
+        return self._files.free(self.directory)
+
+    def close(self) -> None:
+        """Finish what was handed in, close log and catalog and give the lock back. Blocks; not from a `done`.
+
+        Raises Failed if what was written without sync can't be synced; everything is released nevertheless.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.catalog.close()
+            self.log.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._worker.stop()
+        self._files.close(self._lock)

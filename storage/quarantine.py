@@ -1,0 +1,63 @@
+"""Where bytes go that should have been a block and aren't: kept for people to look at, and told of."""
+
+from pathlib import Path
+from typing import Literal
+
+from storage.api import Damage
+from storage.files import Files
+
+Kind = Literal["torn", "corrupt", "missing"]
+
+
+class Quarantine:
+    """Keeps damaged bytes as files of a directory, which is made when the first come."""
+
+    def __init__(self, files: Files, directory: Path) -> None:
+        self._files = files
+        self._directory = directory
+        self._damage: dict[tuple[Kind, int], Damage] = {}
+
+    def damage(self) -> list[Damage]:
+        """All that was noted, in the order of position."""
+        return sorted(self._damage.values(), key=lambda damage: damage.position)
+
+    def note(self, kind: Kind, segment: int, position: int, length: int, text: str) -> None:
+        """Remember damage that left no bytes to keep."""
+        self._damage.setdefault((kind, position), Damage(kind, segment, position, length, text))
+
+    def keep(self, kind: Kind, segment: int, position: int, data: bytes, text: str) -> None:
+        """Remember damage and keep its bytes. Never raises for the disk: what can't be kept must not stop recovery."""
+        if (kind, position) in self._damage:
+            return
+        try:
+            name = self._save(f"{position:020d}-{len(data)}.{kind}", data)
+            text = f"{text}; kept as {self._directory.name}/{name}"
+        except OSError as error:
+            text = f"{text}; its bytes could not be kept: {error}"
+        self.note(kind, segment, position, len(data), text)
+
+    def _save(self, name: str, data: bytes) -> str:
+        self._files.make_directory(self._directory)
+        for attempt in range(1, 1000):
+            unique = name if attempt == 1 else f"{name}.{attempt}"
+            try:
+                descriptor = self._files.open(self._directory / unique, create=True)
+            except FileExistsError:
+                if self._holds(unique, data):  # found again at each start, until its segment is gone
+                    return unique
+                continue
+            try:
+                self._files.write(descriptor, data, 0)
+                self._files.sync(descriptor)
+            finally:
+                self._files.close(descriptor)
+            self._files.sync_directory(self._directory)
+            return unique
+        raise OSError(f"there are too many files like {name} in {self._directory}")
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        descriptor = self._files.open(self._directory / name, readonly=True)
+        try:
+            return self._files.read(descriptor, len(data) + 1, 0) == data
+        finally:
+            self._files.close(descriptor)

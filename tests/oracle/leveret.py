@@ -1,0 +1,139 @@
+"""Leveret as a process of its own, as its users run it: `with Leveret() as broker: broker.port`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+from tests.oracle.rabbitmq import BrokerFailed
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = "Server startup complete"
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+
+class Leveret:
+    """`data_dir=None` serves from memory. After `stop` or `kill`, `restart` serves the same directory on the same port."""
+
+    name = "leveret"
+    restartable = True
+
+    def __init__(self, data_dir: Path | str | None = None, *, port: int = 0, arguments: tuple[str, ...] = ()) -> None:
+        self.host = "127.0.0.1"
+        self.port = port
+        self.data_dir = data_dir
+        self.arguments = arguments
+        self.status: int | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._open = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that every run so far has printed."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def wait_for_log(self, pattern: str, seconds: float = 10.0) -> str:
+        """The first line that matches; fails after the deadline."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                for line in self._lines:
+                    if re.search(pattern, line):
+                        return line
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise AssertionError(f"no line {pattern!r} in the log within {seconds} s:\n{''.join(self._lines)[-4000:]}")
+
+    def start(self) -> None:
+        storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
+        command = [sys.executable, "-m", "leveret", "serve", "--port", str(self.port), *storage, *self.arguments]
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._open, begin = True, len(self._lines)
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+        self.port = self._wait_until_ready(begin)
+
+    def stop(self) -> int | None:
+        """SIGTERM, and the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye, nothing flushed."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+    def _wait_until_ready(self, begin: int) -> int:
+        deadline = time.monotonic() + START_SECONDS
+        with self._changed:
+            while True:
+                for line in self._lines[begin:]:
+                    if READY in line and (address := re.search(r"127\.0\.0\.1:(\d+)", line)):
+                        return int(address[1])
+                if not self._open or not self._changed.wait(deadline - time.monotonic()):
+                    break
+            output = "".join(self._lines[begin:])[-4000:]
+        self.kill()
+        raise BrokerFailed(f"leveret serve printed no '{READY}' with an address; exit status {self.status}, output:\n{output}")
+
+    def _end(self, number: signal.Signals) -> int | None:
+        process = self._process
+        if process is None:
+            return self.status
+        process.send_signal(number)
+        try:
+            self.status = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.status = process.wait()
+            raise BrokerFailed(f"leveret didn't stop within {STOP_SECONDS} s:\n{self.log[-4000:]}") from None
+        finally:
+            self._process = None
+            if self._reader is not None:
+                self._reader.join(STOP_SECONDS)
+            if process.stdout is not None:
+                process.stdout.close()
+        return self.status
