@@ -306,13 +306,13 @@ class ServerConnection(Output):
             return INCOMPLETE
         kind, number, length = frame_header.unpack_from(buffer, at)
         if length > self._frame_max:
-            raise too_large(kind, length, self._frame_max)
+            raise self._in_handshake(too_large(kind, length, self._frame_max))
         if left < length + FRAME_OVERHEAD_BYTES:
             return INCOMPLETE
         end = at + FRAME_HEADER_BYTES + length
         payload = buffer[at + FRAME_HEADER_BYTES : end]
         if buffer[end] != FRAME_END:
-            raise bad_end(kind, payload, buffer[end])
+            raise self._in_handshake(bad_end(kind, payload, buffer[end]))
         if self.state in HANDSHAKE and kind != FRAME_HEARTBEAT and (kind != FRAME_METHOD or number):
             raise HandshakeFailed(f"frame of type {kind} on channel {number} in state {self.state.value}")
         if kind == FRAME_METHOD and number and self.state is ConnectionState.RUNNING:
@@ -336,7 +336,11 @@ class ServerConnection(Output):
             if number:
                 raise ConnectionException(UNEXPECTED_FRAME, "type 8, all octets = <<>>")
             return 0
-        raise unknown_frame(kind, payload)
+        raise self._in_handshake(unknown_frame(kind, payload))
+
+    def _in_handshake(self, error: ConnectionException) -> ConnectionException | HandshakeFailed:
+        """The error as it is, but in the handshake, where RabbitMQ says nothing."""
+        return HandshakeFailed(error.text) if self.state in HANDSHAKE else error
 
     # --- methods ---------------------------------------------------------------------------------------------------
 
@@ -344,7 +348,11 @@ class ServerConnection(Output):
         if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
             return self._method_while_closing(number, payload)
         if number == 0:
-            return self._connection_method(codec.decode_method(payload))
+            try:
+                method = codec.decode_method(payload)
+            except ConnectionException as error:
+                raise self._in_handshake(error) from error
+            return self._connection_method(method)
         channel = self._channels.get(number)
         if channel is not None and channel.content is not None:
             raise _unexpected(channel, payload)

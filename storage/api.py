@@ -146,8 +146,13 @@ class Catalog(Protocol):
 class Store(Protocol):
     """A log and a catalog that share one order of operations, and one thread."""
 
-    log: Log
-    catalog: Catalog
+    @property
+    def log(self) -> Log:
+        """The log."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog."""
 
     def close(self) -> None:
         """Close both. Blocks."""

@@ -32,11 +32,12 @@ class LocalStore:
         self._worker = Worker()
         self._closed = False
         try:
-            self.log = FileLog(directory, self._worker, self._files, segment_size)
+            # First, for it changes nothing where it is refused; opening the log cuts a torn tail off.
+            self.catalog = SqliteCatalog(directory, self._worker, self._files)
             try:
-                self.catalog = SqliteCatalog(directory, self._worker, self._files)
+                self.log = FileLog(directory, self._worker, self._files, segment_size)
             except BaseException:
-                self.log.close()
+                self.catalog.close()
                 raise
         except BaseException:
             self._release()

@@ -267,14 +267,17 @@ class FileLog:
             self._synced = plan.number
         return receipts
 
+    def _sync(self) -> None:
+        if self._unsynced:
+            self._segments[-1].sync()
+            self._unsynced, self._synced = False, self._number
+
     def _roll(self) -> None:
         """Seal the last segment and begin the next; an empty one is as good as new."""
         last = self._segments[-1]
         if last.size == 0:
             return
-        if self._unsynced:
-            last.sync()
-            self._unsynced, self._synced = False, self._number
+        self._sync()
         self._segments = (*self._segments, Segment(self._files, self._directory, last.end, create=True))
 
     def _drop(self, before: int) -> None:
@@ -284,8 +287,9 @@ class FileLog:
             if self._segments[1].start > before:
                 return
             oldest, *rest = self._segments
-            self._segments = tuple(rest)
             try:
+                self._sync()  # what was copied forward must be there before what it was copied from goes
+                self._segments = tuple(rest)
                 oldest.unlink()
             except OSError as error:
                 self._worker.fail(error)
@@ -294,9 +298,7 @@ class FileLog:
         """Sync, vouch for the last blocks with an empty one (so that damage to them is told from a torn tail), close."""
         if self._worker.failure is None:
             try:
-                if self._unsynced:
-                    self._segments[-1].sync()
-                    self._unsynced, self._synced = False, self._number
+                self._sync()
                 if self._last_data > self._marked:
                     self._append([()], sync=True)
             except Exception as error:  # noqa: BLE001 - as in _write

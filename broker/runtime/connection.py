@@ -129,6 +129,8 @@ class Connection(asyncio.Protocol):
             if turn.committer.is_behind and self.session.publisher.has_published:
                 self._pause("disk")
                 turn.read_when_durable(self)
+        if self.wire.state is ConnectionState.CLOSED:
+            turn.flush_later(self)
         turn.schedule()
 
     def _pause(self, why: str) -> None:

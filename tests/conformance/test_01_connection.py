@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from pamqp.commands import Basic, Channel, Connection, Queue
 
-from tests.conformance.conftest import Connect
+from tests.fixtures import Connect
 from tests.spec import Broker, differs, expect_on, spec
 from tests.wire import (
     BODY,

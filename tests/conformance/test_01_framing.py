@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from pamqp.commands import Basic, Channel, Connection, Queue, Tx
 
-from tests.conformance.conftest import Connect
+from tests.fixtures import Connect
 from tests.spec import Broker, differs, expect_on, spec
 from tests.wire import BASIC_CLASS, BODY, HEADER, HEARTBEAT, METHOD, Wire, WireChannel, encode_method, frame_bytes
 

@@ -3,7 +3,7 @@
 import pytest
 from pamqp.commands import Basic, Channel, Exchange, Queue
 
-from tests.conformance.conftest import Connect, Unique
+from tests.fixtures import Connect, Unique
 from tests.spec import spec
 from tests.wire import Wire, WireChannel
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Exchange, Queue
 
-from tests.conformance.conftest import Unique
+from tests.fixtures import Unique
 from tests.spec import Broker, differs, expect_on, spec
 from tests.wire import WireChannel
 
@@ -74,7 +74,11 @@ def test_an_unknown_type(channel: WireChannel, unique: Unique, broker: Broker, k
 @pytest.mark.parametrize(
     ("first", "second", "difference"),
     [
-        ({"exchange_type": "direct"}, {"exchange_type": "fanout"}, "'type' for exchange '{}' in vhost '/': received 'fanout' but current is 'direct'"),
+        (
+            {"exchange_type": "direct"},
+            {"exchange_type": "fanout"},
+            "'type' for exchange '{}' in vhost '/': received 'fanout' but current is 'direct'",
+        ),
         ({"durable": True}, {}, "'durable' for exchange '{}' in vhost '/': received 'false' but current is 'true'"),
         ({}, {"auto_delete": True}, "'auto_delete' for exchange '{}' in vhost '/': received 'true' but current is 'false'"),
         ({}, {"internal": True}, "'internal' for exchange '{}' in vhost '/': received 'true' but current is 'false'"),
@@ -208,7 +212,9 @@ def test_no_bindings_to_the_default_exchange(channel: WireChannel, method: type,
 
 
 @spec("3.3")
-@pytest.mark.parametrize("exchange", ["amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match", "amq.rabbitmq.trace", "amq.nowhere"])
+@pytest.mark.parametrize(
+    "exchange", ["amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match", "amq.rabbitmq.trace", "amq.nowhere"]
+)
 def test_system_exchanges_are_not_deleted(channel: WireChannel, exchange: str) -> None:
     channel.send(Exchange.Delete, exchange=exchange)
     channel.expect_close(403, f"ACCESS_REFUSED - deletion of system exchange '{exchange}' in vhost '/' not allowed", (40, 20))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Exchange, Queue
 
-from tests.conformance.conftest import Unique
+from tests.fixtures import Unique
 from tests.spec import Broker, differs, expect_on, spec
 from tests.wire import Typed, WireChannel
 
@@ -131,7 +131,9 @@ def matches(channel: WireChannel, exchange: str, arguments: dict[str, Any], head
         ({"A": 1}, {"a": 1}, False),
     ],
 )
-def test_headers_routing(channel: WireChannel, unique: Unique, arguments: dict[str, Any], headers: dict[str, Any] | None, expected: bool) -> None:
+def test_headers_routing(
+    channel: WireChannel, unique: Unique, arguments: dict[str, Any], headers: dict[str, Any] | None, expected: bool
+) -> None:
     exchange = channel.exchange(unique("headers"), "headers")
     assert matches(channel, exchange, arguments, headers) is expected
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Queue
 
-from tests.conformance.conftest import Unique
+from tests.fixtures import Unique
 from tests.spec import spec
 from tests.wire import Typed, WireChannel
 
@@ -113,7 +113,10 @@ def test_a_text_of_another_type(channel: WireChannel, unique: Unique, argument: 
 def test_a_dead_letter_exchange_that_is_no_text(channel: WireChannel, unique: Unique, value: Any, kind: str) -> None:
     queue = unique("q")
     refused(
-        channel, queue, {"x-dead-letter-exchange": value}, f"invalid type '{kind}' for arg 'x-dead-letter-exchange' in queue '{queue}' in vhost '/'"
+        channel,
+        queue,
+        {"x-dead-letter-exchange": value},
+        f"invalid type '{kind}' for arg 'x-dead-letter-exchange' in queue '{queue}' in vhost '/'",
     )
 
 
@@ -178,7 +181,9 @@ def test_a_dead_letter_routing_key_alone(channel: WireChannel, unique: Unique, v
 @pytest.mark.parametrize("argument", FOREIGN)
 def test_an_argument_of_another_queue_type(channel: WireChannel, unique: Unique, argument: str, value: Any) -> None:
     queue = unique("q")
-    refused(channel, queue, {argument: value}, f"invalid arg '{argument}' for queue '{queue}' in vhost '/' of queue type rabbit_classic_queue")
+    refused(
+        channel, queue, {argument: value}, f"invalid arg '{argument}' for queue '{queue}' in vhost '/' of queue type rabbit_classic_queue"
+    )
 
 
 @spec("4.7", "names nobody knows are kept and ignored")

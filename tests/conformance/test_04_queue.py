@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Basic, Channel, Queue
 
-from tests.conformance.conftest import Unique
+from tests.fixtures import Unique
 from tests.spec import spec
 from tests.wire import Typed, Wire, WireChannel, eventually
 
@@ -238,7 +238,12 @@ def test_the_durable_flag_of_an_exclusive_queue_may_differ(channel: WireChannel,
             "x-dead-letter-exchange",
             "received none but current is the value 'a' of type 'longstr'",
         ),
-        ({"x-overflow": "drop-head"}, {"x-overflow": "reject-publish"}, "x-overflow", "received 'reject-publish' but current is 'drop-head'"),
+        (
+            {"x-overflow": "drop-head"},
+            {"x-overflow": "reject-publish"},
+            "x-overflow",
+            "received 'reject-publish' but current is 'drop-head'",
+        ),
         (
             {"x-single-active-consumer": True},
             {},
@@ -260,7 +265,9 @@ def test_an_argument_that_differs(
 ) -> None:
     queue = channel.queue(unique("q"), arguments=first)
     channel.send(Queue.Declare, queue=queue, exclusive=True, arguments=second)
-    channel.expect_close(406, f"PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/': {difference}", (50, 10))
+    channel.expect_close(
+        406, f"PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/': {difference}", (50, 10)
+    )
 
 
 @spec("4.2", "unknown arguments may differ; integers compare across types; x-queue-type classic equals absent")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Basic, Queue
 
-from tests.conformance.conftest import Unique
+from tests.fixtures import Unique
 from tests.spec import spec
 from tests.wire import WireChannel, eventually
 
@@ -16,13 +16,15 @@ def quorum(channel: WireChannel, name: str, **arguments: Any) -> str:
     return channel.queue(name, durable=True, arguments=QUORUM | arguments)
 
 
-@spec("4.8", "non-durable, exclusive, auto_delete [s] 406")
+@spec("4.8", "auto_delete, exclusive, non-durable [s] 406, looked at in that order")
 @pytest.mark.parametrize(
     ("flags", "wrong"),
     [
         ({}, "non-durable"),
-        ({"exclusive": True}, "non-durable"),
-        ({"auto_delete": True}, "non-durable"),
+        ({"exclusive": True}, "exclusive-owner"),
+        ({"exclusive": True, "durable": True}, "exclusive-owner"),
+        ({"auto_delete": True}, "auto-delete"),
+        ({"auto_delete": True, "exclusive": True}, "auto-delete"),
         ({"durable": True, "auto_delete": True}, "auto-delete"),
     ],
 )

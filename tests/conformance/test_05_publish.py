@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Basic, Channel
 
-from tests.conformance.conftest import Connect, Unique
+from tests.fixtures import Connect, Unique
 from tests.spec import spec
 from tests.wire import BODY, HEADER, METHOD, Wire, WireChannel, encode_method
 

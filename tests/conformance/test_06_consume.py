@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pamqp.commands import Basic, Channel, Queue
 
-from tests.conformance.conftest import Connect, Unique
+from tests.fixtures import Connect, Unique
 from tests.spec import spec
 from tests.wire import CAPABILITIES, Wire, WireChannel, eventually
 
@@ -310,7 +310,13 @@ def test_a_delivery_says_where_the_message_came_from(channel: WireChannel, uniqu
     channel.consume(queue, "t")
     channel.publish(exchange, "a.b", b"x")
     method = channel.deliver().method
-    assert (method.consumer_tag, method.delivery_tag, method.redelivered, method.exchange, method.routing_key) == ("t", 1, False, exchange, "a.b")
+    assert (method.consumer_tag, method.delivery_tag, method.redelivered, method.exchange, method.routing_key) == (
+        "t",
+        1,
+        False,
+        exchange,
+        "a.b",
+    )
 
 
 @spec("6.4", "redelivered from the second delivery on")

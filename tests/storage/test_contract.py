@@ -120,9 +120,9 @@ def test_answers_come_in_the_order_of_the_calls(store: Store) -> None:
 
 
 def test_a_callback_that_raises_does_not_stop_the_others(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    store.log.append([message(1)], lambda _: 1 / 0)
+    store.log.append([message(1)], lambda _: [][1])
     append(store.log, [message(2)])
-    assert "ZeroDivisionError" in caplog.text
+    assert "IndexError" in caplog.text
 
 
 def test_close_finishes_what_was_handed_in(store: Store, reopen: Reopen) -> None:

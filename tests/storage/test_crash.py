@@ -108,7 +108,7 @@ def test_a_power_cut_at_each_change(seed: int) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(100, 400))
+@pytest.mark.parametrize("seed", range(100, 200))
 def test_a_power_cut_at_each_change_for_long(seed: int) -> None:
     sweep(seed)
 

@@ -15,7 +15,7 @@ from storage.files import Files
 from storage.local import LocalStore
 from storage.log import FileLog
 from storage.memory import MemoryStore
-from storage.records import HEADER_SIZE, Buffer, decode_block_header
+from storage.records import BLOCK_DATA, HEADER_SIZE, Buffer, decode_block_header
 from storage.segment import segment_name
 from storage.worker import Worker
 from tests.storage.calls import DEADLINE, Answers, append, message, records_of
@@ -35,9 +35,9 @@ class Gate:
             assert self.open.wait(DEADLINE)
 
 
-def opened(disk: Disk, **sizes: int) -> FileLog:
+def opened(disk: Disk, block_size: int = BLOCK_DATA) -> FileLog:
     """A log whose first segment has its head already."""
-    log = FileLog(DIRECTORY, files=disk, **sizes)
+    log = FileLog(DIRECTORY, files=disk, block_size=block_size)
     append(log, [message(0)])
     disk.operations.clear()
     return log
@@ -126,6 +126,18 @@ def test_truncation_makes_each_unlink_durable_before_the_next_oldest_first() -> 
     append(log, [message(4)])
     assert disk.operations == ["unlink", "sync_directory"] * 3 + ["write_synced"]
     assert list(disk.files()) == names[-1:]
+    log.close()
+
+
+def test_truncation_waits_for_what_was_copied_forward() -> None:
+    disk = Disk()
+    log = opened(disk)
+    append(log, [message(1)], roll=True)
+    append(log, [message(0)], sync=False)
+    disk.operations.clear()
+    log.truncate(log.end)
+    append(log, [message(2)])
+    assert disk.operations == ["sync", "unlink", "sync_directory", "write_synced"]
     log.close()
 
 
@@ -317,7 +329,12 @@ def test_many_threads_wake_one_worker() -> None:
             self.seen += operations
 
     worker, part = Worker(), Part()
-    threads = [threading.Thread(target=lambda: [worker.submit(part, number) for number in range(2000)]) for _ in range(4)]
+
+    def submit() -> None:
+        for number in range(2000):
+            worker.submit(part, number)
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

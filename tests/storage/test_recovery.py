@@ -156,6 +156,35 @@ def test_a_whole_block_behind_a_torn_one_is_cut_where_nothing_vouches_for_either
         assert [(found.kind, found.position) for found in damage] == [("torn", first.end)]
 
 
+def test_what_a_killed_broker_left_in_the_page_cache_is_synced_before_it_is_vouched_for() -> None:
+    disk = Disk()
+    log = open_log(disk)
+    append(log, [message(1)], sync=False)
+    append(log, [message(2)], sync=False)
+    log = open_log(disk)  # killed: the machine goes on
+    append(log, [message(3)])
+    for attempt in range(20):
+        commits, damage = reopened(disk.after_power_cut(random.Random(attempt)))
+        assert [commit.records for commit in commits] == [[message(1)], [message(2)], [message(3)]]
+        assert damage == []
+
+
+def test_a_tail_that_was_cut_does_not_come_back_when_the_power_goes() -> None:
+    disk = Disk()
+    log = open_log(disk)
+    torn = append(log, SMALL).end
+    append(log, SMALL, sync=False)
+    append(log, SMALL, sync=False)
+    content = bytearray(disk.files()[SEGMENT])
+    log.close()
+    content[torn] ^= 1  # the second is torn; the third, behind it, is whole
+    disk.replace(SEGMENT, bytes(content))
+    append(open_log(disk), SMALL)  # just as big, so that the third would follow it
+    commits, damage = reopened(disk.after_power_cut(random.Random(0)))
+    assert [commit.records for commit in commits] == [SMALL, SMALL]
+    assert damage == []
+
+
 def test_block_numbers_are_not_reused_and_the_epoch_grows() -> None:
     disk, ends = written([SMALL, SMALL, SMALL])
     content = bytearray(disk.files()[SEGMENT])
