@@ -16,7 +16,7 @@ Each of them is only a shorter way to what `_frame` does frame by frame, and giv
 bytes are not exactly what it expects.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from protocol import codec
 from protocol.constants import (
@@ -30,9 +30,9 @@ from protocol.constants import (
     FRAME_OVERHEAD_BYTES,
     HEARTBEAT,
     NOT_ALLOWED,
-    OLD_PROTOCOL_HEADERS,
     PRECONDITION_FAILED,
     PROTOCOL_HEADER,
+    PROTOCOL_VERSIONS,
     UNEXPECTED_FRAME,
 )
 from protocol.content import CONTENT_HEADER_MIN_BYTES
@@ -51,9 +51,10 @@ from protocol.fastcodec import (
     encode_get_ok,
     encode_nack,
     encode_return,
+    u16,
     u64,
 )
-from protocol.framing import FRAME_HEADER_BYTES, bad_end, frame_header, too_large, unknown_frame
+from protocol.framing import FRAME_HEADER_BYTES, bad_end, describe, frame_header, too_large, unknown_frame
 from protocol.methods import Basic, Channel, Connection, Method, ids, make
 from protocol.states import (
     CLIENT_CHANNEL_METHODS,
@@ -123,6 +124,7 @@ class ServerConnection(Output):
         "_output_ready",
         "_template",
         "_template_channel",
+        "_version",
         "message_size_max",
         "state",
         "tuning",
@@ -149,6 +151,7 @@ class ServerConnection(Output):
         self._method_routing = self._header = b""
         self._method_bits = self._body_size = 0
         self._cost_each = 1
+        self._version = (0, 9)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -177,13 +180,14 @@ class ServerConnection(Output):
 
     def _protocol_header(self) -> bool:
         head = self._buffer[:8]
-        if len(head) < 8 and PROTOCOL_HEADER.startswith(head):
+        if len(head) < 8:
             return False
-        if head != PROTOCOL_HEADER and head not in OLD_PROTOCOL_HEADERS:
+        if head not in PROTOCOL_VERSIONS:
             self.write(PROTOCOL_HEADER)
             self.state = ConnectionState.CLOSED
             raise HandshakeFailed(_looks_like(self._buffer))
         self._at = 8
+        self._version = PROTOCOL_VERSIONS[head]
         self._events.on_protocol_header()
         return True
 
@@ -233,7 +237,7 @@ class ServerConnection(Output):
         if not bodies:
             return INCOMPLETE if size - at < whole else NOT_SO
         self._at = at
-        return self._events.on_publishes(self._template_channel, self._method_routing, self._method_bits, (self._header,), bodies)
+        return self._publishes((self._header,), bodies)
 
     def _method_run(self, budget: int) -> int:
         """Publishes with the last one's method frame, each with a header frame and at most one body frame of its own."""
@@ -281,7 +285,13 @@ class ServerConnection(Output):
         self._at = at
         if last != self._header:
             self._header, self._template = last, b""
-        return self._events.on_publishes(channel, self._method_routing, self._method_bits, headers, bodies)
+        return self._publishes(headers, bodies)
+
+    def _publishes(self, headers: Sequence[bytes], bodies: list[bytes]) -> int:
+        """A run of the template's or the method frame's kind; what it cost says how long the next may be."""
+        cost = self._events.on_publishes(self._template_channel, self._method_routing, self._method_bits, headers, bodies)
+        self._cost_each = cost // len(bodies) or 1
+        return cost
 
     def _ack_run(self, channel: int) -> int:
         """Single acks, one frame after the other. Returns the cost, or NOT_SO."""
@@ -355,7 +365,7 @@ class ServerConnection(Output):
             return self._connection_method(method)
         channel = self._channels.get(number)
         if channel is not None and channel.content is not None:
-            raise _unexpected(channel, payload)
+            raise _unexpected(channel)
         method = codec.decode_method(payload)
         if channel is None:
             if isinstance(method, Channel.Open):
@@ -370,14 +380,14 @@ class ServerConnection(Output):
         if isinstance(method, Channel.Close):
             self._forget_channel(number)
         if isinstance(method, Basic.Ack):
-            return self._events.on_settle(number, method.delivery_tag or 0, bool(method.multiple), None)
+            return self._events.on_ack(number, method.delivery_tag, method.multiple)
         return self._events.on_method(number, method)
 
     def _open_channel(self, number: int, method: Method) -> int:
         limit = self.tuning.channel_max
         if limit and self._open_channels >= limit:
             text = f"number of channels opened ({self._open_channels}) has reached the negotiated channel_max ({limit})"
-            raise ConnectionException(NOT_ALLOWED, text, *ids(method))
+            raise ConnectionException(NOT_ALLOWED, text)
         self._channels[number] = ChannelInput()
         self._open_channels += 1
         return self._events.on_method(number, method)
@@ -438,16 +448,20 @@ class ServerConnection(Output):
     def _content_header(self, number: int, payload: bytes) -> int:
         channel = self._channels.get(number)
         if channel is None or self.state is not ConnectionState.RUNNING:
-            return self._stray_content(b"")
+            return self._stray_content(number, FRAME_HEADER, payload)
         if channel.state is ChannelState.CLOSING:
             return 0
         content = channel.content
         if content is None or content.header is not None:
-            raise _unexpected(channel, b"")
+            raise _unexpected(channel)
         if len(payload) < CONTENT_HEADER_MIN_BYTES:
             raise unknown_frame(FRAME_HEADER, payload)
-        if payload[:4] != b"\x00\x3c\x00\x00":
-            raise _unexpected(channel, PUBLISH)
+        class_id, weight = u16.unpack_from(payload)[0], payload[2:4]
+        if class_id != BASIC:
+            text = f"expected content header for class 60, got one for class {class_id} instead"
+            raise ConnectionException(UNEXPECTED_FRAME, text, BASIC, 40)
+        if weight != b"\0\0":
+            raise _unexpected(channel)
         content.header = payload
         content.missing = u64.unpack_from(payload, 4)[0]
         if content.missing > self.message_size_max:
@@ -459,21 +473,24 @@ class ServerConnection(Output):
     def _content_body(self, number: int, payload: bytes) -> int:
         channel = self._channels.get(number)
         if channel is None or self.state is not ConnectionState.RUNNING:
-            return self._stray_content(b"")
+            return self._stray_content(number, FRAME_BODY, payload)
         if channel.state is ChannelState.CLOSING:
             return 0
         content = channel.content
         if content is None or content.header is None or len(payload) > content.missing:
-            raise _unexpected(channel, PUBLISH)
+            raise _unexpected(channel)
         if payload:
             content.parts.append(payload)
             content.missing -= len(payload)
         return self._complete(channel, number) if not content.missing else 0
 
-    def _stray_content(self, payload: bytes) -> int:
+    def _stray_content(self, number: int, kind: int, payload: bytes) -> int:
+        """Content on a channel that isn't open: an error, unless the whole connection is closing."""
         if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
             return 0
-        raise _unexpected(ChannelInput(), payload)
+        if not number:
+            raise ConnectionException(UNEXPECTED_FRAME, describe(kind, payload))
+        raise _unexpected(ChannelInput())
 
     def _complete(self, channel: ChannelInput, number: int) -> int:
         content, channel.content = channel.content, None
@@ -559,8 +576,8 @@ class ServerConnection(Output):
         """See Wire."""
         start = make(
             Connection.Start,
-            version_major=0,
-            version_minor=9,
+            version_major=self._version[0],
+            version_minor=self._version[1],
             server_properties=properties,
             mechanisms=mechanisms.encode(),
             locales=locales.encode(),
@@ -583,7 +600,7 @@ def _split_publish(payload: bytes) -> tuple[bytes, int]:
     return payload[6:end], payload[end]
 
 
-def _unexpected(channel: ChannelInput, method_payload: bytes) -> ConnectionException:
+def _unexpected(channel: ChannelInput) -> ConnectionException:
     """The 505 for content out of order (rabbit_command_assembler.erl): it names what was expected."""
     content = channel.content
     if content is None:

@@ -3,8 +3,13 @@
 from typing import Final
 
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
-OLD_PROTOCOL_HEADERS: Final = (b"AMQP\x01\x01\x00\x09", b"AMQP\x01\x01\x09\x01")
-"""Forms of 0-9 that RabbitMQ still accepts for 0-9-1."""
+PROTOCOL_VERSIONS: Final = {
+    PROTOCOL_HEADER: (0, 9),
+    b"AMQP\x01\x01\x00\x09": (0, 9),
+    b"AMQP\x01\x01\x08\x00": (8, 0),
+    b"AMQP\x01\x01\x09\x01": (8, 0),
+}
+"""Protocol header to the version in connection.start: forms of 0-8 and 0-9 that RabbitMQ still serves as 0-9-1."""
 
 FRAME_METHOD: Final = 1
 FRAME_HEADER: Final = 2

@@ -56,8 +56,8 @@ class Events(Protocol):
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
         """A run of basic.ack with multiple=false and tags other than 0; returns its cost."""
 
-    def on_settle(self, channel: int, tag: int, multiple: bool, requeue: bool | None) -> int:
-        """One basic.ack (`requeue` is None), basic.nack or basic.reject; returns its cost."""
+    def on_ack(self, channel: int, tag: int, multiple: bool) -> int:
+        """Any other basic.ack; returns its cost."""
 
     def on_method(self, channel: int, method: Method) -> int:
         """Any other method that is legal in the connection's and the channel's state; returns its cost."""

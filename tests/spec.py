@@ -1,6 +1,5 @@
 """What a conformance test says about itself: which line of the contract it checks, and where the oracle answers differently."""
 
-from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -26,13 +25,13 @@ def spec(line: str, sentence: str = "") -> Any:
 
 
 def differs(*, rabbitmq: str, why: str, skip: bool = False) -> Any:
-    """On the oracle (this version of RabbitMQ) the answer is another one: the test asserts both values with `expect_on`, or is skipped there and listed."""
+    """On the oracle (this version of RabbitMQ) the answer is another one.
+
+    The test asserts both values with `expect_on`; with `skip` it isn't run there, and is listed at the end.
+    """
     return pytest.mark.differs(rabbitmq=rabbitmq, why=why, skip=skip)
 
 
 def expect_on(broker: Broker, *, leveret: T, rabbitmq: T) -> T:
     """The value that this broker must give."""
     return rabbitmq if broker.name == "rabbitmq" else leveret
-
-
-Decorator = Callable[[Callable[..., None]], Callable[..., None]]

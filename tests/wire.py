@@ -1,7 +1,8 @@
 """A small synchronous AMQP 0-9-1 client over a real socket, for tests: it sends what no client library would.
 
-A test holds a conversation with the broker: each `expect...` takes the next frame and says what came instead if it is another one. Every wait has a deadline
-(`Wire.timeout`). pamqp's command classes serve as the schema; values are written and read here, because pamqp refuses or loses some of them.
+A test holds a conversation with the broker: each `expect...` takes the next frame and says what came instead if it is another one.
+Every wait has a deadline (`Wire.timeout`). pamqp's command classes serve as the schema; values are written and read here, because
+pamqp refuses or loses some of them.
 
     with Wire.connect(broker) as wire:
         channel = wire.open_channel()
@@ -10,6 +11,7 @@ A test holds a conversation with the broker: each `expect...` takes the next fra
         assert channel.get("q").body == b"hello"
 """
 
+import os
 import re
 import socket
 import struct
@@ -29,7 +31,7 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 FRAME_END = 0xCE
 FRAME_OVERHEAD = 8
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = float(os.environ.get("LEVERET_TEST_SECONDS", "10"))  # a broker that is known to fail fails sooner with less
 BASIC_CLASS = 60
 
 CAPABILITIES = {
@@ -85,12 +87,15 @@ REPLIES: dict[str, str] = {
 BY_NAME = {command.name: command for command in COMMANDS.values()}
 FIXED = {"octet": ">B", "short": ">H", "long": ">I", "longlong": ">Q", "timestamp": ">Q"}
 
-# --- values ------------------------------------------------------------------------------------------------------------------------------------------
+# --- values
 
 
 @dataclass(frozen=True)
 class Typed:
-    """A field-table value with the type it must have on the wire: `Typed("I", -1)`; `Typed("?", b"...")` is written as it is, its type byte included."""
+    """A field-table value with the type it must have on the wire: `Typed("I", -1)`.
+
+    `Typed("?", b"...")` is written as it is, its type byte included.
+    """
 
     kind: str
     value: Any
@@ -304,7 +309,7 @@ def decode_properties(raw: bytes) -> dict[str, Any]:
     return properties
 
 
-# --- frames ------------------------------------------------------------------------------------------------------------------------------------------
+# --- frames
 
 
 @dataclass
@@ -328,7 +333,7 @@ class Frame:
 
 @dataclass
 class Message:
-    """A method with content: deliver, get-ok or return, its properties (raw with the flags, and decoded) and the body with its frames' sizes."""
+    """A method with content (deliver, get-ok or return): its properties, raw with the flags and decoded, the body and its frames' sizes."""
 
     method: Any
     raw_properties: bytes
@@ -368,7 +373,10 @@ def frame_bytes(kind: int, channel: int, payload: bytes, end: int = FRAME_END) -
 
 
 class Wire:
-    """One connection. `channel=None` in an `expect` takes the next frame of any channel; a number leaves frames of other channels for later."""
+    """One connection.
+
+    `channel=None` in an `expect` takes the next frame of any channel; a number leaves frames of other channels for later.
+    """
 
     def __init__(self, broker: Endpoint, *, timeout: float = TIMEOUT_SECONDS, receive_buffer: int | None = None) -> None:
         self.timeout = timeout
@@ -492,6 +500,12 @@ class Wire:
                 raise AssertionError(f"the broker closed the connection: {frame}")
             self._pending.append(frame)
 
+    def peek_frame(self, channel: int | None = None) -> Frame:
+        """The next frame (of that channel), left where it is."""
+        frame = self.next_frame(channel)
+        self._pending.insert(0, frame)
+        return frame
+
     def expect(self, command: type[Command], channel: int | None = None, **fields: Any) -> Any:
         """The next frame is this method, with these values."""
         frame = self.next_frame(channel)
@@ -504,9 +518,7 @@ class Wire:
 
     def expect_content(self, command: type[Command] = Basic.Deliver, channel: int | None = None, **fields: Any) -> Message:
         """The next method carries content: all of it."""
-        position = self.next_frame(channel)
-        self._pending.insert(0, position)
-        number = position.channel
+        number = self.peek_frame(channel).channel
         method = self.expect(command, number, **fields)
         header = self.next_frame(number)
         assert header.type == HEADER, f"expected a content header, got {header}"
@@ -570,7 +582,8 @@ class Wire:
     def nothing_more(self, channel: int = 0, queue: str | None = None) -> None:
         """Nothing is on its way, proven by round trips and not by waiting: their replies are the very next frames.
 
-        On an open channel: passive declares, through the queue named (so that what it was about to deliver comes first) or through amq.direct.
+        On an open channel: passive declares, through the queue named (so that what it was about to deliver comes first) or through
+        amq.direct.
         On channel 0: a channel is opened and closed.
         """
         if channel == 0:
@@ -756,8 +769,7 @@ class WireChannel:
     def get(self, queue: str, *, no_ack: bool = True) -> Message | None:
         """basic.get: the message, or None for get-empty."""
         self.send(Basic.Get, queue=queue, no_ack=no_ack)
-        frame = self.wire.next_frame(self.number)
-        self.wire._pending.insert(0, frame)
+        frame = self.wire.peek_frame(self.number)
         if frame.type == METHOD and isinstance(frame.method, Basic.GetEmpty):
             self.expect(Basic.GetEmpty)
             return None
@@ -812,7 +824,10 @@ class WireChannel:
         self.call(Confirm.Select)
 
     def confirms(self, count: int) -> dict[int, bool]:
-        """Read acks and nacks until tags 1 to `count` are settled: tag -> acked. A tag is settled once, `multiple` covers those open below it."""
+        """Read acks and nacks until tags 1 to `count` are settled: tag -> acked.
+
+        A tag is settled once; `multiple` covers those open below it.
+        """
         settled: dict[int, bool] = {}
         while len(settled) < count:
             frame = self.wire.next_frame(self.number)

@@ -30,7 +30,7 @@ class Channel:
 
     __slots__ = (
         "__weakref__", "closed", "confirms", "consumers", "getters", "held", "last_queue", "lowest", "next_tag", "number", "prefetch",
-        "prefetch_shared", "reply_consumer", "session", "transaction", "unacked",
+        "prefetch_shared", "reply_consumer", "session", "shared_used", "transaction", "unacked",
     )  # fmt: skip
 
     def __init__(self, session: Session, number: int) -> None:
@@ -41,6 +41,8 @@ class Channel:
         """For consumers to come; 0 means no limit (basic.qos, global=false)."""
         self.prefetch_shared = 0
         """Over the whole channel (basic.qos, global=true)."""
+        self.shared_used = 0
+        """What counts against it: everything unacked when it was set, and what consumers were sent since (not what was got)."""
         self.consumers: dict[str, Consumer] = {}
         self.getters: dict[Queue, Getter] = {}
         self.next_tag = 1
@@ -142,12 +144,21 @@ class Channel:
             return [tag]
         if tag == 0:
             return list(unacked)
-        # Tags are dense, so counting up from the lowest finds each one once; a scan of the dict would pass its holes again and again.
-        tags = [each for each in range(self.lowest, min(tag + 1, self.next_tag)) if each in unacked]
-        if not tags or tag >= self.next_tag:
+        if tag not in unacked:
             raise self.unknown_tag(tag)
+        # Tags are dense, so counting up from the lowest finds each one once; a scan of the dict would pass its holes again and again.
+        tags = [each for each in range(self.lowest, tag + 1) if each in unacked]
         self.lowest = tag + 1
         return tags
+
+    def on_settle(self, tag: int, multiple: bool, requeue: bool | None) -> int:
+        """One basic.ack (`requeue` is None), nack or reject, now or for the transaction's commit; returns how many tags it meant."""
+        tags = self.outstanding(tag, multiple)
+        if self.transaction is not None:
+            self.transaction.settle(tags, requeue)
+        else:
+            self.settle(tags, requeue)
+        return len(tags)
 
     def settle(self, tags: Sequence[int], requeue: bool | None) -> None:
         """Ack outstanding tags (`requeue` is None), put them back, or drop them."""

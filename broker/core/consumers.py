@@ -77,21 +77,31 @@ class Consumer(Holder):
         channel = self.channel
         if channel.held is not None or channel.session.congested:
             return 0
+        return self.prefetch_left()
+
+    def prefetch_left(self) -> int:
+        """How many more messages it is ready to hold, whatever its connection takes now."""
+        channel = self.channel
         if self.no_ack:
             return UNLIMITED
         credit = self.prefetch - self.unacked if self.prefetch else UNLIMITED
         if channel.prefetch_shared:
-            credit = min(credit, channel.prefetch_shared - len(channel.unacked))
+            credit = min(credit, channel.prefetch_shared - channel.shared_used)
         return credit
 
     def settled(self, count: int) -> None:
         """See Holder; gives credit."""
         self.unacked -= count
         self.acked += count
+        channel = self.channel
+        if channel.prefetch_shared:
+            channel.shared_used = max(channel.shared_used - count, 0)
         self.wake()
 
     def wake(self) -> None:
         """It may have credit again."""
+        if self.cancelled:
+            return
         if self.parked:
             self.parked = False
             self.queue.consumers.wake(self)
@@ -106,7 +116,7 @@ class Consumer(Holder):
         channel.next_tag = first + count
         self.delivered += count
         if session.wire.output_bytes > TURN_OUTPUT_BYTES:
-            session.congest()
+            session.congested = session.had_its_share = True
         if count < len(messages):
             messages = messages[:count]
         if self.no_ack:
@@ -114,6 +124,7 @@ class Consumer(Holder):
         else:
             channel.unacked.update(zip(range(first, first + count), zip(repeat(self), messages, strict=False), strict=True))
             self.unacked += count
+            channel.shared_used += count
             self.queue.lease(messages)
         return count
 
@@ -177,6 +188,14 @@ class Consumers:
         if not ring:
             del self._ring[consumer.priority]
         consumer.parked = True
+
+    def wait_for_output(self) -> bool:
+        """Somebody would take more, and can't only because its connection had its share of this turn or a reply is held."""
+        return any(
+            consumer.prefetch_left() > 0 and (consumer.channel.held is not None or consumer.channel.session.had_its_share)
+            for consumer in self._all
+            if not self.single_active or consumer is self.active
+        )
 
     def next_round(self, ready: int) -> tuple[list[Consumer], int]:
         """Who is served now, in order, and how many messages they may share out one by one: (consumers, messages).

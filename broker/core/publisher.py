@@ -14,7 +14,7 @@ from broker.core import properties
 from broker.core.message import split_routing
 from broker.core.outbox import Target
 from broker.core.vhost import DEFAULT_EXCHANGE
-from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED, PRECONDITION_FAILED
+from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
 from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, headers, scan
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import IMMEDIATE, MANDATORY
@@ -182,7 +182,8 @@ class Publisher:
         route.queues, route.by_headers = vhost.route(exchange, (routing_key,), {})
         route.target = target_of(route.queues)
         is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
-        route.plain = not (route.by_headers or is_reply)
+        rejecting = any(queue.limit is not None and queue.limit.rejects for queue in route.queues)
+        route.plain = not (route.by_headers or is_reply or rejecting)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         self._routes[routing] = route
@@ -218,26 +219,33 @@ class Publisher:
             return self.session.broker.reply_channels.get(route.routing_key)
         return None
 
-    def apply(self, channel: Channel, publish: Publish) -> None:
-        """Put one message into its queues, return it if it must be, and see to its confirm."""
+    def apply(self, channel: Channel, publish: Publish) -> bool:
+        """Put one message into its queues, return it if it must be, and see to its confirm; returns whether every queue took it."""
         outbox = self.session.broker.outbox
         queues = [queue for queue in publish.queues if not queue.deleted]
+        taken = [queue for queue in queues if not queue.refuses(publish.body)]
+        target = publish.target if len(taken) == len(queues) else target_of(taken)
         number = outbox.ledger.next_id
         outbox.ledger.next_id = number + 1
         message: Message = (number, publish.routing, publish.header, publish.body)
-        for queue in queues:
+        for queue in taken:
             queue.enqueue([message], len(publish.body))
         durable = False
-        if publish.target is not None:
+        if target is not None:
             durable = publish.facts & PERSISTENT != 0
-            outbox.enqueue(number, publish.target, publish.routing, publish.header, (publish.body,), durable)
+            outbox.enqueue(number, target, publish.routing, publish.header, (publish.body,), durable)
         if publish.reply is not None:
             publish.reply.session.deliver_reply(publish.reply, message)
-        elif not queues and publish.bits & MANDATORY:
+        if not queues and publish.bits & MANDATORY:
             wire = self.session.wire
             channel.write(wire.returned(channel.number, NO_ROUTE, "NO_ROUTE", publish.routing, publish.header, publish.body))
         if channel.confirms is not None:
-            self._confirm(channel, 1, durable)
+            if len(taken) < len(queues):
+                channel.confirms.published += 1
+                channel.confirms.refuse(channel.confirms.published, channel.confirms.published)
+            else:
+                self._confirm(channel, 1, durable)
+        return len(taken) == len(queues)
 
 
 class Publish:
@@ -264,8 +272,3 @@ class Publish:
         self.bits = bits
         self.facts = facts
         self.reply = reply
-
-
-def partial_commit() -> ChannelException:
-    """A transaction in which a queue refused a message (contract 8.1)."""
-    return ChannelException(PRECONDITION_FAILED, "partial tx completion")

@@ -10,11 +10,12 @@ A durable queue is *logged*: what happens to its messages goes to the outbox as 
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import Consumers
+from broker.core.limits import limit_of, ready_for
 from broker.core.message import ID, body_of, id_of
-from broker.core.ready import Ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ class Queue:
 
     __slots__ = (
         "__weakref__", "arguments", "auto_delete", "body_bytes", "consumers", "deleted", "delivered", "delivery_counts", "durable",
-        "exclusive_consumer", "had_consumer", "id", "logged", "mark", "name", "outbox", "owner", "published", "ready", "touched",
+        "exclusive_consumer", "had_consumer", "id", "limit", "logged", "mark", "name", "outbox", "owner", "published", "ready", "touched",
         "unacked", "vhost",
     )  # fmt: skip
 
@@ -59,7 +60,8 @@ class Queue:
         self.auto_delete = auto_delete
         self.owner = owner
         self.logged = durable and vhost.broker.logs
-        self.ready = Ready()
+        self.limit = limit_of(arguments)
+        self.ready = ready_for(self.limit)
         self.consumers = Consumers(arguments.single_active_consumer)
         self.exclusive_consumer = False
         self.had_consumer = False
@@ -106,12 +108,19 @@ class Queue:
 
     def enqueue(self, messages: list[Message], body_bytes: int) -> None:
         """Messages with rising ids, above all that came before. The caller has logged them."""
-        self.ready.fresh.extend(messages)
+        self.ready.extend(messages)
         self.published += len(messages)
         self.body_bytes += body_bytes
         if not self.touched:
             self.touched = True
             self.outbox.touched.append(self)
+
+    def refuses(self, body: bytes) -> bool:
+        """The queue is full and rejects what is published (contract 7.3); an idle consumer doesn't make room for this one."""
+        if self.limit is None or not self.limit.rejects:
+            return False
+        self.serve()
+        return self.limit.would_overflow(self, body)
 
     def restore(self, messages: list[Message], delivery_counts: dict[int, int], mark: int) -> None:
         """What recovery found, ids rising. Up to the mark a message may have been delivered, so it counts as redelivered."""
@@ -145,12 +154,17 @@ class Queue:
             served += len(run) - len(left)
             self.consumers.served(consumers, len(run) - len(left))
         self.delivered += served
+        if self.limit is not None and not self.limit.rejects and self.limit.is_over(self) and not self.consumers.wait_for_output():
+            self.settle(self.limit.excess(self))
         return served
 
     def _deal(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
         """Share `run` out one by one; returns what the connections didn't take, in order."""
         if len(consumers) == 1:
             return run[consumers[0].deliver(redelivered, run) :]
+        if len({consumer.channel.session for consumer in consumers}) < len(consumers):
+            # One connection hears several of them, so it sees the order among them.
+            return self._deal_one_by_one(consumers, redelivered, run)
         left: list[Message] = []
         step = len(consumers)
         for first, consumer in enumerate(consumers[: len(run)]):
@@ -159,6 +173,13 @@ class Queue:
             left += share[taken:]
         left.sort(key=id_of)
         return left
+
+    def _deal_one_by_one(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
+        for position, (message, consumer) in enumerate(zip(run, cycle(consumers), strict=False)):
+            if consumer.channel.session.congested:
+                return run[position:]
+            consumer.deliver(redelivered, [message])
+        return []
 
     def get(self) -> tuple[bool, Message] | None:
         """Take the head for basic.get: (redelivered, message), or None if nothing is ready. The caller leases or settles it."""

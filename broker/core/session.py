@@ -46,7 +46,7 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "identity", "is_open",
+        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "had_its_share", "identity", "is_open",
         "mechanism", "peer", "publisher", "reply_encoders", "vhost", "wire",
     )  # fmt: skip
 
@@ -61,7 +61,9 @@ class Session:
         self.exclusive_queues: dict[Queue, None] = {}
         self.publisher = Publisher(self)
         self.congested = False
-        """The peer doesn't take what it was sent (or has had its share of this turn): no deliveries until it drains."""
+        """The peer doesn't take what it was sent, or has had its share of this turn: no deliveries until it drains."""
+        self.had_its_share = False
+        """It is only this turn that is over for it."""
         self.is_open = False
         self.mechanism = ""
         self.client_properties: Table = {}
@@ -92,26 +94,21 @@ class Session:
         """See Events."""
         found = self.channels[channel]
         if found.transaction is not None:
-            return sum(self.on_settle(channel, tag, False, None) for tag in tags if channel in self.channels)
+            return sum(self.on_ack(channel, tag, False) for tag in tags if channel in self.channels)
         try:
             found.ack(tags)
         except ChannelException as error:
             self._close_channel(channel, error, Basic.Ack)
         return 1
 
-    def on_settle(self, channel: int, tag: int, multiple: bool, requeue: bool | None) -> int:
+    def on_ack(self, channel: int, tag: int, multiple: bool) -> int:
         """See Events."""
         found = self.channels[channel]
         try:
-            tags = found.outstanding(tag, multiple)
-            if found.transaction is not None:
-                found.transaction.settle(tags, requeue)
-            else:
-                found.settle(tags, requeue)
+            return found.on_settle(tag, multiple, None)
         except ChannelException as error:
-            self._close_channel(channel, error, Basic.Ack if requeue is None else Basic.Nack)
-            return 1
-        return 1 + len(tags) if requeue else 1
+            self._close_channel(channel, error, Basic.Ack)
+        return 1
 
     def on_method(self, channel: int, method: Method) -> int:
         """See Events."""
@@ -170,13 +167,14 @@ class Session:
     # --- flow -------------------------------------------------------------------------------------------------------
 
     def congest(self) -> None:
-        """No deliveries until `drained`."""
+        """The socket is full: no deliveries until `drained`."""
         self.congested = True
+        self.had_its_share = False
 
     def drained(self) -> None:
         """The peer takes more."""
         if self.congested:
-            self.congested = False
+            self.congested = self.had_its_share = False
             for channel in self.channels.values():
                 for consumer in channel.consumers.values():
                     consumer.wake()

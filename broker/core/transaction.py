@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from protocol.constants import PRECONDITION_FAILED
+from protocol.errors import ChannelException
+
 if TYPE_CHECKING:
     from broker.core.channel import Channel
     from broker.core.consumers import Holder
@@ -33,15 +36,17 @@ class Transaction:
         self._settled.append((tags, requeue))
 
     def commit(self) -> None:
-        """Publishes first, then acks (rabbit_channel.erl, tx.commit)."""
+        """Publishes first, then acks. Raises ChannelException 406 if a queue refused a message; the rest has taken effect."""
         channel, publishes, settled = self.channel, self.publishes, self._settled
         self.publishes, self._settled = [], []
         publisher = channel.session.publisher
-        for publish in publishes:
-            publisher.apply(channel, publish)
+        # A list, not a generator: all of them are to be applied.
+        taken = all([publisher.apply(channel, publish) for publish in publishes])
         self._restore()
         for tags, requeue in settled:
             channel.settle(tags, requeue)
+        if not taken:
+            raise ChannelException(PRECONDITION_FAILED, "partial tx completion")
 
     def rollback(self) -> None:
         """Publishes are dropped, and the tags can be settled again."""

@@ -31,6 +31,8 @@ UNSENT_HIGH_BYTES = 2 * TURN_OUTPUT_BYTES
 UNSENT_MAX_BYTES = 16_777_216
 """Replies alone can fill a socket whose peer doesn't read: past this it isn't read from either."""
 CLOSE_OK_SECONDS_MAX = 30.0
+FINISH_SECONDS = 1.0
+"""How long the peer has to close its side after the last word."""
 
 
 class Connection(asyncio.Protocol):
@@ -174,8 +176,7 @@ class Connection(asyncio.Protocol):
                 self._cancel_timer()
         elif state is ConnectionState.CLOSED and not self._ending:
             log.info("<%s> closing AMQP connection", self.name)
-            self._ending = True
-            transport.close()
+            self._finish()
         elif state is ConnectionState.CLOSING and not self._ending and self._timer is None:
             heartbeat = self.wire.tuning.heartbeat
             seconds = min(heartbeat, CLOSE_OK_SECONDS_MAX) if heartbeat else CLOSE_OK_SECONDS_MAX
@@ -193,13 +194,25 @@ class Connection(asyncio.Protocol):
         """The handshake is broken: say nothing more, and close after a while, as RabbitMQ does."""
         log.error("<%s> closing AMQP connection: %s", self.name, error.reason)
         self.session.terminate()
-        self._end_after(0 if self.wire.state is ConnectionState.CLOSED else CLOSE_DELAY_SECONDS)
+        if self.wire.state is ConnectionState.CLOSED:
+            self.flush()
+        else:
+            self._end_after(CLOSE_DELAY_SECONDS)
 
     def _fail(self, error: ConnectionException) -> None:
         """The peer broke the protocol: tell it with connection.close."""
         log.error("<%s> closing AMQP connection: %s", self.name, error)
         self._cancel_timer()
         self.session.close_connection(error)
+
+    def _finish(self) -> None:
+        """Everything is said: close our side, and let the peer close its own. Closing at once, with bytes of the peer's unread, would
+        make the kernel reset the connection, and the peer lose our last words."""
+        self._end_after(FINISH_SECONDS)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _end_after(self, seconds: float) -> None:
         self._ending = True

@@ -1,1 +1,4 @@
-"""How the broker must behave on the wire: one file per section of the contract, each test citing its line; run with `--broker leveret` or `--broker rabbitmq`."""
+"""How the broker must behave on the wire: files by section of the contract, each test citing its line.
+
+Run with `--broker leveret` or `--broker rabbitmq`.
+"""

@@ -11,7 +11,8 @@ from tests.spec import spec
 from tests.wire import Typed, Wire, WireChannel, eventually
 
 LOCKED = (
-    "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{}' in vhost '/'. It could be originally declared on another connection"
+    "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{}' in vhost '/'."
+    " It could be originally declared on another connection"
     " or the exclusive property value does not match that of the original declaration."
 )
 NO_QUEUE_YET = "NOT_FOUND - no previously declared queue"

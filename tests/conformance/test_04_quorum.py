@@ -129,8 +129,8 @@ def test_conditional_delete_of_a_quorum_queue(channel: WireChannel, unique: Uniq
     queue = quorum(channel, unique("quorum"))
     channel.send(Queue.Delete, queue=queue, **{flag: True})
     name = flag.replace("_", "-")
-    text = f"NOT_IMPLEMENTED - cannot delete queue '{queue}' in vhost '/'. queue.delete operations with {name} flag set are not supported by quorum queues"
-    channel.expect_connection_close(540, text, (50, 40))
+    reason = f"queue.delete operations with {name} flag set are not supported by quorum queues"
+    channel.expect_connection_close(540, f"NOT_IMPLEMENTED - cannot delete queue '{queue}' in vhost '/'. {reason}", (50, 40))
 
 
 @spec("4.8", "consuming under global QoS [h] 540")

@@ -258,6 +258,19 @@ def test_a_single_active_consumer(channel: WireChannel) -> None:
     channel.expect_counts(queue, 0, 1)
 
 
+@spec("6.2", "on takeover the highest x-priority waiting wins, and nobody is displaced before")
+def test_the_next_active_consumer_is_the_one_of_highest_priority(channel: WireChannel) -> None:
+    queue = channel.queue(arguments={"x-single-active-consumer": True})
+    for tag, priority in (("a", 0), ("b", 1), ("c", 5), ("d", 5)):
+        channel.consume(queue, tag, no_ack=True, arguments={"x-priority": priority})
+    served = []
+    for leaving in ("a", "c", "d", "b"):
+        channel.publish("", queue, b"x")
+        served.append(channel.deliver().method.consumer_tag)
+        channel.cancel(leaving)
+    assert served == ["a", "c", "d", "b"]
+
+
 @spec("6.2", "on a single-active queue exclusive is 403")
 def test_exclusive_on_a_single_active_queue(channel: WireChannel) -> None:
     queue = channel.queue(arguments={"x-single-active-consumer": True})

@@ -5,7 +5,7 @@ from pamqp.commands import Basic, Queue, Tx
 
 from tests.fixtures import Unique
 from tests.spec import spec
-from tests.wire import WireChannel
+from tests.wire import METHOD, WireChannel, encode_method, frame_bytes
 
 
 @spec("8.1", "publishes take effect at commit")
@@ -203,6 +203,24 @@ def test_a_refused_publish_fails_the_commit(channel: WireChannel) -> None:
         channel.publish("", queue, body)
     channel.send(Tx.Commit)
     channel.expect_close(406, "PRECONDITION_FAILED - partial tx completion", (90, 20))
+
+
+@spec("8.1", "a method while commit is pending [h] 504")
+@pytest.mark.parametrize(("method", "reply", "ids"), [(Basic.Qos, Basic.QosOk, (60, 10)), (Tx.Commit, Tx.CommitOk, (90, 20))])
+def test_a_method_while_the_commit_is_pending(
+    channel: WireChannel, unique: Unique, method: type, reply: type, ids: tuple[int, int]
+) -> None:
+    queue = channel.queue(unique("q"), durable=True)
+    channel.tx_select()
+    for _ in range(50):
+        channel.publish("", queue, b"x" * 1000, delivery_mode=2)
+    commit, next_method = (frame_bytes(METHOD, channel.number, encode_method(command)) for command in (Tx.Commit, method))
+    channel.wire.send_raw(commit + next_method)
+    if isinstance(channel.wire.peek_frame().method, Tx.CommitOk):  # it was over by then: nothing to wait for, from memory
+        channel.expect(Tx.CommitOk)
+        channel.expect(reply)
+        return
+    channel.expect_connection_close(504, "CHANNEL_ERROR - unexpected command while processing 'tx.commit'", ids)
 
 
 @spec("8.1", "many messages in one transaction, in order, over several queues")

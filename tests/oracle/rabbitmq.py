@@ -1,7 +1,8 @@
 """A private RabbitMQ node: the oracle that conformance tests and benchmarks compare Leveret with.
 
-It takes nothing from the machine's own RabbitMQ and leaves nothing behind: own node name, own directories, own cookie, own epmd, free ports on
-loopback, own process group. `with RabbitMQ() as broker: broker.port`, or in the foreground: `python -m tests.oracle.rabbitmq --port 5673`.
+It takes nothing from the machine's own RabbitMQ and leaves nothing behind: own node name, own directories, own cookie, own epmd,
+free ports on loopback, own process group. `with RabbitMQ() as broker: broker.port`, or in the foreground:
+`python -m tests.oracle.rabbitmq --port 5673`.
 """
 
 import argparse
@@ -56,7 +57,10 @@ def answers_amqp(port: int, seconds: float = 2.0) -> bool:
 
 
 class RabbitMQ:
-    """One node for one `with` block. `classic_defaults` starts it as it comes, for benchmarks; otherwise the disk alarm is kept out of the way."""
+    """One node for one `with` block.
+
+    `classic_defaults` starts it as it comes, for benchmarks; otherwise the disk alarm is kept out of the way.
+    """
 
     name = "rabbitmq"
     restartable = False

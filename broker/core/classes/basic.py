@@ -27,6 +27,7 @@ def qos(session: Session, channel: Channel, method: Basic.Qos) -> None:
     count = method.prefetch_count or 0
     if method.global_:
         channel.prefetch_shared = count
+        channel.shared_used = len(channel.unacked)
     else:
         channel.prefetch = count
         channel.prefetch_shared = 0
@@ -119,12 +120,12 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
 
 def nack(session: Session, channel: Channel, method: Basic.Nack) -> None:
     """basic.nack"""
-    session.on_settle(channel.number, method.delivery_tag, method.multiple, method.requeue)
+    channel.on_settle(method.delivery_tag, method.multiple, method.requeue)
 
 
 def reject(session: Session, channel: Channel, method: Basic.Reject) -> None:
     """basic.reject"""
-    session.on_settle(channel.number, method.delivery_tag, False, method.requeue)
+    channel.on_settle(method.delivery_tag, False, method.requeue)
 
 
 def recover(session: Session, channel: Channel, method: Basic.Recover) -> None:

@@ -156,7 +156,7 @@ def _check_deletable(queue: DeclaredQueue, method: Queue.Delete) -> None:
         flag = "if-unused" if method.if_unused else "if-empty"
         problem = f"cannot delete {text}. queue.delete operations with {flag} flag set are not supported by quorum queues"
         raise ConnectionException(NOT_IMPLEMENTED, problem)
-    if method.if_unused and len(queue.consumers):
-        raise in_use(text)
     if method.if_empty and len(queue.ready):
         raise ChannelException(PRECONDITION_FAILED, f"{text} not empty")
+    if method.if_unused and len(queue.consumers):
+        raise in_use(text)
