@@ -39,6 +39,9 @@ EXIT_OK = 0
 EXIT_UNAVAILABLE = 69
 EXIT_STORAGE = 74
 """sysexits.h: EX_UNAVAILABLE and EX_IOERR."""
+SEGMENT_SIZE = 1 << 62
+"""The broker's ledger alone decides where a segment ends: route sets and what is alive are counted by its segments, so the log must never
+begin one by itself."""
 GC_THRESHOLDS = (50_000, 50, 1000)
 """Messages are tuples of bytes, which the collector doesn't track for long; what it would look at again and again is the rest."""
 
@@ -50,7 +53,7 @@ def serve(config: Config) -> int:
     store: LocalStore | MemoryStore
     try:
         sockets = bind(config.listeners)
-        store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
+        store = LocalStore(config.data_dir, segment_size=SEGMENT_SIZE) if config.data_dir is not None else MemoryStore(keep=False)
     except (CannotListen, StorageError, OSError) as error:
         log.critical("cannot start: %s", error)
         return EXIT_UNAVAILABLE
@@ -75,17 +78,20 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
     Replay(broker).apply(store.log.scan())
     for damage in store.log.damage():
         log.error("damage in the log: %s", damage.text)
-    if not broker.vhosts:
+    if store.catalog.get(entries.SEEDED) is None:
         _seed(broker, users, config)
     return broker
 
 
 def _seed(broker: Broker, users: Users, config: Config) -> None:
-    """The default vhost and user of an empty store."""
+    """The default vhost and user of an empty store; written down last that it was done, so that a crash meanwhile does it again."""
     broker.add_vhost(config.default_vhost)
-    user = users.add(config.default_user, config.default_pass.encode(), ("administrator",))
+    user = User(config.default_user, ("administrator",))
+    user.set_password(config.default_pass.encode())
+    user = users.put(user)
     user.grant(config.default_vhost, Permissions(".*", ".*", ".*"))
     broker.outbox.put(entries.key("user", user.name), entries.dump(user.to_json()))
+    broker.outbox.put(entries.SEEDED, entries.dump({}))
 
 
 class Login:

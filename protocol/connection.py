@@ -41,6 +41,7 @@ from protocol.events import Events, Message, Tuning
 from protocol.fastcodec import (
     ACK,
     ACK_FRAME_BYTES,
+    ACK_PAYLOAD_BYTES,
     PUBLISH,
     Deliveries,
     Output,
@@ -71,17 +72,23 @@ INITIAL_FRAME_MAX_BYTES = 8192
 """Until connection.tune-ok; what RabbitMQ 4 grants (3.x: 4096, which long client properties overrun)."""
 RUN_MAX = 1024
 """Messages in one run at most: keeps the budget's grain fine."""
+PARTS_MAX = 1024
+"""Body frames of one message that are kept apart."""
 BASIC = 60
+UNSENT_MAX_BYTES = 524_288
+"""Replies written in one turn: no more is read for as much as stands here (pipelined basic.get of large messages)."""
 INCOMPLETE = -1
 """In place of a cost: more bytes must come first."""
 NOT_SO = -2
 """In place of a cost: the shorter way doesn't fit, nothing was read."""
+CONNECTION_CLOSE = b"\x00\x0a\x00\x32"
+CONNECTION_CLOSE_OK = b"\x00\x0a\x00\x33"
 
 
 class Content:
     """A message whose frames are still coming in on one channel."""
 
-    __slots__ = ("bits", "header", "missing", "parts", "routing")
+    __slots__ = ("bits", "header", "joined", "missing", "parts", "routing")
 
     def __init__(self, routing: bytes, bits: int) -> None:
         self.routing = routing
@@ -89,6 +96,16 @@ class Content:
         self.header: bytes | None = None
         self.missing = 0
         self.parts: list[bytes] = []
+        self.joined = 0
+        """So many of `parts`, from the first on, are made of PARTS_MAX frames each."""
+
+    def add(self, piece: bytes) -> None:
+        """One more body frame. Frames of a few bytes would cost twenty times their size, were they kept one by one."""
+        self.missing -= len(piece)
+        self.parts.append(piece)
+        if len(self.parts) - self.joined == PARTS_MAX:
+            self.parts[self.joined :] = [b"".join(self.parts[self.joined :])]
+            self.joined += 1
 
 
 class ChannelInput:
@@ -107,6 +124,7 @@ class ServerConnection(Output):
 
     __slots__ = (
         "_at",
+        "_body_max",
         "_body_size",
         "_buffer",
         "_channels",
@@ -120,7 +138,6 @@ class ServerConnection(Output):
         "_method_frame",
         "_method_routing",
         "_missing",
-        "_open_channels",
         "_output_ready",
         "_template",
         "_template_channel",
@@ -139,13 +156,13 @@ class ServerConnection(Output):
         self._events = events
         self._output_ready = output_ready
         self._frame_max = INITIAL_FRAME_MAX_BYTES
+        self._body_max = 0
         self._buffer = b""
         self._at = 0
         self._chunks: list[bytes] = []
         self._chunks_size = 0
         self._missing = 0
         self._channels: dict[int, ChannelInput] = {}
-        self._open_channels = 0
         self._template = self._method_frame = b""
         self._template_channel = 0
         self._method_routing = self._header = b""
@@ -160,6 +177,8 @@ class ServerConnection(Output):
 
         Returns whether everything that is complete was read; False asks to be called again in the next turn.
         """
+        if self.state is ConnectionState.CLOSED:
+            return True
         if self._chunks:
             # A frame larger than what has come in so far: wait for the whole of it, don't copy it again with each read.
             self._chunks.append(data)
@@ -194,7 +213,7 @@ class ServerConnection(Output):
     def _read(self, budget: int) -> bool:
         """Frames, one or a run at a time, until bytes or budget run out."""
         buffer = self._buffer
-        while budget > 0:
+        while budget > 0 and self.output_bytes < UNSENT_MAX_BYTES:
             at = self._at
             if self._template and buffer.startswith(self._template, at):
                 cost = self._template_run(budget)
@@ -215,6 +234,8 @@ class ServerConnection(Output):
         buffer, at = self._buffer, self._at
         have = len(buffer) - at
         if have < FRAME_HEADER_BYTES:
+            # Let go of what has been read: an idle connection would hold its last 256 KiB.
+            self._buffer, self._at = buffer[at:], 0
             return
         self._missing = frame_header.unpack_from(buffer, at)[2] + FRAME_OVERHEAD_BYTES
         if self._template and buffer.startswith(self._template, at):
@@ -223,11 +244,15 @@ class ServerConnection(Output):
         self._buffer, self._at = b"", 0
 
     def _template_run(self, budget: int) -> int:
-        """Publishes that are byte for byte the last one but for the body. Returns the cost, INCOMPLETE if not even one is whole, or NOT_SO."""
+        """Publishes that are byte for byte the last one but for the body.
+
+        Returns the cost, INCOMPLETE if not even one is whole, or NOT_SO.
+        """
         buffer, at, template = self._buffer, self._at, self._template
         size, body_at, whole = len(buffer), len(template), len(template) + self._body_size + 1
         limit = min(RUN_MAX, budget // self._cost_each + 1)
-        startswith, bodies = buffer.startswith, []
+        startswith = buffer.startswith
+        bodies: list[bytes] = []
         while size - at >= whole and startswith(template, at) and len(bodies) < limit:
             end = at + whole
             if buffer[end - 1] != FRAME_END:
@@ -242,7 +267,7 @@ class ServerConnection(Output):
     def _method_run(self, budget: int) -> int:
         """Publishes with the last one's method frame, each with a header frame and at most one body frame of its own."""
         buffer, at, method_frame, channel = self._buffer, self._at, self._method_frame, self._template_channel
-        size, skip, frame_max = len(buffer), len(method_frame), self._frame_max
+        size, skip, frame_max, body_max = len(buffer), len(method_frame), self._frame_max, self._body_max
         limit = min(RUN_MAX, budget // self._cost_each + 1)
         startswith, unpack = buffer.startswith, content_frame_header.unpack_from
         headers: list[bytes] = []
@@ -265,7 +290,7 @@ class ServerConnection(Output):
             at_body = end + 1
             if body_size:
                 end = at_body + FRAME_HEADER_BYTES + body_size
-                if end >= size or buffer[end] != FRAME_END or body_size > frame_max:
+                if end >= size or buffer[end] != FRAME_END or body_size > body_max:
                     break
                 if frame_header.unpack_from(buffer, at_body) != (FRAME_BODY, channel, body_size):
                     break
@@ -299,8 +324,8 @@ class ServerConnection(Output):
         count = min((len(buffer) - at) // ACK_FRAME_BYTES, RUN_MAX)
         head = buffer[at : at + 11]
         tags: list[int] = []
-        for ids, tag, multiple, end in ack_frame.iter_unpack(buffer[at : at + count * ACK_FRAME_BYTES]):
-            if ids != head or multiple or end != FRAME_END or not tag:
+        for head_of_ack, tag, multiple, end in ack_frame.iter_unpack(buffer[at : at + count * ACK_FRAME_BYTES]):
+            if head_of_ack != head or multiple or end != FRAME_END or not tag:
                 break
             tags.append(tag)
         if not tags:
@@ -323,13 +348,14 @@ class ServerConnection(Output):
         payload = buffer[at + FRAME_HEADER_BYTES : end]
         if buffer[end] != FRAME_END:
             raise self._in_handshake(bad_end(kind, payload, buffer[end]))
-        if self.state in HANDSHAKE and kind != FRAME_HEARTBEAT and (kind != FRAME_METHOD or number):
-            raise HandshakeFailed(f"frame of type {kind} on channel {number} in state {self.state.value}")
-        if kind == FRAME_METHOD and number and self.state is ConnectionState.RUNNING:
+        if self.state is not ConnectionState.RUNNING:
+            self._at = end + 1
+            return self._frame_outside_running(kind, number, payload)
+        if kind == FRAME_METHOD and number:
             channel = self._channels.get(number)
             if channel is not None and channel.state is ChannelState.OPEN and channel.content is None:
                 ids = payload[:4]
-                if ids == ACK:
+                if ids == ACK and length == ACK_PAYLOAD_BYTES:
                     cost = self._ack_run(number)
                     if cost != NOT_SO:
                         return cost
@@ -346,7 +372,23 @@ class ServerConnection(Output):
             if number:
                 raise ConnectionException(UNEXPECTED_FRAME, "type 8, all octets = <<>>")
             return 0
-        raise self._in_handshake(unknown_frame(kind, payload))
+        raise unknown_frame(kind, payload)
+
+    def _frame_outside_running(self, kind: int, number: int, payload: bytes) -> int:
+        """In the handshake, methods on channel 0 and heartbeats; after our connection.close, close and close-ok (see states)."""
+        if self.state is ConnectionState.CLOSING:
+            if kind == FRAME_METHOD and number == 0 and payload[:4] in (CONNECTION_CLOSE, CONNECTION_CLOSE_OK):
+                return self._connection_method(codec.decode_method(payload))
+            return 0
+        if kind == FRAME_HEARTBEAT and number == 0 and not payload:
+            return 0
+        if kind != FRAME_METHOD or number:
+            raise HandshakeFailed(f"frame of type {kind} on channel {number} in state {self.state.value}")
+        try:
+            method = codec.decode_method(payload)
+        except ConnectionException as error:
+            raise self._in_handshake(error) from error
+        return self._connection_method(method)
 
     def _in_handshake(self, error: ConnectionException) -> ConnectionException | HandshakeFailed:
         """The error as it is, but in the handshake, where RabbitMQ says nothing."""
@@ -355,14 +397,8 @@ class ServerConnection(Output):
     # --- methods ---------------------------------------------------------------------------------------------------
 
     def _method(self, number: int, payload: bytes) -> int:
-        if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
-            return self._method_while_closing(number, payload)
         if number == 0:
-            try:
-                method = codec.decode_method(payload)
-            except ConnectionException as error:
-                raise self._in_handshake(error) from error
-            return self._connection_method(method)
+            return self._connection_method(codec.decode_method(payload))
         channel = self._channels.get(number)
         if channel is not None and channel.content is not None:
             raise _unexpected(channel)
@@ -385,16 +421,14 @@ class ServerConnection(Output):
 
     def _open_channel(self, number: int, method: Method) -> int:
         limit = self.tuning.channel_max
-        if limit and self._open_channels >= limit:
-            text = f"number of channels opened ({self._open_channels}) has reached the negotiated channel_max ({limit})"
+        if limit and len(self._channels) >= limit:
+            text = f"number of channels opened ({len(self._channels)}) has reached the negotiated channel_max ({limit})"
             raise ConnectionException(NOT_ALLOWED, text)
         self._channels[number] = ChannelInput()
-        self._open_channels += 1
         return self._events.on_method(number, method)
 
     def _forget_channel(self, number: int) -> None:
         del self._channels[number]
-        self._open_channels -= 1
         self._drop_templates(number)
 
     def _drop_templates(self, number: int) -> None:
@@ -409,13 +443,10 @@ class ServerConnection(Output):
             text = f"unexpected method in connection state {self.state.value}"
             raise ConnectionException(CHANNEL_ERROR, text, *ids(method))
         self.state = state
+        if state is ConnectionState.CLOSED:
+            # Nothing counts after the last handshake: what else has come is not even looked at.
+            self._at = len(self._buffer)
         return self._events.on_method(0, method)
-
-    def _method_while_closing(self, number: int, payload: bytes) -> int:
-        """After our connection.close only close and close-ok count (1.4.2.9 of the specification)."""
-        if number == 0 and payload[:4] in (b"\x00\x0a\x00\x32", b"\x00\x0a\x00\x33") and self.state is ConnectionState.CLOSING:
-            return self._connection_method(codec.decode_method(payload))
-        return 0
 
     def _method_on_closing_channel(self, number: int, method: Method) -> int:
         """We sent channel.close: close gets close-ok, open is an error, close-ok ends it, all else is dropped."""
@@ -447,15 +478,15 @@ class ServerConnection(Output):
 
     def _content_header(self, number: int, payload: bytes) -> int:
         channel = self._channels.get(number)
-        if channel is None or self.state is not ConnectionState.RUNNING:
-            return self._stray_content(number, FRAME_HEADER, payload)
+        if len(payload) < CONTENT_HEADER_MIN_BYTES:
+            raise unknown_frame(FRAME_HEADER, payload)
+        if channel is None:
+            raise _stray(number, FRAME_HEADER, payload)
         if channel.state is ChannelState.CLOSING:
             return 0
         content = channel.content
         if content is None or content.header is not None:
             raise _unexpected(channel)
-        if len(payload) < CONTENT_HEADER_MIN_BYTES:
-            raise unknown_frame(FRAME_HEADER, payload)
         class_id, weight = u16.unpack_from(payload)[0], payload[2:4]
         if class_id != BASIC:
             text = f"expected content header for class 60, got one for class {class_id} instead"
@@ -472,25 +503,16 @@ class ServerConnection(Output):
 
     def _content_body(self, number: int, payload: bytes) -> int:
         channel = self._channels.get(number)
-        if channel is None or self.state is not ConnectionState.RUNNING:
-            return self._stray_content(number, FRAME_BODY, payload)
+        if channel is None:
+            raise _stray(number, FRAME_BODY, payload)
         if channel.state is ChannelState.CLOSING:
             return 0
         content = channel.content
         if content is None or content.header is None or len(payload) > content.missing:
             raise _unexpected(channel)
         if payload:
-            content.parts.append(payload)
-            content.missing -= len(payload)
+            content.add(payload)
         return self._complete(channel, number) if not content.missing else 0
-
-    def _stray_content(self, number: int, kind: int, payload: bytes) -> int:
-        """Content on a channel that isn't open: an error, unless the whole connection is closing."""
-        if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
-            return 0
-        if not number:
-            raise ConnectionException(UNEXPECTED_FRAME, describe(kind, payload))
-        raise _unexpected(ChannelInput())
 
     def _complete(self, channel: ChannelInput, number: int) -> int:
         content, channel.content = channel.content, None
@@ -559,6 +581,7 @@ class ServerConnection(Output):
         """The peer accepted these limits."""
         self.tuning = tuning
         self._frame_max = tuning.frame_max
+        self._body_max = min(tuning.frame_max, self.message_size_max)
 
     def close_channel(self, channel: int, error: AmqpError) -> bytes:
         """See Wire."""
@@ -568,7 +591,9 @@ class ServerConnection(Output):
         return codec.encode_method_frame(channel, _close(Channel.Close, error))
 
     def close(self, error: AmqpError) -> None:
-        """Queue connection.close; from here on only close and close-ok are heard."""
+        """Queue connection.close, once; from here on only close and close-ok are heard."""
+        if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
+            return
         self._template = self._method_frame = b""
         self.send(0, _close(Connection.Close, error))
 
@@ -610,6 +635,13 @@ def _unexpected(channel: ChannelInput) -> ConnectionException:
     else:
         text = "expected content body, got non content body frame instead"
     return ConnectionException(UNEXPECTED_FRAME, text, BASIC, 40)
+
+
+def _stray(number: int, kind: int, payload: bytes) -> ConnectionException:
+    """The 505 for content on a channel that isn't open."""
+    if number == 0:
+        return ConnectionException(UNEXPECTED_FRAME, describe(kind, payload))
+    return _unexpected(ChannelInput())
 
 
 def _looks_like(data: bytes) -> str:

@@ -75,7 +75,19 @@ def encode_return(code: int, text: str, routing: bytes) -> bytes:
 class Deliveries:
     """The encoder of one consumer's deliveries (protocol.events.DeliveryEncoder)."""
 
-    __slots__ = ("_channel", "_head", "_header", "_output", "_payload_max", "_prefix", "_redelivered", "_routing", "_size", "_tail", "_wire")
+    __slots__ = (
+        "_channel",
+        "_head",
+        "_header",
+        "_output",
+        "_payload_max",
+        "_prefix",
+        "_redelivered",
+        "_routing",
+        "_size",
+        "_tail",
+        "_wire",
+    )
 
     def __init__(self, wire: "Output", channel: int, consumer_tag: str, frame_max: int) -> None:
         tag = consumer_tag.encode("utf-8", "surrogateescape")
@@ -95,6 +107,8 @@ class Deliveries:
         if redelivered is not self._redelivered:
             self._redelivered, routing, header = redelivered, b"", b""
         first, counted, written = tag, tag, 0
+        # Like messages are of one size, so how many of them fit is known before the first.
+        stop = tag + limit_bytes // (len(head) + len(tail) + max(size, 0) + 9) + 1
         for _, message_routing, message_header, body in messages:
             if message_header is not header or message_routing is not routing:
                 written += (tag - counted) * (len(head) + len(tail) + size + 9)
@@ -104,6 +118,9 @@ class Deliveries:
                 routing, header, size = message_routing, message_header, len(body)
                 head = frame_header.pack(FRAME_METHOD, self._channel, len(self._prefix) + 9 + len(routing)) + self._prefix
                 tail = self._build_tail(routing, header, size)
+                stop = tag + (limit_bytes - written) // (len(head) + len(tail) + size + 9) + 1
+            elif tag == stop:
+                break
             if 0 < size <= self._payload_max:
                 write(head + pack(tag) + tail + body + END)
             else:

@@ -1,8 +1,8 @@
 """The broker: vhosts, sessions, and the one outbox. The facade for all that is outside the core.
 
-    open_session          a connection came in
-    end_turn, outbox      once a turn: serve what was touched, then ship the batch
-    restore               what the catalog and the log hold, before anything listens
+open_session          a connection came in
+end_turn, outbox      once a turn: serve what was touched, then ship the batch
+restore               what the catalog and the log hold, before anything listens
 """
 
 from __future__ import annotations

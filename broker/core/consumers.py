@@ -56,9 +56,7 @@ class Consumer(Holder):
         "acked", "arguments", "cancelled", "delivered", "encoder", "exclusive", "no_ack", "parked", "prefetch", "priority", "tag",
     )  # fmt: skip
 
-    def __init__(
-        self, channel: Channel, queue: Queue, tag: str, *, no_ack: bool, exclusive: bool, priority: int, arguments: Table
-    ) -> None:
+    def __init__(self, channel: Channel, queue: Queue, tag: str, *, no_ack: bool, exclusive: bool, priority: int, arguments: Table) -> None:
         super().__init__(channel, queue)
         self.tag = tag
         self.no_ack = no_ack

@@ -4,6 +4,7 @@
     exchange/<vhost>/<name>                                 {"type", "auto_delete", "internal", "arguments"}
     queue/<vhost>/<name>                                    {"id", "auto_delete", "arguments"}
     binding/<vhost>/<source>/<queue|exchange>/<name>/<n>    {"routing_key", "arguments"}
+    meta/seeded                                             {}: the default user and vhost were made
     ids/queue                                               {"next": the first queue id that was never given out}
 
 Names in keys are percent-encoded. `n` is a digest of routing key and arguments, so that a binding is put twice only once.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from protocol.tables import Table
 
 QUEUE_IDS = "ids/queue"
+SEEDED = "meta/seeded"
 
 
 def key(*parts: str) -> str:

@@ -5,12 +5,16 @@ A message is never changed: requeueing, copying and fanning out hand the same tu
 """
 
 from operator import itemgetter
+from typing import Final
 
 from protocol.events import Message
 
 __all__ = ["BODY", "HEADER", "ID", "ROUTING", "Message", "body_of", "id_of", "join_routing", "split_routing"]
 
-ID, ROUTING, HEADER, BODY = range(4)
+ID: Final = 0
+ROUTING: Final = 1
+HEADER: Final = 2
+BODY: Final = 3
 
 id_of = itemgetter(ID)
 body_of = itemgetter(BODY)

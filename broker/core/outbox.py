@@ -135,7 +135,8 @@ class Outbox:
 
     def forget(self, queue: Queue) -> None:
         """The queue is deleted: its messages go with its catalog entry."""
-        self._settled.pop(queue, None)
+        if ids := self._settled.pop(queue, None):
+            self.ledger.settled(ids)
         self.marked.pop(queue, None)
 
     # --- the catalog ------------------------------------------------------------------------------------------------
@@ -192,14 +193,14 @@ class Outbox:
         """Everything collected since the last take, as the next batch."""
         batch = Batch(self.number)
         self.number += 1
-        batch.roll = self.ledger.rolled
-        self.ledger.rolled = False
         batch.sync = self._sync or bool(self._catalog)
         batch.records, self._records, self._sync = self._records, [], False
         self._take_settled(batch)
         for queue in self.marked:
             batch.records.append(records.encode_delivered(queue.id, queue.mark))
         self.marked.clear()
+        if batch.records and self.ledger.rolled:
+            batch.roll, self.ledger.rolled = True, False
         for key, value in self._catalog.items():
             if value is None:
                 batch.deletions.append(key)

@@ -132,9 +132,7 @@ class Publisher:
             self._confirm(channel, count, durable)
         return count * (len(queues) or 1)
 
-    def _publish_run(
-        self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]
-    ) -> int:
+    def _publish_run(self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]) -> int:
         """A run in which each message has a header of its own."""
         count, queues, target = len(bodies), route.queues, route.target
         durable = False
@@ -224,7 +222,7 @@ class Publisher:
         outbox = self.session.broker.outbox
         queues = [queue for queue in publish.queues if not queue.deleted]
         taken = [queue for queue in queues if not queue.refuses(publish.body)]
-        target = publish.target if len(taken) == len(queues) else target_of(taken)
+        target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
         number = outbox.ledger.next_id
         outbox.ledger.next_id = number + 1
         message: Message = (number, publish.routing, publish.header, publish.body)

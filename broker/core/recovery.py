@@ -137,7 +137,11 @@ class Replay:
                 strict=True,
             )
         )
-        targets = self._sets[record.target] if record.flags & TARGET_IS_SET else (record.target,)
+        targets: tuple[int, ...] = (record.target,)
+        if record.flags & TARGET_IS_SET:
+            targets = self._sets.get(record.target, ())
+            if not targets:
+                log.error("%d messages went to queues that a damaged part of the log named; they are lost", count)
         for queue_id in targets:
             live = self._live.get(queue_id)
             if live is not None:

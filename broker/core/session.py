@@ -46,8 +46,8 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "had_its_share", "identity", "is_open",
-        "mechanism", "peer", "publisher", "reply_encoders", "vhost", "wire",
+        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "had_its_share",
+        "identity", "is_open", "mechanism", "peer", "publisher", "reply_encoders", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -207,9 +207,7 @@ class Session:
             self.capabilities = frozenset(name for name, value in capabilities.items() if value is True)
         self.mechanism = method.mechanism
         try:
-            self.identity = self.broker.authenticator.authenticate(
-                method.mechanism, cast("bytes", method.response), self.peer.is_loopback
-            )
+            self.identity = self.broker.authenticator.authenticate(method.mechanism, cast("bytes", method.response), self.peer.is_loopback)
         except LoginRefused as refused:
             if "authentication_failure_close" in self.capabilities:
                 text = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."

@@ -40,12 +40,11 @@ class Transaction:
         channel, publishes, settled = self.channel, self.publishes, self._settled
         self.publishes, self._settled = [], []
         publisher = channel.session.publisher
-        # A list, not a generator: all of them are to be applied.
-        taken = all([publisher.apply(channel, publish) for publish in publishes])
+        refused = sum(not publisher.apply(channel, publish) for publish in publishes)
         self._restore()
         for tags, requeue in settled:
             channel.settle(tags, requeue)
-        if not taken:
+        if refused:
             raise ChannelException(PRECONDITION_FAILED, "partial tx completion")
 
     def rollback(self) -> None:

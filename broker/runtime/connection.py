@@ -11,8 +11,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-from broker.core.broker import Peer
 from broker.core.consumers import TURN_OUTPUT_BYTES
+from broker.core.session import Peer
 from protocol.connection import ServerConnection
 from protocol.constants import CLOSE_DELAY_SECONDS, INTERNAL_ERROR
 from protocol.errors import ConnectionException, FramingException, HandshakeFailed
@@ -101,7 +101,9 @@ class Connection(asyncio.Protocol):
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def read_on(self) -> None:
-        """Go on where the budget stopped."""
+        """Go on where the budget stopped, unless the disk or the peer isn't ready for more: then once it is."""
+        if self._pauses - {"budget"}:
+            return
         self._resume("budget")
         if not self._ending:
             self._read(b"")
@@ -121,7 +123,7 @@ class Connection(asyncio.Protocol):
             self._end_after(CLOSE_DELAY_SECONDS)
         except ConnectionException as error:
             self._fail(error)
-        except Exception:  # noqa: BLE001 a bug in the broker costs the connection that met it, and no other
+        except Exception:
             log.exception("<%s> internal error", self.name)
             self._fail(ConnectionException(INTERNAL_ERROR, "the broker met an internal error, see its log"))
         else:
@@ -143,7 +145,9 @@ class Connection(asyncio.Protocol):
     def _resume(self, why: str) -> None:
         if why in self._pauses:
             self._pauses.discard(why)
-            if not self._pauses and not self._transport.is_closing():
+            if self._pauses == {"budget"}:
+                self._turn.read_later(self)
+            elif not self._pauses and not self._transport.is_closing():
                 self.heard = True
                 self._transport.resume_reading()
 
@@ -178,9 +182,7 @@ class Connection(asyncio.Protocol):
             log.info("<%s> closing AMQP connection", self.name)
             self._finish()
         elif state is ConnectionState.CLOSING and not self._ending and self._timer is None:
-            heartbeat = self.wire.tuning.heartbeat
-            seconds = min(heartbeat, CLOSE_OK_SECONDS_MAX) if heartbeat else CLOSE_OK_SECONDS_MAX
-            self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+            self._timer = asyncio.get_running_loop().call_later(self._patience, self.abort)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
@@ -200,10 +202,15 @@ class Connection(asyncio.Protocol):
             self._end_after(CLOSE_DELAY_SECONDS)
 
     def _fail(self, error: ConnectionException) -> None:
-        """The peer broke the protocol: tell it with connection.close."""
+        """The peer broke the protocol: tell it with connection.close, and hear on for its close-ok. What is wrong after that only ends it."""
+        if self.wire.state is ConnectionState.CLOSING:
+            self._end_after(CLOSE_DELAY_SECONDS)
+            return
         log.error("<%s> closing AMQP connection: %s", self.name, error)
         self._cancel_timer()
         self.session.close_connection(error)
+        self._pause("budget")
+        self._turn.read_later(self)
 
     def _finish(self) -> None:
         """Everything is said: close our side, and let the peer close its own. Closing at once, with bytes of the peer's unread, would
@@ -217,7 +224,21 @@ class Connection(asyncio.Protocol):
     def _end_after(self, seconds: float) -> None:
         self._ending = True
         self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.close)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._close)
+
+    def _close(self) -> None:
+        """Close the socket as soon as all is sent; a peer that doesn't read won't hold it for ever."""
+        self._timer = asyncio.get_running_loop().call_later(self._patience, self.abort)
+        self._transport.close()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a peer has for the last step of its end."""
+        return min(self.wire.tuning.heartbeat or CLOSE_OK_SECONDS_MAX, CLOSE_OK_SECONDS_MAX)
+
+    def stop_reading(self) -> None:
+        """Nothing more is taken from the peer until `force_close`."""
+        self._pause("stop")
 
     def force_close(self, reason: str) -> None:
         """Tell the peer that the broker ends it; during the handshake there is nobody to tell."""
@@ -225,6 +246,7 @@ class Connection(asyncio.Protocol):
             self.session.force_close(reason)
         elif self.wire.state is not ConnectionState.CLOSING:
             self.abort()
+        self._resume("stop")
 
     def end_for_silence(self) -> None:
         """Heartbeats were agreed on and none came (contract 1.6)."""
@@ -253,7 +275,7 @@ def _peer(transport: asyncio.Transport) -> Peer:
     if not remote or not local:
         return Peer("unknown", False)
     host = str(remote[0])
-    loopback = host.startswith("127.") or host == "::1" or host.startswith("::ffff:127.")
+    loopback = host.startswith(("127.", "::ffff:127.")) or host == "::1"
     return Peer(f"{_address(remote)} -> {_address(local)}", loopback)
 
 

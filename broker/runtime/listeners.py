@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ def _bind_all(listeners: list[Listener]) -> list[socket.socket]:
     return sockets
 
 
-def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str | int, ...]]]:
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -76,7 +76,7 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str
     return [(family, address) for family, _, _, _, address in dict.fromkeys(found)]
 
 
-def _listen(family: socket.AddressFamily, address: tuple[str | int, ...]) -> socket.socket:
+def _listen(family: socket.AddressFamily, address: Any) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
 """The running server: listeners, connections, heartbeats, the turn, and its end.
 
-A graceful stop tells every connection 320 CONNECTION_FORCED, gives the peers a moment to answer, ships what is left and
-waits until it is durable.
+A graceful stop takes nothing more in, confirms what it has taken, tells every connection 320 CONNECTION_FORCED, gives the
+peers a moment to answer, ships what is left and waits until it is durable.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ log = logging.getLogger("server")
 
 STOP_SECONDS_MAX = 3.0
 """How long a graceful stop waits for the peers' close-ok."""
+STOP_CHECK_SECONDS = 0.005
 SHUTDOWN = "broker forced connection closure with reason 'shutdown'"
 
 
@@ -67,13 +68,25 @@ class Server:
         for server in self._servers:
             server.close()
         self._heartbeats.stop()
+        # Whoever waits for a confirm of what was taken in gets it before the close.
+        for connection in list(self.connections):
+            connection.stop_reading()
+        await self._until(lambda: not self._is_writing, STOP_SECONDS_MAX)
         for connection in list(self.connections):
             connection.force_close(SHUTDOWN)
-        deadline = self._loop.time() + STOP_SECONDS_MAX
-        while self.connections and self._loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        await self._until(lambda: not self.connections, STOP_SECONDS_MAX)
         for connection in list(self.connections):
             connection.abort()
-        while self.connections or self._broker.outbox.has_batch or self.turn.committer.is_busy:
+        await self._until(lambda: not (self.connections or self._is_writing), None)
+
+    @property
+    def _is_writing(self) -> bool:
+        """Something isn't durable yet."""
+        return self._broker.outbox.has_batch or self.turn.committer.is_busy
+
+    async def _until(self, reached: Callable[[], bool], seconds: float | None) -> None:
+        """Turn after turn, until `reached()` or, if `seconds` is given, for so long."""
+        deadline = None if seconds is None else self._loop.time() + seconds
+        while not reached() and (deadline is None or self._loop.time() < deadline):
             self.turn.schedule()
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(STOP_CHECK_SECONDS)

@@ -1,5 +1,6 @@
 """Contract 1.7 and 1.8: what is wrong with a frame, and with content."""
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -291,7 +292,7 @@ def test_empty_body_frames(channel: WireChannel) -> None:
 def test_undecodable_properties(channel: WireChannel, flags: int, properties: bytes) -> None:
     begin_publish(channel)
     channel.wire.send_frame(HEADER, 1, header(0, flags=flags, properties=properties))
-    channel.wire.expect_close(541, "INTERNAL_ERROR", (0, 0), reply=False)
+    channel.wire.expect_close(541, re.compile("INTERNAL_ERROR.*"), reply=False)
 
 
 @spec("1.8")

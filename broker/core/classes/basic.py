@@ -52,9 +52,7 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
     arguments = cast("Table", method.arguments)
     priority = consumer_priority(arguments, queue.arguments, name, vhost.name)
     _check_consumable(queue, channel, exclusive=method.exclusive)
-    consumer = Consumer(
-        channel, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, priority=priority, arguments=arguments
-    )
+    consumer = Consumer(channel, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, priority=priority, arguments=arguments)
     channel.consumers[tag] = consumer
     if not method.nowait:
         channel.send(make(Basic.ConsumeOk, consumer_tag=tag))
@@ -86,13 +84,14 @@ def _consume_replies(session: Session, channel: Channel, method: Basic.Consume, 
 
 def cancel(session: Session, channel: Channel, method: Basic.Cancel) -> None:
     """basic.cancel: ok even for an unknown tag; what is unacked stays unacked (contract 6.6)."""
-    consumer = channel.consumers.pop(method.consumer_tag, None)
+    tag = method.consumer_tag or ""
+    consumer = channel.consumers.pop(tag, None)
     if consumer is not None:
         session.broker.cancel(consumer)
-    elif channel.reply_consumer is not None and method.consumer_tag == channel.reply_consumer:
+    elif tag and tag == channel.reply_consumer:
         session.broker.forget_reply_channel(channel)
     if not method.nowait:
-        channel.send(make(Basic.CancelOk, consumer_tag=method.consumer_tag))
+        channel.send(make(Basic.CancelOk, consumer_tag=tag))
 
 
 def get(session: Session, channel: Channel, method: Basic.Get) -> None:
@@ -103,8 +102,8 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
     queue = vhost.queue(name)
     check_owner(session, queue)
     if queue.type == "quorum" and queue.consumers.single_active:
-        text = f"cannot obtain access to locked {vhost.queue_text(name)}. basic.get operations are not supported by quorum queues with single active consumer"
-        raise ChannelException(RESOURCE_LOCKED, text)
+        why = "basic.get operations are not supported by quorum queues with single active consumer"
+        raise ChannelException(RESOURCE_LOCKED, f"cannot obtain access to locked {vhost.queue_text(name)}. {why}")
     taken = queue.get()
     if taken is None:
         channel.send(make(Basic.GetEmpty))
@@ -120,12 +119,12 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
 
 def nack(session: Session, channel: Channel, method: Basic.Nack) -> None:
     """basic.nack"""
-    channel.on_settle(method.delivery_tag, method.multiple, method.requeue)
+    channel.on_settle(method.delivery_tag or 0, method.multiple, method.requeue)
 
 
 def reject(session: Session, channel: Channel, method: Basic.Reject) -> None:
     """basic.reject"""
-    channel.on_settle(method.delivery_tag, False, method.requeue)
+    channel.on_settle(method.delivery_tag or 0, False, method.requeue)
 
 
 def recover(session: Session, channel: Channel, method: Basic.Recover) -> None:

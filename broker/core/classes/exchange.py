@@ -166,5 +166,3 @@ def _destination(session: Session, kind: str, name: str) -> Queue | DeclaredExch
     if queue is not None:
         check_owner(session, queue)
     return queue
-
-

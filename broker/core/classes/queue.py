@@ -50,9 +50,7 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
         given = _parse(session, method, "", server_named=True)
         name = ids.generate("amq.gen-", session.broker.random_bytes)
         session.identity.check("configure", "queue", name, vhost.name)
-        return vhost.add_queue(
-            name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None
-        )
+        return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
     check_not_reserved("queue", name)
     session.identity.check("configure", "queue", name, vhost.name)
     queue = vhost.queues.get(name)
