@@ -73,21 +73,16 @@ def encode_return(code: int, text: str, routing: bytes) -> bytes:
 
 
 class Deliveries:
-    """The encoder of one consumer's deliveries (protocol.events.DeliveryEncoder)."""
+    """The encoder of one consumer's deliveries (protocol.events.DeliveryEncoder).
+
+    Messages are of one *shape* if routing, length of the header payload and body size are the same: then only the tag, the
+    header and the body differ from one delivery to the next, and `_head`, `_before` and `_after` stand round them.
+    """
 
     __slots__ = (
-        "_channel",
-        "_head",
-        "_header",
-        "_output",
-        "_payload_max",
-        "_prefix",
-        "_redelivered",
-        "_routing",
-        "_size",
-        "_tail",
-        "_wire",
-    )
+        "_after", "_before", "_channel", "_head", "_header", "_header_size", "_output", "_payload_max", "_prefix", "_redelivered",
+        "_routing", "_size", "_tail", "_whole", "_wire",
+    )  # fmt: skip
 
     def __init__(self, wire: "Output", channel: int, consumer_tag: str, frame_max: int) -> None:
         tag = consumer_tag.encode("utf-8", "surrogateescape")
@@ -96,48 +91,58 @@ class Deliveries:
         self._channel = channel
         self._prefix = DELIVER + bytes((len(tag),)) + tag
         self._payload_max = frame_max - FRAME_OVERHEAD_BYTES
-        self._routing = self._header = self._head = self._tail = b""
         self._redelivered = False
-        self._size = -1
+        self._routing: bytes | None = None
+        self._header: bytes | None = None
+        self._header_size = self._size = 0
+        self._head = self._before = self._after = self._tail = b""
+        self._whole = 1
 
     def encode(self, tag: int, redelivered: bool, messages: Sequence[Message], limit_bytes: int) -> int:
         """See DeliveryEncoder."""
-        write, pack = self._output.append, pack_tag
-        routing, header, head, tail, size = self._routing, self._header, self._head, self._tail, self._size
+        write, pack, payload_max = self._output.append, pack_tag, self._payload_max
         if redelivered is not self._redelivered:
-            self._redelivered, routing, header = redelivered, b"", b""
-        first, counted, written = tag, tag, 0
-        # Like messages are of one size, so how many of them fit is known before the first.
-        stop = tag + limit_bytes // (len(head) + len(tail) + max(size, 0) + 9) + 1
+            self._redelivered, self._routing = redelivered, None
+        routing, header, size, header_size = self._routing, self._header, self._size, self._header_size
+        head, before, after, tail = self._head, self._before, self._after, self._tail
+        first = counted = tag
+        # Messages of one shape are of one size, so how many of them may go out is known before the first.
+        written, stop = 0, tag + limit_bytes // self._whole + 1
         for _, message_routing, message_header, body in messages:
             if message_header is not header or message_routing is not routing:
-                written += (tag - counted) * (len(head) + len(tail) + size + 9)
-                counted = tag
-                if written > limit_bytes:
-                    break
-                routing, header, size = message_routing, message_header, len(body)
-                head = frame_header.pack(FRAME_METHOD, self._channel, len(self._prefix) + 9 + len(routing)) + self._prefix
-                tail = self._build_tail(routing, header, size)
-                stop = tag + (limit_bytes - written) // (len(head) + len(tail) + size + 9) + 1
-            elif tag == stop:
+                header = message_header
+                if message_routing is not routing or len(header) != header_size or len(body) != size:
+                    written += (tag - counted) * self._whole
+                    counted = tag
+                    if written > limit_bytes:
+                        break
+                    routing, header_size, size = message_routing, len(header), len(body)
+                    head, before, after = self._new_shape(routing, header_size, size)
+                    stop = tag + (limit_bytes - written) // self._whole + 1
+                tail = before + header + after
+            if tag == stop:
                 break
-            if 0 < size <= self._payload_max:
+            if 0 < size <= payload_max:
                 write(head + pack(tag) + tail + body + END)
             else:
                 write(head + pack(tag) + tail)
                 if size:
-                    write(encode_body_frames(self._channel, body, self._payload_max))
+                    write(encode_body_frames(self._channel, body, payload_max))
             tag += 1
-        written += (tag - counted) * (len(head) + len(tail) + size + 9)
-        self._routing, self._header, self._head, self._tail, self._size = routing, header, head, tail, size
+        written += (tag - counted) * self._whole
+        self._header, self._tail = header, tail
         self._wire.wrote(written)
         return tag - first
 
-    def _build_tail(self, routing: bytes, header: bytes, size: int) -> bytes:
-        tail = b"%c%b\xce%b%b\xce" % (self._redelivered, routing, frame_header.pack(FRAME_HEADER, self._channel, len(header)), header)
-        if 0 < size <= self._payload_max:
-            tail += frame_header.pack(FRAME_BODY, self._channel, size)
-        return tail
+    def _new_shape(self, routing: bytes, header_size: int, size: int) -> tuple[bytes, bytes, bytes]:
+        """From here on messages of this shape: what stands before the tag, between tag and header, and between header and body."""
+        channel, prefix = self._channel, self._prefix
+        self._routing, self._header_size, self._size = routing, header_size, size
+        self._head = frame_header.pack(FRAME_METHOD, channel, len(prefix) + 9 + len(routing)) + prefix
+        self._before = b"%c%b\xce%b" % (self._redelivered, routing, frame_header.pack(FRAME_HEADER, channel, header_size))
+        self._after = END + (frame_header.pack(FRAME_BODY, channel, size) if 0 < size <= self._payload_max else b"")
+        self._whole = len(self._head) + len(self._before) + header_size + len(self._after) + size + 9
+        return self._head, self._before, self._after
 
 
 class Output:

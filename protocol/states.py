@@ -81,7 +81,6 @@ CLIENT_CHANNEL_METHODS = frozenset(
         "Access.Request",
         "Basic.Ack",
         "Basic.Cancel",
-        "Basic.CancelOk",
         "Basic.Consume",
         "Basic.Get",
         "Basic.Nack",

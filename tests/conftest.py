@@ -1,5 +1,7 @@
 """`--broker leveret|rabbitmq`: the broker that conformance and client tests run against, one for the whole session."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` ends a run like Ctrl-C: the broker is stopped with it
     config.addinivalue_line("markers", "spec(line, sentence): the line of the contract that the test checks")
     config.addinivalue_line("markers", "differs(rabbitmq, why, skip): the oracle, an older RabbitMQ, answers differently")
     config.addinivalue_line("markers", "slow: takes seconds and much memory; left out with -m 'not slow'")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.ledger import Ledger
 from broker.core.message import id_of
+from protocol.content import PERSISTENT
 from storage import records
 
 if TYPE_CHECKING:
@@ -111,6 +112,20 @@ class Outbox:
         record = records.encode_enqueue(first_id, target.id, self.clock(), routing, header, bodies, flags)
         self._records.append(record)
         self.ledger.enqueued(len(bodies) * len(target.queue_ids), len(record))
+
+    def enqueue_each(self, messages: Sequence[Message], target: Target, facts: Sequence[int]) -> None:
+        """The same for messages that differ: a record each. `facts` are those of their headers (protocol.content.scan)."""
+        if target.segment != self.ledger.segment:
+            self._name(target)
+        encode, target_id, now, persistent_flags = records.encode_enqueue, target.id, self.clock(), target.flags
+        transient_flags = persistent_flags | records.TRANSIENT
+        written = [
+            encode(number, target_id, now, routing, header, (body,), persistent_flags if each & PERSISTENT else transient_flags)
+            for (number, routing, header, body), each in zip(messages, facts, strict=True)
+        ]
+        self._sync = self._sync or any(each & PERSISTENT for each in facts)
+        self._records += written
+        self.ledger.enqueued(len(messages) * len(target.queue_ids), sum(map(len, written)))
 
     def _name(self, target: Target) -> None:
         """A fan-out names a route set, which every segment defines for itself: an old segment can then go by itself."""

@@ -7,7 +7,9 @@ reply-to, headers exchanges, nothing to route to) goes one by one through `_publ
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import repeat
+from operator import or_
 from typing import TYPE_CHECKING
 
 from broker.core import properties
@@ -91,24 +93,24 @@ class Publisher:
         if len(headers_given) == 1:
             header = headers_given[0]
             if header is not self._header:
-                self._facts, self._header = self._scan(header), header
+                try:
+                    self._facts, self._header = scan(header), header
+                except MalformedProperties as error:
+                    raise properties.undecodable(error) from error
             if plain and not self._facts & NEEDS_A_LOOK:
                 return self._publish_alike(channel, route, header, bodies)
             for body in bodies:
                 self._publish_one(channel, route, bits, header, body, self._facts)
         else:
-            facts = list(map(self._scan, headers_given))
-            if plain and not any(each & NEEDS_A_LOOK for each in facts):
+            try:
+                facts = list(map(scan, headers_given))
+            except MalformedProperties as error:
+                raise properties.undecodable(error) from error
+            if plain and not reduce(or_, facts) & NEEDS_A_LOOK:
                 return self._publish_run(channel, route, headers_given, bodies, facts)
             for header, body, each in zip(headers_given, bodies, facts, strict=True):
                 self._publish_one(channel, route, bits, header, body, each)
         return len(bodies) * (len(route.queues) or 1)
-
-    def _scan(self, header: bytes) -> int:
-        try:
-            return scan(header)
-        except MalformedProperties as error:
-            raise properties.undecodable(error) from error
 
     # --- the short way ----------------------------------------------------------------------------------------------
 
@@ -147,10 +149,8 @@ class Publisher:
             for queue in queues:
                 queue.enqueue(messages, size)
             if target is not None:
-                for (number, _, header, body), each in zip(messages, facts, strict=True):
-                    persistent = each & PERSISTENT != 0
-                    durable = durable or persistent
-                    outbox.enqueue(number, target, routing, header, (body,), persistent)
+                durable = reduce(or_, facts) & PERSISTENT != 0
+                outbox.enqueue_each(messages, target, facts)
         if channel.confirms is not None:
             self._confirm(channel, count, durable)
         return count * (len(queues) or 1)

@@ -224,7 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="AMQP port on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--classic-defaults", action="store_true", help="nothing configured but the port: as a benchmark wants it")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         with RabbitMQ(options.port, classic_defaults=options.classic_defaults) as broker:
             print(f"RabbitMQ listens on 127.0.0.1:{broker.port} (node {broker.node})", flush=True)

@@ -1,0 +1,570 @@
+"""What is there after a stop and after a kill -9 (contract 5.3; design.md §2, "The order law")."""
+
+import os
+import random
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pamqp.commands import Basic, Exchange, Queue
+
+from tests.oracle.leveret import Leveret
+from tests.oracle.rabbitmq import BrokerFailed
+from tests.runtime.conftest import Start
+from tests.runtime.process import MB, PERSISTENT, fill, is_rising, log_lines, publish_bytes, soon
+from tests.wire import Wire, WireChannel
+
+BOTH_ENDS = pytest.mark.parametrize("end", ["stop", "kill"])
+
+
+def restart(broker: Leveret, end: str) -> None:
+    getattr(broker, end)()
+    broker.start()
+
+
+def bodies(broker: Leveret, queue: str) -> list[bytes]:
+    """What the queue holds, taken with a consumer that ends where the queue does."""
+    return [message.body for message in drain(broker, queue)]
+
+
+def drain(broker: Leveret, queue: str) -> list[Any]:
+    with Wire.connect(broker, timeout=60) as wire:
+        channel = wire.open_channel()
+        count, _ = channel.counts(queue)
+        channel.consume(queue, no_ack=True)
+        messages = channel.deliveries(count)
+        channel.nothing_more(queue)
+        wire.close()
+    return messages
+
+
+def redelivered(messages: list[Any]) -> list[bool]:
+    return [message.method.redelivered for message in messages]
+
+
+def make_durable(channel: WireChannel, *queues: str) -> None:
+    """So that whatever this channel said before is on the disk, once this returns: batches become durable in order."""
+    for queue in queues or ("barrier",):
+        channel.queue(queue, durable=True)
+    channel.publish_confirmed("", queues[0] if queues else "barrier", b"barrier", delivery_mode=PERSISTENT)
+
+
+# --- messages
+
+
+@BOTH_ENDS
+def test_a_durable_queue_keeps_its_persistent_messages_in_order(durable: Leveret, end: str) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.confirm_select()
+        for number in range(300):
+            properties = {"headers": {"number": number}} if number % 3 else {}
+            mode = PERSISTENT if number % 5 else 1
+            channel.publish("", "q", b"%d" % number, delivery_mode=mode, content_type="a/b", **properties)
+        assert all(channel.confirms(300).values())
+        restart(durable, end)
+    messages = drain(durable, "q")
+    assert [int(message.body) for message in messages] == [number for number in range(300) if number % 5]
+    assert not any(redelivered(messages)), "nobody ever had them"
+    for message in messages:
+        number = int(message.body)
+        assert message.properties["content_type"] == "a/b"
+        assert message.headers.get("number") == (number if number % 3 else None)
+
+
+@BOTH_ENDS
+def test_what_was_unacked_comes_back_redelivered_in_its_place(durable: Leveret, end: str) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", *[b"%d" % number for number in range(10)], delivery_mode=PERSISTENT)
+        channel.qos(4)
+        channel.consume("q")
+        assert [message.body for message in channel.deliveries(4)] == [b"0", b"1", b"2", b"3"]
+        make_durable(wire.open_channel())
+        restart(durable, end)
+    messages = drain(durable, "q")
+    assert [message.body for message in messages] == [b"%d" % number for number in range(10)]
+    assert redelivered(messages) == [True] * 4 + [False] * 6
+
+
+@BOTH_ENDS
+@pytest.mark.parametrize("how", ["ack", "multiple", "reject", "get", "no_ack", "purge"])
+def test_what_was_settled_never_comes_back(durable: Leveret, end: str, how: str) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", *[b"%d" % number for number in range(10)], delivery_mode=PERSISTENT)
+        expected = [b"%d" % number for number in range(5, 10)]
+        if how == "purge":
+            channel.call(Queue.Purge, queue="q")
+            expected = []
+        elif how in ("get", "no_ack"):
+            for _ in range(5):
+                channel.take("q", no_ack=how == "no_ack")
+            if how == "get":
+                channel.ack(0, multiple=True)
+        else:
+            channel.qos(5)
+            channel.consume("q", "c")
+            tags = [message.tag for message in channel.deliveries(5)]
+            channel.cancel("c")
+            if how == "multiple":
+                channel.ack(tags[-1], multiple=True)
+            for tag in tags if how != "multiple" else ():
+                if how == "ack":
+                    channel.ack(tag)
+                else:
+                    channel.reject(tag, requeue=False)
+        make_durable(channel)
+        restart(durable, end)
+    assert bodies(durable, "q") == expected
+
+
+@BOTH_ENDS
+def test_a_requeued_message_keeps_its_place(durable: Leveret, end: str) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", b"0", b"1", b"2", b"3", delivery_mode=PERSISTENT)
+        first, second = channel.take("q", no_ack=False), channel.take("q", no_ack=False)
+        channel.ack(first.tag)
+        channel.nack(second.tag)
+        make_durable(channel)
+        restart(durable, end)
+    messages = drain(durable, "q")
+    assert [message.body for message in messages] == [b"1", b"2", b"3"]
+    assert redelivered(messages) == [True, False, False]
+
+
+@BOTH_ENDS
+def test_a_big_message_over_many_blocks(durable: Leveret, end: str) -> None:
+    body = os.urandom(20 * MB + 1)
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", b"before", body, b"", b"after", delivery_mode=PERSISTENT)
+        restart(durable, end)
+    assert bodies(durable, "q") == [b"before", body, b"", b"after"]
+
+
+def test_the_queue_goes_on_after_several_restarts(durable: Leveret) -> None:
+    """Ids go on rising: what comes later stays later."""
+    for round_number in range(4):
+        with Wire.connect(durable) as wire:
+            channel = wire.open_channel()
+            channel.queue("q", durable=True)
+            if round_number:
+                channel.take("q")
+            channel.publish_confirmed("", "q", *[b"%d.%d" % (round_number, number) for number in range(3)], delivery_mode=PERSISTENT)
+            make_durable(channel)
+        restart(durable, "kill" if round_number % 2 else "stop")
+    left = [b"%d.%d" % (round_number, number) for round_number in range(4) for number in range(3)][3:]
+    assert bodies(durable, "q") == left
+
+
+# --- what is declared
+
+
+@BOTH_ENDS
+def test_what_is_declared_durable_stays_and_nothing_else(durable: Leveret, end: str) -> None:
+    arguments = {"x-max-length": 5, "x-message-ttl": 60000, "x-what-ever": "kept"}
+    with Wire.connect(durable) as wire, Wire.connect(durable) as other:
+        channel, consumer = wire.open_channel(), other.open_channel()
+        channel.exchange("other", "fanout", durable=True)
+        channel.exchange("x", "topic", durable=True, arguments={"alternate-exchange": "other"})
+        channel.exchange("inside", "headers", durable=True, internal=True)
+        channel.exchange("passing", "direct")
+        channel.queue("q", durable=True, arguments=arguments)
+        channel.queue("lost", durable=True)
+        channel.queue("quorum", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue("passing", auto_delete=False)
+        channel.queue("mine", durable=True, exclusive=True)
+        channel.queue("watched", durable=True, auto_delete=True)
+        channel.queue("unbound", durable=True)
+        consumer.queue("auto", auto_delete=True)
+        consumer.consume("auto")
+        consumer.consume("watched")
+        channel.bind("q", "x", "a.*")
+        channel.bind("lost", "other")
+        channel.bind("q", "inside", arguments={"x-match": "all", "n": 1})
+        channel.call(Exchange.Bind, destination="inside", source="x", routing_key="to.inside")
+        channel.bind("unbound", "x", "a.*")
+        channel.unbind("unbound", "x", "a.*")
+        channel.exchange("deleted", durable=True)
+        channel.call(Exchange.Delete, exchange="deleted")
+        restart(durable, end)
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        gone = ["passing", "mine", "auto", *(["watched"] if end == "stop" else [])]
+        for name in gone:
+            channel.send(Queue.Declare, queue=name, passive=True)
+            channel.expect_close(404)
+            channel.reopen()
+        for name in ("passing", "deleted"):
+            channel.send(Exchange.Declare, exchange=name, passive=True)
+            channel.expect_close(404)
+            channel.reopen()
+        # the same again is fine, another is not
+        channel.queue("q", durable=True, arguments=arguments)
+        channel.queue("quorum", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.exchange("x", "topic", durable=True, arguments={"alternate-exchange": "other"})
+        for queue, other_arguments in (("q", arguments | {"x-max-length": 6}), ("quorum", {})):
+            channel.send(Queue.Declare, queue=queue, durable=True, arguments=other_arguments)
+            channel.expect_close(406)
+            channel.reopen()
+        channel.publish("x", "a.b", b"bound")
+        channel.publish("x", "to.inside", b"headers", headers={"n": 1})
+        channel.publish("x", "nowhere", b"alternate")
+        channel.nothing_more()
+        assert channel.bodies("q") == [b"bound", b"headers"]
+        assert channel.bodies("lost") == [b"alternate"]
+        assert channel.bodies("unbound") == []
+        channel.send(Basic.Publish, exchange="inside", routing_key="")
+        wire.send_raw(publish_bytes(channel.number, "inside", "", b"")[-30:][:0])
+
+
+def test_users_stay(start: Start) -> None:
+    broker = start(default_user="bob", default_pass="secret", default_vhost="tenant")
+    with Wire.connect(broker, user="bob", password="secret", vhost="tenant") as wire:
+        wire.open_channel().queue("q", durable=True)
+    broker.kill()
+    broker.arguments = ()
+    broker.start()
+    with Wire.connect(broker, user="bob", password="secret", vhost="tenant") as wire:
+        assert wire.open_channel().counts("q") == (0, 0)
+    with Wire(broker) as wire:
+        wire.greet()
+        wire.start_ok()
+        assert wire.next_frame().method.reply_code == 403, "guest is made on an empty directory only"
+
+
+@pytest.mark.parametrize("what", ["queue", "exchange", "binding", "delete", "unbind"])
+def test_an_ok_means_that_it_survives_kill_9_right_after(durable: Leveret, what: str) -> None:
+    for number in range(3):
+        with Wire.connect(durable) as wire:
+            channel = wire.open_channel()
+            name = f"{what}-{number}"
+            channel.exchange(name, "fanout", durable=True)
+            if what != "exchange":
+                channel.queue(name, durable=True)
+            if what in ("binding", "unbind"):
+                channel.bind(name, name)
+            if what == "unbind":
+                channel.unbind(name, name)
+            if what == "delete":
+                channel.call(Queue.Delete, queue=name)
+            restart(durable, "kill")
+        with Wire.connect(durable) as wire:
+            channel = wire.open_channel()
+            channel.call(Exchange.Declare, exchange=name, exchange_type="fanout", passive=True)
+            if what == "delete":
+                channel.send(Queue.Declare, queue=name, passive=True)
+                channel.expect_close(404)
+            elif what != "exchange":
+                channel.publish(name, "", b"?")
+                assert channel.bodies(name) == ([b"?"] if what == "binding" else [])
+
+
+@BOTH_ENDS
+def test_a_name_declared_again_never_sees_old_messages(durable: Leveret, end: str) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        for again in (False, True):
+            channel.queue("q", durable=True)
+            channel.publish_confirmed("", "q", b"new" if again else b"old", delivery_mode=PERSISTENT)
+            if not again:
+                assert channel.call(Queue.Delete, queue="q").message_count == 1
+        restart(durable, end)
+    assert bodies(durable, "q") == [b"new"]
+
+
+def test_a_name_declared_again_after_the_restart_never_sees_old_messages(durable: Leveret) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", b"old", delivery_mode=PERSISTENT)
+        channel.call(Queue.Delete, queue="q")
+        restart(durable, "kill")
+    with Wire.connect(durable) as wire:
+        wire.open_channel().queue("q", durable=True)
+        restart(durable, "kill")
+    assert bodies(durable, "q") == []
+
+
+# --- all or nothing
+
+
+@BOTH_ENDS
+def test_commit_ok_means_the_whole_transaction(durable: Leveret, end: str) -> None:
+    with Wire.connect(durable) as wire:
+        channel, other = wire.open_channel(), wire.open_channel()
+        for queue in ("a", "b"):
+            channel.queue(queue, durable=True)
+        channel.publish_confirmed("", "a", b"in", delivery_mode=PERSISTENT)
+        channel.tx_select()
+        tag = channel.take("a", no_ack=False).tag
+        for number in range(5):
+            channel.publish("", "ab"[number % 2], b"%d" % number * 100_000, delivery_mode=PERSISTENT)
+        channel.ack(tag)
+        channel.commit()
+        channel.publish("", "a", b"never committed", delivery_mode=PERSISTENT)
+        make_durable(other)
+        restart(durable, end)
+    assert bodies(durable, "a") == [b"0" * 100_000, b"2" * 100_000, b"4" * 100_000]
+    assert bodies(durable, "b") == [b"1" * 100_000, b"3" * 100_000]
+
+
+@BOTH_ENDS
+def test_a_message_in_several_queues(durable: Leveret, end: str) -> None:
+    """It is stored once, and settled queue by queue."""
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        for queue in ("a", "b", "passing"):
+            channel.queue(queue, durable=queue != "passing", auto_delete=False)
+            channel.bind(queue, "amq.fanout")
+        channel.publish_confirmed("amq.fanout", "", b"1", b"2", b"3", delivery_mode=PERSISTENT)
+        assert channel.take("a").body == b"1"
+        channel.queue("c", durable=True)
+        channel.bind("c", "amq.fanout")
+        channel.publish_confirmed("amq.fanout", "", b"4", delivery_mode=PERSISTENT)
+        make_durable(channel)
+        restart(durable, end)
+    assert bodies(durable, "a") == [b"2", b"3", b"4"]
+    assert bodies(durable, "b") == [b"1", b"2", b"3", b"4"]
+    assert bodies(durable, "c") == [b"4"]
+
+
+class Load:
+    """Clients that work until the broker dies under them, and know what it had promised.
+
+    Message bodies are numbers that rise by one; `promised` is how many of them were confirmed or committed, by name of the client.
+    """
+
+    BATCH = 20
+    TRANSACTION = 7
+
+    def __init__(self, broker: Leveret, begins: dict[str, int]) -> None:
+        self.broker = broker
+        self.published = dict(begins)
+        self.promised = dict(begins)
+        self.delivered: dict[int, int] = {}
+        """By the consumer of queue-0: number to how often."""
+        roles: list[tuple[Callable[[str], None], str]] = [
+            (self._confirms, "queue-0"), (self._confirms, "queue-1"), (self._fan_out, "fan"), (self._transactions, "tx"), (self._consume, "queue-0"),
+        ]  # fmt: skip
+        self.threads = [threading.Thread(target=self._until_the_end, args=role, daemon=True) for role in roles]
+        self.unexpected: list[BaseException] = []
+        for thread in self.threads:
+            thread.start()
+
+    @staticmethod
+    def declare(broker: Leveret) -> None:
+        with Wire.connect(broker) as wire:
+            channel = wire.open_channel()
+            channel.exchange("fan", "fanout", durable=True)
+            for name in ("queue-0", "queue-1", "fan-0", "fan-1", "fan-2", "tx-0", "tx-1"):
+                channel.queue(name, durable=True)
+                if name.startswith("fan"):
+                    channel.bind(name, "fan")
+
+    def _until_the_end(self, role: Callable[[str], None], name: str) -> None:
+        try:
+            role(name)
+        except (AssertionError, OSError):
+            pass  # the broker is gone: that is the point
+        except BaseException as error:  # noqa: BLE001 the test's thread looks at it
+            self.unexpected.append(error)
+
+    def _body(self, name: str) -> bytes:
+        number = self.published[name]
+        self.published[name] = number + 1
+        return struct.pack(">Q", number) + b"." * (number * 37 % 3000)
+
+    def _confirms(self, name: str, exchange: str = "") -> None:
+        with Wire.connect(self.broker) as wire:
+            channel = wire.open_channel()
+            channel.confirm_select()
+            base, sent = self.promised[name], 0
+            while True:
+                frames = [publish_bytes(channel.number, exchange, name, self._body(name), delivery_mode=PERSISTENT) for _ in range(self.BATCH)]
+                wire.send_raw(b"".join(frames))
+                sent += self.BATCH
+                confirmed = 0
+                while sent - confirmed > self.BATCH:
+                    confirm = channel.expect(Basic.Ack)
+                    confirmed = confirm.delivery_tag
+                    self.promised[name] = base + confirmed
+
+    def _fan_out(self, name: str) -> None:
+        self._confirms(name, "fan")
+
+    def _transactions(self, name: str) -> None:
+        with Wire.connect(self.broker) as wire:
+            channel = wire.open_channel()
+            channel.tx_select()
+            while True:
+                for at in range(self.TRANSACTION):
+                    channel.publish("", f"tx-{at % 2}", self._body(name), delivery_mode=PERSISTENT)
+                channel.commit()
+                self.promised[name] += self.TRANSACTION
+
+    def _consume(self, name: str) -> None:
+        with Wire.connect(self.broker) as wire:
+            channel = wire.open_channel()
+            channel.qos(30)
+            channel.consume(name)
+            while True:
+                message = channel.deliver()
+                number = number_of(message.body)
+                self.delivered[number] = self.delivered.get(number, 0) + 1
+                if number % 3:
+                    channel.ack(message.tag, multiple=not number % 10)
+
+    def kill_after(self, promises: int) -> None:
+        """kill -9 once so many more were promised."""
+        wanted = sum(self.promised.values()) + promises
+        soon(lambda: sum(self.promised.values()) >= wanted or self.unexpected, 60, "the load")
+        self.broker.kill()
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
+        assert not self.unexpected, self.unexpected
+
+
+def number_of(body: bytes) -> int:
+    number: int = struct.unpack_from(">Q", body)[0]
+    assert body[8:] == b"." * (number * 37 % 3000), "the body isn't the one that was published"
+    return number
+
+
+def check_promises(load: Load) -> dict[str, int]:
+    """After a restart; takes everything. Returns where the next round's numbers begin."""
+    broker = load.broker
+    left = {}
+    for queue in ("queue-0", "queue-1", "fan-0", "fan-1", "fan-2", "tx-0", "tx-1"):
+        left[queue] = [number_of(body) for body in bodies(broker, queue)]
+        assert is_rising(left[queue]), f"{queue}: {left[queue]}"
+    # A queue nobody took from: everything up to some point behind the last promise, without a hole.
+    for queue in ("queue-1", "fan-0"):
+        name = queue.partition("-")[0] if queue.startswith("fan") else queue
+        numbers = left[queue]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+        assert (numbers[-1] + 1 if numbers else load.promised[name]) >= load.promised[name], f"{queue} lost confirmed messages"
+    assert left["fan-0"] == left["fan-1"] == left["fan-2"], "a fan-out is all or nothing"
+    committed = sorted(left["tx-0"] + left["tx-1"])
+    assert len(committed) % Load.TRANSACTION == 0, "half a transaction"
+    assert (committed[-1] + 1 if committed else load.promised["tx"]) >= load.promised["tx"], "a committed transaction is lost"
+    # The consumer took from the head: what is left and what it was given is everything.
+    there = set(left["queue-0"]) | set(load.delivered)
+    promised = set(range(load.begins, load.promised["queue-0"])) if hasattr(load, "begins") else set()
+    assert promised <= there, sorted(promised - there)[:10]
+    assert all(count == 1 for count in load.delivered.values()), "delivered twice, though nothing was requeued"
+    return dict.fromkeys(load.published, 0)
+
+
+def kill_under_load(broker: Leveret, rounds: int, seed: int) -> None:
+    chance = random.Random(seed)
+    Load.declare(broker)
+    begins = {"queue-0": 0, "queue-1": 0, "fan": 0, "tx": 0}
+    for _ in range(rounds):
+        load = Load(broker, begins)
+        load.kill_after(chance.choice((0, 1, 50, 500, 3000)) + chance.randrange(500))
+        broker.start()
+        check_promises(load)
+
+
+def test_what_was_confirmed_survives_kill_9_under_load(durable: Leveret) -> None:
+    kill_under_load(durable, rounds=3, seed=1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(2, 7))
+def test_what_was_confirmed_survives_kill_9_under_load_for_long(durable: Leveret, seed: int) -> None:
+    kill_under_load(durable, rounds=10, seed=seed)
+
+
+# --- the log
+
+
+def test_a_second_broker_on_the_same_directory_is_refused(durable: Leveret) -> None:
+    second = Leveret(durable.data_dir)
+    with pytest.raises(BrokerFailed) as failure:
+        second.start()
+    assert f"the data directory {durable.data_dir} is in use by another broker, process {durable.pid}" in str(failure.value)
+    assert second.status == -9 or second.status == 69
+    with Wire.connect(durable) as wire:
+        wire.close()
+
+
+def test_a_restart_with_200_000_stored_messages(durable: Leveret) -> None:
+    with Wire.connect(durable) as wire:
+        wire.open_channel().queue("q", durable=True)
+    fill(durable, "q", b"x" * 100, 200_000, delivery_mode=PERSISTENT)
+    durable.kill()
+    begin = time.monotonic()
+    durable.start()
+    seconds = time.monotonic() - begin
+    print(f"start with 200,000 messages: {seconds:.2f} s")
+    assert seconds < 10
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        assert channel.counts("q") == (200_000, 0)
+        channel.publish_confirmed("", "q", b"last", delivery_mode=PERSISTENT)
+
+
+def test_a_fan_out_over_several_segments(durable: Leveret) -> None:
+    """A segment defines its route sets for itself, so segments must end where the broker says."""
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        for queue in ("a", "b"):
+            channel.queue(queue, durable=True)
+            channel.bind(queue, "amq.fanout")
+        for _ in range(3):
+            channel.publish_confirmed("amq.fanout", "", *[b"x" * MB] * 25, delivery_mode=PERSISTENT)
+    restart(durable, "kill")
+    for queue in ("a", "b"):
+        assert [len(body) for body in bodies(durable, queue)] == [MB] * 75
+
+
+def test_truncation_keeps_what_lives_when_the_first_thing_after_a_restart_is_a_declare(durable: Leveret) -> None:
+    """The start begins a segment of the log, and the declare has no records to begin it with."""
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.queue("bulk", durable=True)
+        channel.publish_confirmed("", "q", *[b"old"] * 10, delivery_mode=PERSISTENT)
+    restart(durable, "stop")
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", *[b"new"] * 10, delivery_mode=PERSISTENT)
+        for _ in range(10):
+            assert channel.take("q").body == b"old"
+        for _ in range(3):
+            channel.publish_confirmed("", "bulk", *[b"x" * MB] * 25, delivery_mode=PERSISTENT)
+        channel.publish_confirmed("", "bulk", b"x", delivery_mode=PERSISTENT)
+    restart(durable, "kill")
+    assert bodies(durable, "q") == [b"new"] * 10
+    with Wire.connect(durable) as wire:
+        assert wire.open_channel().counts("bulk") == (76, 0)
+
+
+def test_space_comes_back(durable: Leveret) -> None:
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        for _ in range(6):
+            channel.publish_confirmed("", "q", *[b"x" * MB] * 30, delivery_mode=PERSISTENT)
+            channel.call(Queue.Purge, queue="q")
+        make_durable(channel)
+    assert isinstance(durable.data_dir, os.PathLike)
+    directory = durable.data_dir / "log"  # type: ignore[operator]
+    soon(lambda: sum(file.stat().st_size for file in directory.iterdir()) < 150 * MB, 5, "the log's size")
+    restart(durable, "kill")
+    assert bodies(durable, "q") == []
+    assert log_lines(durable, r"recovered \d+ queues with 1 messages")
