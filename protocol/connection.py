@@ -49,6 +49,7 @@ from protocol.fastcodec import (
     content_frame_header,
     encode_ack,
     encode_content,
+    encode_deliver,
     encode_get_ok,
     encode_nack,
     encode_return,
@@ -582,6 +583,12 @@ class ServerConnection(Output):
     def nack(self, channel: int, tag: int) -> bytes:
         """See Wire."""
         return encode_nack(channel, tag)
+
+    def delivered(self, channel: int, consumer_tag: str, tag: int, message: Message) -> bytes:
+        """See Wire."""
+        _, routing, header, body = message
+        method = encode_deliver(consumer_tag, tag, routing)
+        return encode_content(channel, method, header, body, self._frame_max - FRAME_OVERHEAD_BYTES)
 
     def get_ok(self, channel: int, tag: int, redelivered: bool, message_count: int, message: Message) -> bytes:
         """See Wire."""

@@ -93,6 +93,9 @@ class Wire(Protocol):
     def nack(self, channel: int, tag: int) -> bytes:
         """basic.nack of one publish."""
 
+    def delivered(self, channel: int, consumer_tag: str, tag: int, message: Message) -> bytes:
+        """One basic.deliver with its content, for a consumer without an encoder (direct reply-to)."""
+
     def get_ok(self, channel: int, tag: int, redelivered: bool, message_count: int, message: Message) -> bytes:
         """basic.get-ok with its content."""
 

@@ -61,6 +61,12 @@ def encode_content(channel: int, method: bytes, header: bytes, body: bytes, payl
     )
 
 
+def encode_deliver(consumer_tag: str, tag: int, routing: bytes) -> bytes:
+    """The payload of basic.deliver, not redelivered."""
+    name = consumer_tag.encode("utf-8", "surrogateescape")
+    return b"%b%c%b%b\0%b" % (DELIVER, len(name), name, pack_tag(tag), routing)
+
+
 def encode_get_ok(tag: int, redelivered: bool, routing: bytes, message_count: int) -> bytes:
     """The payload of basic.get-ok."""
     return GET_OK + pack_tag(tag) + (b"\x01" if redelivered else b"\x00") + routing + u32.pack(message_count)
@@ -110,15 +116,15 @@ class Deliveries:
         written, stop = 0, tag + limit_bytes // self._whole + 1
         for _, message_routing, message_header, body in messages:
             if message_header is not header or message_routing is not routing:
-                header = message_header
-                if message_routing is not routing or len(header) != header_size or len(body) != size:
+                if message_routing is not routing or len(message_header) != header_size or len(body) != size:
                     written += (tag - counted) * self._whole
                     counted = tag
                     if written > limit_bytes:
                         break
-                    routing, header_size, size = message_routing, len(header), len(body)
+                    routing, header_size, size = message_routing, len(message_header), len(body)
                     head, before, after = self._new_shape(routing, header_size, size)
                     stop = tag + (limit_bytes - written) // self._whole + 1
+                header = message_header
                 tail = before + header + after
             if tag == stop:
                 break

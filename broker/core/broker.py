@@ -105,8 +105,6 @@ class Broker:
     def forget_reply_channel(self, channel: Channel) -> None:
         """The reply consumer is gone; replies to it are dropped."""
         del self.reply_channels[self.reply_address(channel)]
-        if channel.reply_consumer is not None:
-            channel.session.reply_encoders.pop(channel.reply_consumer, None)
         channel.reply_consumer = None
 
     # --- the turn ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ SEGMENT_BYTES = 67_108_864
 
 
 class Segment:
-    """A segment of the log: where it starts (None until the log has told), its first message id, and its live pairs."""
+    """A segment of the log: where it begins (None until the log has told), its first message id, and its live pairs."""
 
     __slots__ = ("first_id", "live", "position")
 
@@ -33,9 +33,9 @@ class Ledger:
         """The id of the next message of the broker."""
         self.segment = 0
         """Counts segments; tells a route set whether this segment knows it."""
-        self.rolled = False
-        """The next batch begins a segment."""
-        self._segments = [Segment(1, None)]
+        self.rolled: Segment | None = None
+        """The segment that the next batch of records begins."""
+        self._segments = [Segment(1, 0)]
         self._first_ids = [1]
         self._bytes = 0
         self._sets = 0
@@ -45,10 +45,9 @@ class Ledger:
         self._sets += 1
         return self._sets
 
-    def enqueued(self, pairs: int, size: int) -> None:
-        """A record of `size` bytes put messages into queues: so many (message, queue) pairs."""
+    def enqueued(self, pairs: int) -> None:
+        """Records put messages into queues: so many (message, queue) pairs."""
         self._segments[-1].live += pairs
-        self._bytes += size
 
     def settled(self, ids: list[int]) -> None:
         """One queue is done with these messages."""
@@ -66,26 +65,25 @@ class Ledger:
         for message_id in ids:
             self._segments[max(bisect_right(self._first_ids, message_id) - 1, 0)].live += 1
 
-    def shipped(self) -> None:
-        """A batch is complete: the next one may begin a new segment."""
+    def shipped(self, size: int) -> None:
+        """A batch with so many bytes of records is complete: the next one may begin a new segment."""
+        self._bytes += size
         if self._bytes >= SEGMENT_BYTES:
-            self.begin_segment(self.next_id, None)
-            self.rolled = True
+            self.roll()
 
-    def begin_segment(self, first_id: int, position: int | None) -> None:
+    def roll(self) -> None:
+        """The next batch of records begins a new segment."""
+        self.rolled = self.begin_segment(self.next_id, None)
+
+    def begin_segment(self, first_id: int, position: int | None) -> Segment:
         """From here on a new segment; `position` if it is known already."""
         self._bytes = 0
         self._sets = 0
         self.segment += 1
-        self._segments.append(Segment(first_id, position))
+        segment = Segment(first_id, position)
+        self._segments.append(segment)
         self._first_ids.append(first_id)
-
-    def located(self, position: int) -> None:
-        """The log began the oldest segment without a known place at `position`."""
-        for segment in self._segments:
-            if segment.position is None:
-                segment.position = position
-                break
+        return segment
 
     def truncation(self) -> int | None:
         """The position up to which the log is dead, if that is more than last time."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from broker.core.channel import Channel
     from broker.core.confirms import Confirms
+    from broker.core.ledger import Segment
     from broker.core.message import Message
     from broker.core.queue import Queue
 
@@ -39,9 +40,10 @@ class Target:
 
 
 class Batch:
-    """What a turn asks of the disk. `number` counts batches; `roll` asks for a new segment."""
+    """What a turn asks of the disk. `number` counts batches; `segment` is the one that its records begin, if they do; `size` is theirs
+    in bytes."""
 
-    __slots__ = ("channels", "confirms", "deletions", "number", "puts", "records", "roll", "sync")
+    __slots__ = ("channels", "confirms", "deletions", "number", "puts", "records", "segment", "size", "sync")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -49,7 +51,8 @@ class Batch:
         self.records: list[bytes] = []
         self.deletions: list[str] = []
         self.sync = False
-        self.roll = False
+        self.segment: Segment | None = None
+        self.size = 0
         self.confirms: list[tuple[Confirms, int, int]] = []
         self.channels: dict[Channel, None] = {}
 
@@ -111,7 +114,7 @@ class Outbox:
             flags |= records.TRANSIENT
         record = records.encode_enqueue(first_id, target.id, self.clock(), routing, header, bodies, flags)
         self._records.append(record)
-        self.ledger.enqueued(len(bodies) * len(target.queue_ids), len(record))
+        self.ledger.enqueued(len(bodies) * len(target.queue_ids))
 
     def enqueue_each(self, messages: Sequence[Message], target: Target, facts: Sequence[int]) -> None:
         """The same for messages that differ: a record each. `facts` are those of their headers (protocol.content.scan)."""
@@ -119,13 +122,12 @@ class Outbox:
             self._name(target)
         encode, target_id, now, persistent_flags = records.encode_enqueue, target.id, self.clock(), target.flags
         transient_flags = persistent_flags | records.TRANSIENT
-        written = [
+        self._records += [
             encode(number, target_id, now, routing, header, (body,), persistent_flags if each & PERSISTENT else transient_flags)
             for (number, routing, header, body), each in zip(messages, facts, strict=True)
         ]
         self._sync = self._sync or any(each & PERSISTENT for each in facts)
-        self._records += written
-        self.ledger.enqueued(len(messages) * len(target.queue_ids), sum(map(len, written)))
+        self.ledger.enqueued(len(messages) * len(target.queue_ids))
 
     def _name(self, target: Target) -> None:
         """A fan-out names a route set, which every segment defines for itself: an old segment can then go by itself."""
@@ -189,6 +191,7 @@ class Outbox:
     def hold(self, channel: Channel) -> None:
         """`channel` holds a reply until this batch is durable."""
         self._channels[channel] = None
+        self._sync = True
 
     def settle_confirms(self) -> None:
         """Send the acks that wait for nothing."""
@@ -214,8 +217,9 @@ class Outbox:
         for queue in self.marked:
             batch.records.append(records.encode_delivered(queue.id, queue.mark))
         self.marked.clear()
-        if batch.records and self.ledger.rolled:
-            batch.roll, self.ledger.rolled = True, False
+        if batch.records:
+            batch.segment, self.ledger.rolled = self.ledger.rolled, None
+            batch.size = sum(map(len, batch.records))
         for key, value in self._catalog.items():
             if value is None:
                 batch.deletions.append(key)
@@ -226,7 +230,7 @@ class Outbox:
         self._earlier_confirms.clear()
         self._confirms.clear()
         batch.channels, self._channels = self._channels, {}
-        self.ledger.shipped()
+        self.ledger.shipped(batch.size)
         return batch
 
     def _take_settled(self, batch: Batch) -> None:

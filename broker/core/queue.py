@@ -10,10 +10,11 @@ A durable queue is *logged*: what happens to its messages goes to the outbox as 
 
 from __future__ import annotations
 
-from itertools import cycle
+from bisect import bisect_right
+from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
-from broker.core.consumers import Consumers
+from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
 from broker.core.limits import limit_of, ready_for
 from broker.core.message import ID, body_of, id_of
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from broker.core.outbox import Outbox
     from broker.core.session import Session
     from broker.core.vhost import VHost
+
+
+def _size_bound(message: Message) -> int:
+    """What a delivery takes on the wire, at the most (a body frame in each 4 KiB, the smallest frame_max)."""
+    _, routing, header, body = message
+    return 320 + len(routing) + len(header) + len(body) + (len(body) >> 9)
 
 
 class Queue:
@@ -165,13 +172,14 @@ class Queue:
         if len({consumer.channel.session for consumer in consumers}) < len(consumers):
             # One connection hears several of them, so it sees the order among them.
             return self._deal_one_by_one(consumers, redelivered, run)
-        left: list[Message] = []
+        # Nobody may stop short within a share: the others would be past what it left, and get that later, out of order.
+        fitting = max(bisect_right(list(accumulate(map(_size_bound, run))), TURN_OUTPUT_BYTES), 1)
+        dealt, left = run[:fitting], run[fitting:]
         step = len(consumers)
-        for first, consumer in enumerate(consumers[: len(run)]):
-            share = run[first::step]
+        for first, consumer in enumerate(consumers[: len(dealt)]):
+            share = dealt[first::step]
             taken = consumer.deliver(redelivered, share)
-            left += share[taken:]
-        left.sort(key=id_of)
+            assert taken == len(share)
         return left
 
     def _deal_one_by_one(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:

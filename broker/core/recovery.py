@@ -102,9 +102,7 @@ class Replay:
     def _begin_segment(self, position: int) -> None:
         """Sets are defined segment by segment; so is what is alive."""
         self._sets.clear()
-        if self._segment is None:
-            self._broker.outbox.ledger.located(position)
-        else:
+        if self._segment is not None:
             self._broker.outbox.ledger.begin_segment(self._highest + 1, position)
         self._segment = position
 
@@ -167,6 +165,5 @@ class Replay:
             counts = {message_id: count for message_id, count in self._counts[queue_id].items() if message_id in live}
             queue.restore(ordered, counts, self._marks.get(queue_id, 0))
         if self._segment is not None:
-            ledger.begin_segment(ledger.next_id, None)
-            ledger.rolled = True
+            ledger.roll()
         log.info("recovered %d queues with %d messages", len(self._queues), messages)

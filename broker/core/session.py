@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from broker.core.permissions import Identity
     from broker.core.queue import Queue
     from broker.core.vhost import VHost
-    from protocol.events import DeliveryEncoder, Wire
+    from protocol.events import Wire
 
 log = logging.getLogger("connection")
 E = TypeVar("E", bound=AmqpError)
@@ -47,7 +47,7 @@ class Session:
 
     __slots__ = (
         "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "had_its_share",
-        "identity", "is_open", "mechanism", "peer", "publisher", "reply_encoders", "vhost", "wire",
+        "identity", "is_open", "mechanism", "peer", "publisher", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -68,7 +68,6 @@ class Session:
         self.mechanism = ""
         self.client_properties: Table = {}
         self.capabilities: frozenset[str] = frozenset()
-        self.reply_encoders: dict[str, DeliveryEncoder] = {}
 
     def __repr__(self) -> str:
         return f"Session({self.peer.name})"
@@ -159,10 +158,7 @@ class Session:
         """A reply to this session's direct reply-to consumer (contract 6.8)."""
         tag = channel.reply_consumer
         assert tag is not None
-        encoder = self.reply_encoders.get(tag)
-        if encoder is None:
-            encoder = self.reply_encoders[tag] = self.wire.deliveries(channel.number, tag)
-        encoder.encode(channel.take_tag(), False, (message,), 0)
+        channel.write(self.wire.delivered(channel.number, tag, channel.take_tag(), message))
 
     # --- flow -------------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Committer:
         self._outbox = outbox
         self._loop = loop
         self._changed = changed
-        self._under_way: deque[tuple[Batch, int]] = deque()
+        self._under_way: deque[Batch] = deque()
         self._reports: deque[Outcome] = deque()
         self._waking = False
         self.pending_bytes = 0
@@ -54,13 +54,12 @@ class Committer:
             if self._under_way:
                 # Nothing of its own, but what it speaks of may be in a batch that is on its way.
                 self._store.log.append([], self._report, sync=False)
-                self._under_way.append((batch, 0))
+                self._under_way.append(batch)
             else:
                 batch.release(True)
             return
-        size = sum(map(len, batch.records))
-        self._under_way.append((batch, size))
-        self.pending_bytes += size
+        self._under_way.append(batch)
+        self.pending_bytes += batch.size
         self.is_behind = self.is_behind or self.pending_bytes > BEHIND_BYTES
         catalog, report = self._store.catalog, self._report
         where: list[Outcome] = [None]
@@ -69,7 +68,7 @@ class Committer:
             catalog.put(key, value, report if key == last_put else None)
         if batch.records:
             done = partial(where.__setitem__, 0) if batch.deletions else report
-            self._store.log.append(batch.records, done, sync=batch.sync, roll=batch.roll)
+            self._store.log.append(batch.records, done, sync=batch.sync, roll=batch.segment is not None)
         for key in batch.deletions:
             catalog.delete(key, (lambda error: report(error or where[0])) if key == batch.deletions[-1] else None)
 
@@ -90,12 +89,12 @@ class Committer:
         reports, outbox = self._reports, self._outbox
         while reports:
             outcome = reports.popleft()
-            batch, size = self._under_way.popleft()
-            self.pending_bytes -= size
+            batch = self._under_way.popleft()
+            self.pending_bytes -= batch.size
             if isinstance(outcome, StorageError):
                 self._fail(outcome)
-            elif isinstance(outcome, Receipt) and batch.roll:
-                outbox.ledger.located(outcome.start)
+            elif isinstance(outcome, Receipt) and batch.segment is not None:
+                batch.segment.position = outcome.start
             batch.release(self.failed is None)
         self.is_behind = self.is_behind and self.pending_bytes > CAUGHT_UP_BYTES
         if self.failed is None and (before := outbox.ledger.truncation()) is not None:

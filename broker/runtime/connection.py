@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
             self._end_after(CLOSE_DELAY_SECONDS)
 
     def _fail(self, error: ConnectionException) -> None:
-        """The peer broke the protocol: tell it with connection.close, and hear on for its close-ok. What is wrong after that only ends it."""
+        """The peer broke the protocol: tell it with connection.close, and hear on for its close-ok. What is wrong later only ends it."""
         if self.wire.state is ConnectionState.CLOSING:
             self._end_after(CLOSE_DELAY_SECONDS)
             return

@@ -205,10 +205,15 @@ class Disk:
     def __init__(self, memory: MemoryStore, work: deque[tuple[str, Callable[[], None]]]) -> None:
         self._memory = memory
         self._work = work
+        self.batch = 0
+        """The batch that is being handed in."""
+        self.written: list[tuple[int, int]] = []
+        """The batches whose commit was written, each with its end in the log."""
         self.synced_end = 0
         """Up to here the log survives any crash."""
-        self.rolled = 0
-        """How many commits asked for a new segment."""
+        self.synced: list[bytes] = []
+        """The records that were synced, in order; the reader may take them out."""
+        self._unsynced: list[bytes] = []
 
     @classmethod
     def open(cls, memory: MemoryStore | None = None, segment_size: int = 1 << 40) -> Disk:
@@ -232,13 +237,18 @@ class Disk:
 
     def append(self, records: Sequence[bytes], done: type_done, *, sync: bool = True, roll: bool = False) -> None:
         """storage.api.Log.append"""
+        batch = self.batch
 
         def written(outcome: Receipt | StorageError) -> None:
-            if sync and not isinstance(outcome, Exception):
-                self.synced_end = outcome.end
+            if not isinstance(outcome, Exception):
+                self.written.append((batch, outcome.end))
+                self._unsynced += records
+                if sync:
+                    self.synced_end = outcome.end
+                    self.synced += self._unsynced
+                    self._unsynced = []
             done(outcome)
 
-        self.rolled += roll
         self._memory.log.append(records, written, sync=sync, roll=roll)
 
     def scan(self) -> Iterator[Commit]:
@@ -359,6 +369,7 @@ class Playbook:
         if outbox.has_batch:
             batch = outbox.take()
             self.shipped.append(batch)
+            self.disk.batch = batch.number
             self.committer.ship(batch)
 
     def turns(self) -> None:
@@ -393,6 +404,8 @@ class Playbook:
         """The machine goes down and comes back: a new broker over what the disk had done."""
         for peer in self.peers:
             peer.lost = True
+        self.kept_batch = max((batch for batch, end in self.disk.written if keep_unsynced or end <= self.disk.synced_end), default=0)
+        """The last batch whose records survived the last crash."""
         self.disk = self.disk.survivor(keep_unsynced)
         self._start()
 

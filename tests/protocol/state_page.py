@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from protocol.states import CLIENT_CHANNEL_METHODS, CLOSING_CHANNEL_METHODS, CONNECTION_TABLE, SENT_TABLE, ConnectionState
+from protocol.states import CLIENT_CHANNEL_METHODS, CONNECTION_TABLE, HANDSHAKE, SENT_TABLE, ConnectionState
 
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "protocol-states.md"
 
@@ -16,32 +16,53 @@ Drawn from the tables in `protocol/states.py` by `python -m tests.protocol.state
 
 ## A connection
 
-`<` is what the peer sent on channel 0, `>` what the broker sent. Where the broker decides (may this user in? does the vhost
-exist?) the peer's method leaves the state as it is, and the answer moves it. The first step is the 8-byte protocol header.
-Whatever isn't drawn ends the handshake without a word; is 504 `unexpected method in connection state running` when running;
-is dropped when closing; and is not looked at any more when closed.
+Solid arrows are methods of the peer's on channel 0, dotted ones the broker's. Where the broker decides (may this user in? does
+the vhost exist?) the peer's method leaves the state as it is, and the answer moves it: tune, open-ok, close.
+
 """
 
-CHANNELS = """
+CONNECTION_RULES = """
+What isn't drawn
+
+- in the handshake (@) ends it: no frame is sent, and the socket is closed after a while;
+- when running is 504 `unexpected method in connection state running`;
+- when closing is dropped;
+- when closed isn't looked at.
+
 ## A channel
 
-A channel is absent, open, or closing: closed by the broker, until the peer's close-ok.
+Absent, open, or closing: closed by the broker, until the peer's close-ok. Inside a message (behind basic.publish, until its body
+is complete) every method is 505.
 
-| the peer sends | absent | open | open, inside a message | closing |
-| --- | --- | --- | --- | --- |
+| the peer sends | absent | open | closing |
+| --- | --- | --- | --- |
+| Channel.Open | becomes open | 504 | 504 |
+| Channel.Close | 504 | becomes absent | close-ok is sent |
+| Channel.CloseOk | 504 | 503 | becomes absent |
+| content header or body without a publish | 505 | 505 | dropped |
+| connection.*, and what only a broker sends | 504 | 503 | dropped |
+| one of those below | 504 | heard | dropped |
+
 """
 
 
 def render() -> str:
     """The whole page."""
-    return HEAD + "\n".join(["", "```mermaid", "stateDiagram-v2", *_arrows(), "```", ""]) + CHANNELS + "\n".join(_rows()) + "\n"
+    rules = CONNECTION_RULES.replace("@", ", ".join(state.name for state in ConnectionState if state in HANDSHAKE))
+    return HEAD + "```mermaid\n" + "\n".join(_graph()) + "\n```\n" + rules + "\n".join(_methods()) + "\n"
 
 
-def _arrows() -> list[str]:
-    yields = [(ConnectionState.WAITING_HEADER, "< protocol header", ConnectionState.WAITING_HEADER)]
-    yields += [(state, f"< {method.name}", after) for (state, method), after in CONNECTION_TABLE.items()]
-    yields += [(state, f"> {method.name}", SENT_TABLE[method]) for state, method in SENDERS]
-    drawn = [f"    {_name(state)} --> {_name(after)}: {label}" for state, label, after in yields]
-    return [f"    [*] --> {_name(ConnectionState.WAITING_HEADER)}", *drawn, f"    {_name(ConnectionState.CLOSED)} --> [*]"]
+def _graph() -> list[str]:
+    lines = ["flowchart LR", f"    socket(( )) -- protocol header --> {ConnectionState.WAITING_HEADER.name}"]
+    lines += [f"    {state.name} -- {method.name} --> {after.name}" for (state, method), after in CONNECTION_TABLE.items()]
+    lines += [f"    {method.name}>{method.name}] -.-> {after.name}" for method, after in SENT_TABLE.items()]
+    return lines
 
 
+def _methods() -> list[str]:
+    return [f"- {name}" for name in sorted(CLIENT_CHANNEL_METHODS - {"Channel.Open", "Channel.Close"})]
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(render(), encoding="utf-8")

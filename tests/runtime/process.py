@@ -104,12 +104,18 @@ def fill(broker: Leveret, queue: str, body: bytes, count: int, **properties: Any
         channel = wire.open_channel()
         channel.confirm_select()
         frames = publish_bytes(channel.number, "", queue, body, **properties)
-        each = max(1, MB // len(frames))
-        sender = threading.Thread(target=lambda: [wire.send_raw(frames * min(each, count - at)) for at in range(0, count, each)])
+        sender = threading.Thread(target=send_many, args=(wire, frames, count))
         sender.start()
         assert all(channel.confirms(count).values())
         sender.join()
         wire.close()
+
+
+def send_many(wire: Wire, frames: bytes, count: int) -> None:
+    """The same frames again and again, in large writes."""
+    each = max(1, MB // len(frames))
+    for at in range(0, count, each):
+        wire.send_raw(frames * min(each, count - at))
 
 
 class Pinger:
