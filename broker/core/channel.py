@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import Getter
-from protocol.constants import INTERNAL_ERROR, PRECONDITION_FAILED
+from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILED
 from protocol.errors import ChannelException, ConnectionException
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Channel:
 
     def release(self, batch: int, durable: bool) -> None:
         """Batch number `batch` is durable, or will never be."""
-        if self.held is None or self.closed:
+        if self.held is None or self.session.ended:
             return
         if not durable:
             error = ConnectionException(INTERNAL_ERROR, "the message store failed, nothing more can be made durable until a restart")
@@ -93,8 +93,15 @@ class Channel:
             self.session.wire.write(held.popleft()[1])
         if not held:
             self.held = None
+            if self.transaction is not None:
+                self.transaction.committing = False
             for consumer in self.consumers.values():
                 consumer.wake()
+
+    def check_not_committing(self) -> None:
+        """While a commit waits for the disk, the channel takes nothing else. Raises ConnectionException 504 (contract 8.1)."""
+        if self.transaction is not None and self.transaction.committing:
+            raise ConnectionException(CHANNEL_ERROR, "unexpected command while processing 'tx.commit'")
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +209,6 @@ class Channel:
         if self.transaction is not None:
             self.transaction.rollback()
         self.requeue(list(self.unacked))
-        self.held = None
 
 
 def _settle(holder: Holder, messages: list[Message]) -> None:

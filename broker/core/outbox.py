@@ -203,6 +203,11 @@ class Outbox:
     # --- shipping ---------------------------------------------------------------------------------------------------
 
     @property
+    def has_records(self) -> bool:
+        """Something for the log was written down this turn."""
+        return bool(self._records or self._settled)
+
+    @property
     def has_batch(self) -> bool:
         """Whether `take` would have something to give."""
         return bool(self._records or self._settled or self._catalog or self.marked or self._confirms or self._channels)

@@ -189,6 +189,7 @@ class Publisher:
 
     def _publish_one(self, channel: Channel, route: Route, bits: int, header: bytes, body: bytes, facts: int) -> None:
         """One message, with all its checks in RabbitMQ's order."""
+        channel.check_not_committing()
         session = self.session
         if facts & HAS_REPLY_TO:
             header = properties.expand_reply_to(header, channel)

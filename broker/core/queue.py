@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from broker.core.arguments import QueueArguments
     from broker.core.consumers import Consumer
+    from broker.core.limits import Limit
     from broker.core.message import Message
     from broker.core.outbox import Outbox
     from broker.core.session import Session
@@ -146,10 +147,11 @@ class Queue:
 
         If the budget ends it, the queue stays touched.
         """
-        ready, served = self.ready, 0
+        ready, served, complete = self.ready, 0, True
         while count := len(ready):
             if served >= budget:
                 self.touch()
+                complete = False
                 break
             consumers, most = self.consumers.next_round(count)
             if not consumers:
@@ -161,9 +163,14 @@ class Queue:
             served += len(run) - len(left)
             self.consumers.served(consumers, len(run) - len(left))
         self.delivered += served
-        if self.limit is not None and not self.limit.rejects and self.limit.is_over(self) and not self.consumers.wait_for_output():
-            self.settle(self.limit.excess(self))
+        if complete and self.limit is not None:
+            self._trim(self.limit)
         return served
+
+    def _trim(self, limit: Limit) -> None:
+        """Everybody with credit was served: drop what is too much, but not what somebody takes in the next turn."""
+        if not limit.rejects and limit.is_over(self) and not self.consumers.wait_for_output():
+            self.settle(limit.excess(self))
 
     def _deal(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
         """Share `run` out one by one; returns what the connections didn't take, in order."""

@@ -88,6 +88,7 @@ class Replay:
         self._sets: dict[int, tuple[int, ...]] = {}
         self._segment: int | None = None
         self._highest = 0
+        """The highest message id that any record names: new ones go on behind it, though the message itself be long gone."""
 
     def apply(self, commits: Iterable[Commit]) -> None:
         """Replay everything and hand the queues what they hold."""
@@ -111,14 +112,17 @@ class Replay:
             case Enqueue():
                 self._enqueue(record)
             case Settle():
+                self._highest = max(self._highest, max(record.message_ids, default=0))
                 self._settle(record.queue_id, record.message_ids)
             case SettleRange():
+                self._highest = max(self._highest, record.last_id)
                 self._settle(record.queue_id, range(record.first_id, record.last_id + 1))
             case Requeue():
                 counts = self._counts.get(record.queue_id)
                 if counts is not None:
                     counts.update(record.counts)
             case Delivered():
+                self._highest = max(self._highest, record.message_id)
                 self._marks[record.queue_id] = record.message_id
             case RouteSet():
                 self._sets[record.set_id] = tuple(record.queue_ids)

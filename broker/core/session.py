@@ -46,8 +46,8 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "exclusive_queues", "had_its_share",
-        "identity", "is_open", "mechanism", "peer", "publisher", "vhost", "wire",
+        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "ended", "exclusive_queues",
+        "had_its_share", "identity", "mechanism", "peer", "publisher", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -64,7 +64,8 @@ class Session:
         """The peer doesn't take what it was sent, or has had its share of this turn: no deliveries until it drains."""
         self.had_its_share = False
         """It is only this turn that is over for it."""
-        self.is_open = False
+        self.ended = False
+        """Nothing more is said on its channels."""
         self.mechanism = ""
         self.client_properties: Table = {}
         self.capabilities: frozenset[str] = frozenset()
@@ -93,6 +94,7 @@ class Session:
         """See Events."""
         found = self.channels[channel]
         if found.transaction is not None:
+            found.check_not_committing()
             return sum(self.on_ack(channel, tag, False) for tag in tags if channel in self.channels)
         try:
             found.ack(tags)
@@ -118,8 +120,10 @@ class Session:
             self.channels[channel] = Channel(self, channel)
             self.channels[channel].send(make(methods.Channel.OpenOk))
             return 1
+        found = self.channels[channel]
         try:
-            HANDLERS[type(method)](self, self.channels[channel], method)
+            found.check_not_committing()
+            HANDLERS[type(method)](self, found, method)
         except ChannelException as error:
             self._close_channel(channel, error, type(method))
         except ConnectionException as error:
@@ -135,16 +139,14 @@ class Session:
     def _close_channel(self, number: int, error: ChannelException, method: type[Method]) -> None:
         located = _located(error, method)
         log.error("<%s> channel %d error: %s", self.peer.name, number, located)
-        self.end_channel(number)
-        self.wire.write(self.wire.close_channel(number, located))
+        self.end_channel(number).write(self.wire.close_channel(number, located))
 
-    def end_channel(self, number: int) -> None:
-        """The channel is gone, whoever closed it: what it held goes back."""
+    def end_channel(self, number: int) -> Channel:
+        """The channel is gone, whoever closed it: what it held goes back. The last word, which is the caller's, has its place behind
+        the replies that still wait for the disk."""
         channel = self.channels.pop(number)
-        if channel.held is not None:
-            # Replies that wait for the disk would come after the close; the peer has stopped listening on this channel.
-            channel.held.clear()
         channel.close()
+        return channel
 
     def consumer_cancelled(self, consumer: Consumer) -> None:
         """The queue is gone: drop the consumer, and tell the client if it can hear it (contract 6.6)."""
@@ -235,7 +237,6 @@ class Session:
         except ConnectionException as error:
             raise _located(error, type(method)) from error
         self.vhost = vhost
-        self.is_open = True
         self._reply(make(Connection.OpenOk))
         log.info("<%s> user '%s' authenticated and granted access to vhost '%s'", self.peer.name, self.identity.name, name)
 
@@ -248,7 +249,7 @@ class Session:
         for queue in list(self.exclusive_queues):
             queue.vhost.delete_queue(queue)
         self.broker.sessions.pop(self, None)
-        self.is_open = False
+        self.ended = True
 
     def close_connection(self, error: AmqpError) -> None:
         """Send connection.close; what the session held goes at once."""

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 class Transaction:
     """What was published and settled since the last commit or rollback."""
 
-    __slots__ = ("_leases", "_settled", "channel", "publishes")
+    __slots__ = ("_leases", "_settled", "channel", "committing", "publishes")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.committing = False
+        """A commit-ok waits for the disk."""
         self.publishes: list[Publish] = []
         self._settled: list[tuple[list[int], bool | None]] = []
         self._leases: dict[int, tuple[Holder, Message]] = {}

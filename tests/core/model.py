@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from protocol.methods import Basic, Channel, Method
+from protocol.methods import Basic, Channel
 from storage.records import Enqueue, Settle, SettleRange, decode_records
 from tests.core.playbook import Acked, Delivered, Got, Nacked, Playbook, Reply, Returned, Said
 
@@ -70,6 +70,8 @@ class Queue:
     """Somebody wants it gone."""
     entries: dict[bytes, Entry] = field(default_factory=dict)
     """In order of publishing; without what is settled."""
+    past: dict[bytes, Entry] = field(default_factory=dict)
+    """What is settled."""
     consumers: list[Consumer] = field(default_factory=list)
     active: Consumer | None = None
     enqueued: int = 0
@@ -83,7 +85,7 @@ class Queue:
 
     def settle(self, entry: Entry) -> None:
         entry.state = GONE
-        del self.entries[entry.body]
+        self.past[entry.body] = self.entries.pop(entry.body)
         self.settled += 1
 
 
@@ -167,6 +169,9 @@ class World:
         """Source, destination's name and key of bindings whose end was told."""
         self.on_disk: set[bytes] = set()
         self.settled_on_disk: set[tuple[int, int]] = set()
+        """Queue id and message id."""
+        self.heads: dict[Queue, list[Entry]] = {}
+        """What this step delivered."""
 
     # --- a step ---------------------------------------------------------------------------------------------------------
 
@@ -185,7 +190,10 @@ class World:
             effect()
         for channel, replies in heard.items():
             for reply in replies:
-                self._hear(channel, reply)
+                if isinstance(reply, Said) and isinstance(reply.method, Channel.Close | Channel.CloseOk):
+                    assert channel not in self.channels and reply is replies[-1], "nobody closed the channel, or something follows"
+                else:
+                    self._hear(channel, reply)
 
     def _absorb(self, records: Iterable[bytes]) -> None:
         for data in records:
@@ -223,8 +231,6 @@ class World:
             self.heads.setdefault(queue, []).append(entry)
             self.lease(channel, queue, entry, consumer, reply.tag)
 
-    heads: dict[Queue, list[Entry]]
-
     def lease(self, channel: OpenChannel, queue: Queue, entry: Entry, consumer: Consumer | None, tag: int, no_ack: bool = False) -> None:
         """`entry` was delivered or got."""
         assert tag == channel.next_tag, "tags go from 1 up (6.4)"
@@ -247,11 +253,9 @@ class World:
     def _check_heads(self) -> None:
         """What was delivered is what stood at the head."""
         for queue, taken in self.heads.items():
-            rest = [entry for entry in queue.entries.values() if entry.state is READY]
-            if rest and queue.core is not None:
-                order = {message[3]: message[0] for message in [*queue.core.ready.fresh, *queue.core.ready.returned]}
-                lowest = order.get(rest[0].body)
-                assert lowest is None or all(entry.id < lowest for entry in taken), "not from the head"
+            bodies = {entry.body for entry in queue.ready()}
+            left = [message[0] for message in [*queue.core.ready.fresh, *queue.core.ready.returned] if message[3] in bodies]
+            assert not left or max(entry.id for entry in taken) < min(left), "not from the head"
         self.heads = {}
 
     def release(self, channel: OpenChannel, tag: int, requeue: bool) -> None:
@@ -259,7 +263,7 @@ class World:
         queue, entry, consumer = channel.leases.pop(tag)
         if consumer is not None:
             consumer.unacked -= 1
-        if requeue and self.by_id[queue.id] is queue and not queue.core.deleted:
+        if requeue and not queue.deleting:
             entry.state = READY
             entry.returned.append(self.batch)
         else:
@@ -314,7 +318,7 @@ class World:
 
     def enter(self, publish: Publish) -> list[bytes]:
         """The message goes into its queues; returns its body if that must be on the disk."""
-        queues = [queue for queue in publish.queues if not queue.core.deleted]
+        queues = [queue for queue in publish.queues if not queue.deleting]
         for queue in queues:
             queue.entries[publish.body] = Entry(publish.body, publish.persistent)
             queue.enqueued += 1
@@ -349,10 +353,10 @@ class World:
             self.unbind(binding)
         for consumer in list(queue.consumers):
             self.remove_consumer(consumer)
-            self.due(consumer.channel, Basic.Cancel, self._expect("consumer_tag", consumer.tag))
+            self.due(consumer.channel, Basic.Cancel, self.expect("consumer_tag", consumer.tag))
 
     @staticmethod
-    def _expect(name: str, value: object) -> Callable[[Any], None]:
+    def expect(name: str, value: object) -> Callable[[Any], None]:
         def check(method: Any) -> None:
             assert getattr(method, name) == value
 
@@ -419,7 +423,7 @@ class World:
         kept: dict[bytes, Entry] = {}
         for body, message in sorted(found.items(), key=lambda item: cast("int", item[1][0])):
             assert (queue.id, message[0]) not in self.settled_on_disk, "what was settled for good came back"
-            entry = queue.entries.get(body) or Entry(body, True, GONE)
+            entry = queue.entries.get(body) or queue.past.pop(body)
             assert entry.persistent, "transient messages don't survive (5.3)"
             if entry.leased is not None and entry.leased <= self.book.kept_batch:
                 assert body in flagged, "delivered before the crash, and not redelivered after it (6.4)"
@@ -515,7 +519,3 @@ class World:
             assert not channel.unanswered, "publishes were never confirmed (5.4)"
             assert not channel.due, f"replies never came: {channel.due}"
 
-
-__all__ = [
-    "Basic", "Binding", "Channel", "Consumer", "Entry", "Exchange", "Method", "OpenChannel", "Publish", "Queue", "World",
-]  # fmt: skip

@@ -267,6 +267,10 @@ class Disk:
         """The catalog, durable or not."""
         return self._memory.catalog.scan()
 
+    def durable_keys(self) -> set[str]:
+        """What of the catalog survives a crash."""
+        return set(self._memory._medium.entries)
+
     def fail(self) -> None:
         """Nothing is written from now on."""
         self._memory.fail("a test's")

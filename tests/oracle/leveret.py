@@ -23,6 +23,8 @@ class Leveret:
 
     name = "leveret"
     restartable = True
+    module = "leveret"
+    """What `python -m` runs."""
 
     def __init__(self, data_dir: Path | str | None = None, *, port: int = 0, arguments: tuple[str, ...] = ()) -> None:
         self.host = "127.0.0.1"
@@ -67,7 +69,7 @@ class Leveret:
 
     def start(self) -> None:
         storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
-        command = [sys.executable, "-m", "leveret", "serve", "--port", str(self.port), *storage, *self.arguments]
+        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port), *storage, *self.arguments]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -14,13 +14,16 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import pytest
 from pamqp import body as pamqp_body
-from pamqp import commands, frame, header as pamqp_header, heartbeat as pamqp_heartbeat
+from pamqp import commands, frame
+from pamqp import header as pamqp_header
+from pamqp import heartbeat as pamqp_heartbeat
 from pamqp.commands import Basic
 
 from protocol import codec, methods
 from protocol.connection import ServerConnection
-from protocol.errors import AmqpError, ChannelException, ConnectionException, FramingException, HandshakeFailed
+from protocol.errors import ChannelException, ConnectionException, FramingException, HandshakeFailed
 from protocol.events import Tuning
 from protocol.methods import Connection, Method, make
 from protocol.states import ConnectionState
@@ -75,16 +78,6 @@ class ChannelFailed(NamedTuple):
 
 
 Heard = Published | Acked | Said | ChannelFailed
-
-
-class Wire:
-    """The part of protocol.events.Wire that the fake uses."""
-
-    def write(self, frames: bytes) -> None:
-        raise NotImplementedError
-
-    def close_channel(self, channel: int, error: AmqpError) -> bytes:
-        raise NotImplementedError
 
 
 class Broker:
@@ -356,14 +349,12 @@ class Peer:
     def breaks(self, frames: bytes, code: int, reply_text: str, ids: tuple[int, int] = (0, 0), *, framing: bool = False) -> None:
         """The bytes are a hard error; the broker answers with connection.close, as the runtime does."""
         self.hears()
-        try:
+        with pytest.raises(ConnectionException) as caught:
             self.says(frames)
-        except ConnectionException as error:
-            assert (error.code, error.reply_text, error.class_id, error.method_id) == (code, reply_text, *ids)
-            assert isinstance(error, FramingException) is framing
-            self.connection.close(error)
-        else:
-            raise AssertionError(f"nothing broke, and the broker heard {self.broker.heard}")
+        error = caught.value
+        assert (error.code, error.reply_text, error.class_id, error.method_id) == (code, reply_text, *ids)
+        assert isinstance(error, FramingException) is framing
+        self.connection.close(error)
         close = self.hears_only(0, Connection.Close)
         assert (close.reply_code, close.reply_text, close.class_id, close.method_id) == (code, reply_text, *ids)
         assert self.state is ConnectionState.CLOSING
@@ -371,12 +362,10 @@ class Peer:
     def is_turned_away(self, frames: bytes) -> str:
         """The handshake is broken: nothing is said to the peer; returns the reason for the log."""
         self.hears()
-        try:
+        with pytest.raises(HandshakeFailed) as caught:
             self.says(frames)
-        except HandshakeFailed as error:
-            assert self.hears() == []
-            return error.reason
-        raise AssertionError("the handshake went on")
+        assert self.hears() == []
+        return caught.value.reason
 
 
 def running(

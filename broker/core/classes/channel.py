@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 def close(session: Session, channel: OpenChannel, method: Channel.Close) -> None:
     """channel.close: close-ok is sent when the unacked are back (contract 1.12)."""
-    session.end_channel(channel.number)
-    session.wire.write(session.wire.method(channel.number, make(Channel.CloseOk)))
+    session.end_channel(channel.number).send(make(Channel.CloseOk))
 
 
 def flow(session: Session, channel: OpenChannel, method: Channel.Flow) -> None:

@@ -42,8 +42,13 @@ def _transaction(channel: Channel) -> Transaction:
 
 def commit(session: Session, channel: Channel, method: Tx.Commit) -> None:
     """tx.commit: commit-ok when all of it is durable."""
-    _transaction(channel).commit()
-    channel.send_durable(make(Tx.CommitOk))
+    transaction = _transaction(channel)
+    transaction.commit()
+    if session.broker.outbox.has_records:
+        transaction.committing = True
+        channel.send_durable(make(Tx.CommitOk))
+    else:
+        channel.send(make(Tx.CommitOk))
 
 
 def rollback(session: Session, channel: Channel, method: Tx.Rollback) -> None:

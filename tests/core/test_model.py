@@ -1,0 +1,537 @@
+"""Whatever clients, disk and crashes do, in any order: the broker keeps its promises (tests/core/model.py says which)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from broker.core import entries, ledger
+from protocol.content import Properties, encode_properties
+from protocol.methods import Basic, Channel, Confirm, Exchange, Queue, Tx
+from tests.core import model
+from tests.core.model import Binding, Consumer, OpenChannel, Publish, World
+from tests.core.playbook import Got, Returned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+T = TypeVar("T")
+NUMBERS = st.integers(0, 11)
+QUEUES = st.sampled_from(["q0", "q1", "q2", "q3"])
+EXCHANGES = st.sampled_from(["x0", "x1"])
+KEYS = st.sampled_from(["a", "b"])
+SEGMENT_BYTES = 1500
+HEAVY = 100_000
+"""Bytes that each delivery to a heavy peer counts for: three fill its turn."""
+
+
+@pytest.fixture(autouse=True)
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "SEGMENT_BYTES", SEGMENT_BYTES)
+
+
+def pick(some: Sequence[T], number: int) -> T:
+    return some[number % len(some)]
+
+
+class BrokerMachine(RuleBasedStateMachine):
+    """One broker's life."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.tags = 0
+
+    # --- connections and channels ---------------------------------------------------------------------------------------
+
+    @initialize(modes=st.lists(st.sampled_from(["", "confirm", "tx"]), min_size=2, max_size=3))
+    def begin(self, modes: list[str]) -> None:
+        for mode in modes:
+            self.connect(heavy=False)
+            self.open_channel(len(self.world.book.peers) - 1, mode)
+
+    @precondition(lambda self: len(self.world.book.peers) < 3)
+    @rule(heavy=st.booleans())
+    def connect(self, heavy: bool) -> None:
+        self.world.book.connect().wire.message_weight = HEAVY if heavy else 0
+
+    @precondition(lambda self: self.world.book.peers and len(self.world.channels) < 5)
+    @rule(who=NUMBERS, mode=st.sampled_from(["", "confirm", "tx"]))
+    def open_channel(self, who: int, mode: str) -> None:
+        world, peer = self.world, pick(self.world.book.peers, who)
+        channel = OpenChannel(peer, peer.channel(), mode)
+        world.channels.append(channel)
+        if mode:
+            method, ok = (Tx.Select, Tx.SelectOk) if mode == "tx" else (Confirm.Select, Confirm.SelectOk)
+            world.step(lambda: channel.played.do(method), lambda: world.due(channel, ok))
+
+    @precondition(lambda self: len(self.world.channels) > 2)
+    @rule(who=NUMBERS)
+    def close_channel(self, who: int) -> None:
+        channel = pick(self.world.channels, who)
+        self.world.step(channel.played.close, lambda: self.world.end_channel(channel))
+
+    @precondition(lambda self: len(self.world.book.peers) > 1)
+    @rule(who=NUMBERS, politely=st.booleans())
+    def end_connection(self, who: int, politely: bool) -> None:
+        peer = pick(self.world.book.peers, who)
+        self.world.step(peer.close if politely else peer.lose, lambda: self.world.end_peer(peer))
+
+    @precondition(lambda self: self.world.channels)
+    @rule(who=NUMBERS)
+    def settle_an_unknown_tag(self, who: int) -> None:
+        channel = pick(self.world.channels, who)
+        self.world.step(lambda: channel.played.ack(99_999), lambda: self.world.end_channel(channel))
+        assert channel.played.peer.session.channels.get(channel.played.number) is None
+
+    # --- what is declared -----------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.channels)
+    @rule(who=NUMBERS, name=QUEUES, durable=st.booleans(), kind=st.sampled_from(["", "", "exclusive", "auto_delete", "single_active"]))
+    def declare_queue(self, who: int, name: str, durable: bool, kind: str) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        there = world.queues.get(name)
+        if there is not None and there.owner not in (None, channel.peer):
+            return
+        if there is not None:
+            durable, auto_delete, single_active, exclusive = there.durable, there.auto_delete, there.single_active, there.owner is not None
+        else:
+            auto_delete, single_active, exclusive = kind == "auto_delete", kind == "single_active", kind == "exclusive"
+            durable = durable and not exclusive
+
+        def effect() -> None:
+            core = world.book.queue(name)
+            queue = world.queues.get(name)
+            if queue is None:
+                queue = world.queues[name] = model.Queue(name, core.id, core, durable, auto_delete, single_active)
+                queue.owner = channel.peer if exclusive else None
+                assert core.id not in world.by_id, "a queue's id is never used again"
+                world.by_id[core.id] = queue
+            ready = len(queue.ready())
+
+            def check(method: Any) -> None:
+                assert method.message_count == ready
+                queue.declared = True
+                assert queue.deleting or not durable or entries.queue_key("/", name) in world.book.disk.durable_keys()
+
+            world.due(channel, Queue.DeclareOk, check)
+
+        arguments = {"x-single-active-consumer": True} if single_active else {}
+        world.step(
+            lambda: channel.played.declare(name, durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments),
+            effect,
+        )
+
+    def usable(self, channel: OpenChannel) -> list[model.Queue]:
+        return [queue for queue in self.world.queues.values() if queue.owner in (None, channel.peer)]
+
+    @precondition(lambda self: self.world.channels and self.world.queues)
+    @rule(who=NUMBERS, which=NUMBERS)
+    def delete_queue(self, who: int, which: int) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        if not (queues := self.usable(channel)):
+            return
+        queue = pick(queues, which)
+
+        def effect() -> None:
+            ready = len(queue.ready())
+            bindings = [each for each in world.bindings if each.destination is queue]
+
+            def check(method: Any) -> None:
+                assert method.message_count == ready
+                if queue.durable and queue.name not in world.queues:
+                    assert entries.queue_key("/", queue.name) not in world.book.disk.durable_keys()
+                    world.unbound |= {(each.source, queue.name, each.key) for each in bindings}
+
+            world.due(channel, Queue.DeleteOk, check)
+            world.delete_queue(queue)
+
+        world.step(lambda: channel.played.do(Queue.Delete, queue=queue.name), effect)
+
+    @precondition(lambda self: self.world.channels and self.world.queues)
+    @rule(who=NUMBERS, which=NUMBERS)
+    def purge(self, who: int, which: int) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        if not (queues := self.usable(channel)):
+            return
+        queue = pick(queues, which)
+
+        def effect() -> None:
+            ready = queue.ready()
+            world.due(channel, Queue.PurgeOk, world.expect("message_count", len(ready)))
+            for entry in ready:
+                queue.settle(entry)
+
+        world.step(lambda: channel.played.do(Queue.Purge, queue=queue.name), effect)
+
+    @precondition(lambda self: self.world.channels)
+    @rule(who=NUMBERS, name=EXCHANGES, kind=st.sampled_from(["direct", "fanout"]), durable=st.booleans(), auto_delete=st.booleans())
+    def declare_exchange(self, who: int, name: str, kind: str, durable: bool, auto_delete: bool) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        exchange = world.exchanges.get(name) or model.Exchange(name, kind, durable, auto_delete)
+
+        def effect() -> None:
+            world.exchanges[name] = exchange
+
+            def check(_: Any) -> None:
+                exchange.declared = True
+
+            world.due(channel, Exchange.DeclareOk, check)
+
+        world.step(
+            lambda: channel.played.exchange(name, exchange.kind, durable=exchange.durable, auto_delete=exchange.auto_delete), effect
+        )
+
+    @precondition(lambda self: self.world.channels and self.world.exchanges)
+    @rule(who=NUMBERS, which=NUMBERS)
+    def delete_exchange(self, who: int, which: int) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        exchange = pick(list(world.exchanges.values()), which)
+
+        def effect() -> None:
+            world.delete_exchange(exchange)
+            world.due(channel, Exchange.DeleteOk)
+
+        world.step(lambda: channel.played.do(Exchange.Delete, exchange=exchange.name), effect)
+
+    @precondition(lambda self: self.world.channels and self.world.exchanges)
+    @rule(who=NUMBERS, source=NUMBERS, which=NUMBERS, key=KEYS, to_exchange=st.booleans())
+    def bind(self, who: int, source: int, which: int, key: str, to_exchange: bool) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        exchange = pick(list(world.exchanges.values()), source)
+        queues = self.usable(channel)
+        if not queues and not to_exchange:
+            return
+        destination = pick(list(world.exchanges), which) if to_exchange else pick(queues, which)
+        binding = Binding(exchange.name, destination, key)
+        name = destination if isinstance(destination, str) else destination.name
+
+        def effect() -> None:
+            world.bindings.setdefault(binding, "asked")
+            world.unbound.discard((exchange.name, name, key))
+
+            def check(_: Any) -> None:
+                if binding in world.bindings:
+                    world.bindings[binding] = "sure"
+
+            world.due(channel, Exchange.BindOk if to_exchange else Queue.BindOk, check)
+
+        if to_exchange:
+            world.step(lambda: channel.played.do(Exchange.Bind, source=exchange.name, destination=name, routing_key=key), effect)
+        else:
+            world.step(lambda: channel.played.bind(name, exchange.name, key), effect)
+
+    @precondition(lambda self: self.world.channels and self.world.bindings)
+    @rule(who=NUMBERS, which=NUMBERS)
+    def unbind(self, who: int, which: int) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        binding = pick(list(world.bindings), which)
+        if isinstance(binding.destination, str):
+            cls, ok, names = Exchange.Unbind, Exchange.UnbindOk, {"source": binding.source, "destination": binding.destination}
+        elif binding.destination.owner not in (None, channel.peer):
+            return
+        else:
+            cls, ok, names = Queue.Unbind, Queue.UnbindOk, {"exchange": binding.source, "queue": binding.destination.name}
+
+        def effect() -> None:
+            world.unbind(binding)
+            name = binding.destination if isinstance(binding.destination, str) else binding.destination.name
+
+            def check(_: Any) -> None:
+                if binding not in world.bindings:
+                    world.unbound.add((binding.source, name, binding.key))
+
+            world.due(channel, ok, check)
+
+        world.step(lambda: channel.played.do(cls, routing_key=binding.key, **names), effect)
+
+    # --- publishing -----------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.channels and (self.world.queues or self.world.exchanges))
+    @rule(
+        who=NUMBERS, where=NUMBERS, key=KEYS, persistent=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=5),
+        alike=st.booleans(), mandatory=st.booleans(),
+    )  # fmt: skip
+    def publish(self, who: int, where: int, key: str, persistent: list[bool], alike: bool, mandatory: bool) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        exchange, key = pick([*(("", name) for name in world.queues), *((name, key) for name in world.exchanges)], where)
+        bodies = []
+        for _ in persistent:
+            world.bodies += 1
+            bodies.append(b"%05d" % world.bodies)
+        if alike:
+            persistent = persistent[:1] * len(bodies)
+        headers = [encode_properties(Properties(delivery_mode=1 + each), 5) for each in (persistent[:1] if alike else persistent)]
+
+        def effect() -> None:
+            queues = world.route(exchange, key)
+            for body, each in zip(bodies, persistent, strict=True):
+                publish = Publish(queues, body, each, mandatory)
+                if channel.mode == "tx":
+                    channel.publishes.append(publish)
+                else:
+                    self.enter(channel, publish)
+
+        world.step(lambda: channel.played.publish_run(key, headers, bodies, exchange=exchange, mandatory=mandatory), effect)
+
+    def enter(self, channel: OpenChannel, publish: Publish) -> list[bytes]:
+        needed = self.world.enter(publish)
+        if publish.mandatory and all(queue.deleting for queue in publish.queues):
+            self.world.due(channel, Returned, self.world.expect("body", publish.body))
+        if channel.mode == "confirm":
+            channel.published += 1
+            channel.unanswered[channel.published] = needed, channel.dues
+        return needed
+
+    @precondition(lambda self: any(channel.publishes or channel.settles for channel in self.world.channels))
+    @rule(who=NUMBERS, commit=st.sampled_from([True, True, False]))
+    def end_transaction(self, who: int, commit: bool) -> None:
+        world = self.world
+        channel = pick([each for each in world.channels if each.publishes or each.settles], who)
+
+        def effect() -> None:
+            publishes, settles, channel.publishes, channel.settles = channel.publishes, channel.settles, [], []
+            if not commit:
+                world.due(channel, Tx.RollbackOk)
+                return
+            needed = [body for publish in publishes for body in self.enter(channel, publish)]
+            settled: list[tuple[int, int]] = []
+            for tags, requeue in settles:
+                for tag in tags:
+                    queue, entry, _ = channel.leases[tag]
+                    if queue.durable and not requeue and not queue.deleting and entry.persistent:
+                        settled.append((queue.id, entry.id))
+                    world.release(channel, tag, requeue)
+
+            def check(_: Any) -> None:
+                assert world.on_disk.issuperset(needed), "commit-ok before the publishes are on the disk (8.1)"
+                assert world.settled_on_disk.issuperset(settled), "commit-ok before the acks are on the disk (8.1)"
+
+            world.due(channel, Tx.CommitOk, check)
+
+        world.step(lambda: channel.played.do(Tx.Commit if commit else Tx.Rollback), effect)
+
+    # --- consuming ------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.channels and self.world.queues)
+    @rule(who=NUMBERS, which=NUMBERS, no_ack=st.sampled_from([False, False, True]), priority=st.sampled_from([0, 0, 5]), exclusive=st.integers(0, 5))
+    def consume(self, who: int, which: int, no_ack: bool, priority: int, exclusive: int) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        if not (queues := self.usable(channel)):
+            return
+        queue, alone = pick(queues, which), exclusive == 0
+        if any(each.exclusive for each in queue.consumers) or (alone and (queue.consumers or queue.single_active)):
+            return
+        self.tags += 1
+        tag = f"c{self.tags}"
+
+        def effect() -> None:
+            consumer = Consumer(channel, queue, tag, no_ack, channel.prefetch, priority, alone)
+            channel.consumers[tag] = consumer
+            queue.consumers.append(consumer)
+            queue.active = queue.active or consumer
+
+            def check(_: Any) -> None:
+                consumer.heard = True
+
+            world.due(channel, Basic.ConsumeOk, check)
+
+        world.step(lambda: channel.played.consume(queue.name, tag, no_ack=no_ack, exclusive=alone, priority=priority or None), effect)
+
+    def consumers(self) -> list[Consumer]:
+        return [each for channel in self.world.channels for each in channel.consumers.values() if not each.cancelled]
+
+    @precondition(lambda self: self.consumers())
+    @rule(which=NUMBERS)
+    def cancel(self, which: int) -> None:
+        consumer = pick(self.consumers(), which)
+
+        def effect() -> None:
+            self.world.remove_consumer(consumer)
+            self.world.due(consumer.channel, Basic.CancelOk)
+
+        self.world.step(lambda: consumer.channel.played.cancel(consumer.tag), effect)
+
+    @precondition(lambda self: self.world.channels)
+    @rule(who=NUMBERS, count=st.integers(0, 3), shared=st.booleans())
+    def qos(self, who: int, count: int, shared: bool) -> None:
+        channel = pick(self.world.channels, who)
+        if channel.settles:
+            return  # RabbitMQ's count leaves out what an open transaction acked
+
+        def effect() -> None:
+            if shared:
+                channel.shared = count
+            else:
+                channel.prefetch, channel.shared = count, 0
+            self.world.due(channel, Basic.QosOk)
+
+        self.world.step(lambda: channel.played.qos(count, shared=shared), effect)
+
+    @precondition(lambda self: self.world.channels and self.world.queues)
+    @rule(who=NUMBERS, which=NUMBERS, no_ack=st.booleans())
+    def get(self, who: int, which: int, no_ack: bool) -> None:
+        world, channel = self.world, pick(self.world.channels, who)
+        if not (queues := self.usable(channel)):
+            return
+        queue = pick(queues, which)
+
+        def effect() -> None:
+            ready = queue.ready()
+            if not ready:
+                world.due(channel, Basic.GetEmpty)
+                return
+            head, tag, ever = ready[0], channel.next_tag, ready[0].ever
+            channel.has_got = channel.has_got or not no_ack
+
+            def check(got: Any) -> None:
+                assert (got.body, got.tag, got.redelivered, got.left) == (head.body, tag, ever, len(ready) - 1)
+
+            core = {message[3]: message[0] for message in [*queue.core.ready.fresh, *queue.core.ready.returned]}
+            assert head.body not in core, "basic.get takes the head"
+            if not no_ack:
+                head.id = world.book.peers[world.book.peers.index(channel.peer)].session.channels[channel.played.number].unacked[tag][1][0]
+            world.lease(channel, queue, head, None, tag, no_ack)
+            world.due(channel, Got, check)
+
+        world.step(lambda: channel.played.get(queue.name, no_ack=no_ack), effect)
+
+    @precondition(lambda self: any(channel.known for channel in self.world.channels))
+    @rule(who=NUMBERS, which=NUMBERS, how=st.sampled_from(["ack", "acks", "multiple", "all", "nack", "reject", "drop"]))
+    def settle_tags(self, who: int, which: int, how: str) -> None:
+        channel = pick([each for each in self.world.channels if each.known], who)
+        known = channel.known
+        tag = pick(known, which)
+        if how in ("multiple", "nack"):
+            tags = [each for each in known if each <= tag]
+        elif how in ("all", "acks"):
+            tags = known
+        else:
+            tags = [tag]
+        requeue = how in ("nack", "reject")
+        play = channel.played
+        actions = {
+            "ack": lambda: play.ack(tag),
+            "acks": lambda: play.acks(*tags),
+            "multiple": lambda: play.ack(tag, multiple=True),
+            "all": lambda: play.ack(0, multiple=True),
+            "nack": lambda: play.nack(tag, multiple=True),
+            "reject": lambda: play.reject(tag),
+            "drop": lambda: play.nack(tag, requeue=False),
+        }
+
+        def effect() -> None:
+            if channel.mode == "tx":
+                channel.settles.append((tags, requeue))
+            else:
+                for each in tags:
+                    self.world.release(channel, each, requeue)
+
+        self.world.step(actions[how], effect)
+
+    @precondition(lambda self: any(channel.known for channel in self.world.channels))
+    @rule(who=NUMBERS)
+    def recover(self, who: int) -> None:
+        channel = pick([each for each in self.world.channels if each.known], who)
+
+        def effect() -> None:
+            for tag in channel.known:
+                self.world.release(channel, tag, True)
+            self.world.due(channel, Basic.RecoverOk)
+
+        self.world.step(lambda: channel.played.do(Basic.Recover, requeue=True), effect)
+
+    # --- the machine ----------------------------------------------------------------------------------------------------
+
+    @rule(times=st.integers(1, 2))
+    def turn(self, times: int) -> None:
+        for _ in range(times):
+            more = True
+
+            def action() -> None:
+                nonlocal more
+                more = self.world.book.turn()
+
+            self.world.step(action)
+            if not more:
+                self.world.check_no_stall()
+
+    @precondition(lambda self: not self.world.book.disk.is_idle)
+    @rule()
+    def disk_step(self) -> None:
+        self.world.step(self.world.book.step)
+
+    @precondition(lambda self: not self.world.book.disk.is_idle)
+    @rule()
+    def sync(self) -> None:
+        self.world.step(self.world.book.sync)
+
+    @precondition(lambda self: self.world.book.peers)
+    @rule(who=NUMBERS)
+    def congest_or_drain(self, who: int) -> None:
+        peer = pick(self.world.book.peers, who)
+        self.world.step(peer.drain if peer.full else peer.congest)
+
+    @rule()
+    def rest(self) -> None:
+        """All sockets drain, the disk catches up, nobody does anything."""
+        world = self.world
+        for peer in world.book.peers:
+            if peer.full:
+                world.step(peer.drain)
+        for _ in range(200):
+            more = True
+
+            def action() -> None:
+                nonlocal more
+                more = world.book.turn()
+
+            world.step(action)
+            if world.book.disk.is_idle and not more:
+                break
+            world.step(world.book.sync)
+        else:
+            raise AssertionError("the broker never comes to rest")
+        world.check_no_stall()
+        world.check_answers()
+
+    @rule(keep_unsynced=st.booleans(), rested=st.booleans())
+    def crash(self, keep_unsynced: bool, rested: bool) -> None:
+        if rested:
+            self.rest()
+        self.world.crash(keep_unsynced)
+        self.connect(heavy=False)
+        self.open_channel(0, "")
+
+    @invariant()
+    def counts(self) -> None:
+        self.world.check_counts()
+
+    @invariant()
+    def ledger(self) -> None:
+        self.world.check_ledger()
+
+    def teardown(self) -> None:
+        self.rest()
+
+
+COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+
+
+def test_the_broker_keeps_its_promises() -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        BrokerMachine, settings=settings(max_examples=120, stateful_step_count=60, derandomize=True, database=None, **COMMON)
+    )
+
+
+@pytest.mark.soak
+def test_the_broker_keeps_its_promises_for_long() -> None:
+    examples = int(os.environ.get("LEVERET_SOAK_EXAMPLES", "5000"))
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        BrokerMachine, settings=settings(max_examples=examples, stateful_step_count=100, **COMMON)
+    )

@@ -1,0 +1,228 @@
+"""After a failed write nothing is promised any more, and everything that was promised is there (design.md §4)."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pamqp.commands import Basic, Connection, Queue, Tx
+
+from tests.oracle.leveret import Leveret
+from tests.oracle.rabbitmq import BrokerFailed
+from tests.runtime.faulty import Faulty
+from tests.runtime.process import PERSISTENT, Pinger, log_lines, publish_bytes, soon
+from tests.wire import Wire, WireChannel
+
+EXIT_STORAGE = 74
+INTERNAL_ERROR = 541
+FAULTS = pytest.mark.parametrize("fault", ["write_synced EIO", "write_synced ENOSPC", "any EIO"])
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Faulty]:
+    with Faulty(tmp_path) as broker:
+        yield broker
+        broker.kill()
+    assert "Traceback" not in broker.log
+    assert "internal error" not in broker.log.replace("INTERNAL_ERROR", "")
+
+
+@pytest.fixture
+def channel(faulty: Faulty) -> Iterator[WireChannel]:
+    """A channel in confirm mode, with three confirmed messages in the queue q."""
+    with Wire.connect(faulty) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", b"0", b"1", b"2", delivery_mode=PERSISTENT)
+        channel.confirm_select()
+        yield channel
+
+
+def after_a_restart(faulty: Faulty) -> list[bytes]:
+    faulty.fault("")
+    assert faulty.stop() == EXIT_STORAGE, "the exit status says that something went wrong"
+    faulty.start()
+    with Wire.connect(faulty) as wire:
+        bodies = wire.open_channel().bodies("q")
+    assert faulty.stop() == 0
+    return bodies
+
+
+@FAULTS
+def test_pending_and_later_confirms_are_nacked(faulty: Faulty, channel: WireChannel, fault: str) -> None:
+    faulty.fault(fault)
+    for number in range(3, 6):
+        channel.publish("", "q", b"%d" % number, delivery_mode=PERSISTENT)
+    assert channel.confirms(3) == {1: False, 2: False, 3: False}
+    # and it doesn't come right again by itself: what the disk holds is unknown
+    faulty.fault("")
+    channel.publish("", "q", b"6", delivery_mode=PERSISTENT)
+    nack = channel.expect(Basic.Nack)
+    assert (nack.delivery_tag, nack.multiple) == (4, False)
+    assert len(log_lines(faulty, r"\[critical\]")) == 1
+    channel.wire.abort()
+    bodies = after_a_restart(faulty)
+    assert bodies[:3] == [b"0", b"1", b"2"]
+    assert set(bodies[3:]) <= {b"3", b"4", b"5"}, "nacked means unknown, but what came after the failure was never written"
+
+
+def test_a_pipeline_that_breaks_in_the_middle(faulty: Faulty, channel: WireChannel) -> None:
+    """Each publish is answered once; all that was acked is there."""
+    frames = [publish_bytes(channel.number, "", "q", b"%d" % number, delivery_mode=PERSISTENT) for number in range(3, 3003)]
+    answers: dict[int, bool] = {}
+
+    def read_on(until: int) -> None:
+        while len(answers) < until:
+            method: Any = channel.wire.next_frame(channel.number).method
+            tags = range(1, method.delivery_tag + 1) if method.multiple else [method.delivery_tag]
+            fresh = [tag for tag in tags if tag not in answers]
+            assert fresh, "answered twice"
+            answers.update(dict.fromkeys(fresh, isinstance(method, Basic.Ack)))
+
+    for at in range(0, 3000, 100):
+        if at == 1500:
+            read_on(500)
+            faulty.fault("any EIO")
+        channel.wire.send_raw(b"".join(frames[at : at + 100]))
+    read_on(3000)
+    acked = [tag for tag, ack in answers.items() if ack]
+    assert 500 <= len(acked) < 3000
+    assert acked == list(range(1, len(acked) + 1)), "acks are for what came first"
+    channel.wire.abort()
+    bodies = after_a_restart(faulty)
+    assert bodies[: 3 + len(acked)] == [b"%d" % number for number in range(3 + len(acked))]
+
+
+@FAULTS
+def test_a_commit_gets_541(faulty: Faulty, channel: WireChannel, fault: str) -> None:
+    with Wire.connect(faulty) as wire:
+        other = wire.open_channel()
+        other.tx_select()
+        other.publish("", "q", b"never", delivery_mode=PERSISTENT)
+        faulty.fault(fault)
+        other.send(Tx.Commit)
+        wire.expect_close(INTERNAL_ERROR, re.compile("INTERNAL_ERROR - .*"))
+    channel.wire.abort()
+    bodies = after_a_restart(faulty)
+    assert bodies[:3] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("what", ["declare", "delete", "bind"])
+def test_whatever_is_durable_gets_541(faulty: Faulty, channel: WireChannel, what: str) -> None:
+    """The catalog and the log are one store: neither is written to any more."""
+    faulty.fault("any EIO")
+    channel.publish("", "q", b"breaks it", delivery_mode=PERSISTENT)
+    channel.expect(Basic.Nack)
+    faulty.fault("")
+    with Wire.connect(faulty) as wire:
+        other = wire.open_channel()
+        if what == "declare":
+            other.send(Queue.Declare, queue="r", durable=True)
+        elif what == "delete":
+            other.send(Queue.Delete, queue="q")
+        else:
+            other.send(Queue.Bind, queue="q", exchange="amq.direct", routing_key="k")
+        wire.expect_close(INTERNAL_ERROR, re.compile("INTERNAL_ERROR - .*"))
+    channel.wire.abort()
+    assert after_a_restart(faulty)[:3] == [b"0", b"1", b"2"]
+
+
+def test_what_needs_no_disk_goes_on(faulty: Faulty, channel: WireChannel) -> None:
+    """Consumers drain what there is, transient queues work, connections come and go."""
+    faulty.fault("any EIO")
+    channel.publish("", "q", b"breaks it", delivery_mode=PERSISTENT)
+    channel.expect(Basic.Nack)
+    with Wire.connect(faulty) as wire, Pinger(faulty) as pinger:
+        other = wire.open_channel()
+        name = other.queue()
+        other.confirm_select()
+        other.publish("", name, b"passing")
+        assert other.confirms(1) == {1: True}
+        assert other.take(name).body == b"passing"
+        assert [other.take("q", no_ack=False).body for _ in range(3)] == [b"0", b"1", b"2"]
+        other.ack(0, multiple=True)
+        pinger.pings(20)
+        wire.close()
+    channel.wire.abort()
+    assert after_a_restart(faulty)[:3] == [b"0", b"1", b"2"], "the acks could not be written down"
+
+
+def test_a_stop_on_a_failed_disk_does_not_hang(faulty: Faulty, channel: WireChannel) -> None:
+    faulty.fault("any EIO")
+    channel.publish("", "q", b"breaks it", delivery_mode=PERSISTENT)
+    channel.expect(Basic.Nack)
+    channel.wire.abort()
+    begin = time.monotonic()
+    assert faulty.stop() == EXIT_STORAGE
+    assert time.monotonic() - begin < 5
+
+
+def test_a_disk_that_fails_during_the_stop(faulty: Faulty, channel: WireChannel) -> None:
+    """Written, not yet synced, and then the last sync fails: the status says so."""
+    channel.publish("", "q", b"transient")
+    channel.nothing_more()
+    assert channel.wire.expect
+    channel.wire.abort()
+    faulty.fault("any EIO")
+    assert faulty.stop() == EXIT_STORAGE
+    faulty.fault("")
+    faulty.start()
+    with Wire.connect(faulty) as wire:
+        assert wire.open_channel().bodies("q")[:3] == [b"0", b"1", b"2"]
+
+
+def test_a_slow_disk_delays_confirms_and_nothing_else(faulty: Faulty, channel: WireChannel) -> None:
+    faulty.fault("write_synced 0.5")
+    with Wire.connect(faulty) as wire, Pinger(faulty) as pinger:
+        other = wire.open_channel()
+        other.consume("q", no_ack=True)
+        other.deliveries(3)
+        begin = time.monotonic()
+        channel.publish("", "q", b"3", delivery_mode=PERSISTENT)
+        assert other.deliver().body == b"3", "deliveries don't wait"
+        assert time.monotonic() - begin < 0.4
+        assert channel.confirms(1) == {1: True}
+        assert time.monotonic() - begin >= 0.5
+        pinger.check()
+        assert pinger.percentile(0.99) < 0.1
+
+
+def test_a_publisher_that_waits_for_the_disk_is_not_dropped_for_its_silence(faulty: Faulty) -> None:
+    """It isn't read from meanwhile (contract 1.10): what it sends, heartbeats too, lies in the socket."""
+    with Wire.connect(faulty, heartbeat=1, timeout=30) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.confirm_select()
+        faulty.fault("write_synced 4")
+        count = 48
+        data = publish_bytes(channel.number, "", "q", b"x" * 1_000_000, delivery_mode=PERSISTENT)
+        wire._socket.settimeout(30)
+        for _ in range(count):
+            wire.send_raw(data)
+        soon(lambda: True)
+        faulty.fault("")
+        assert all(channel.confirms(count).values())
+    assert not log_lines(faulty, "missed heartbeats")
+
+
+def test_a_directory_that_cannot_be_written_is_refused_with_a_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("I am here")
+    broker = Leveret(tmp_path / "file")
+    with pytest.raises(BrokerFailed) as failure:
+        broker.start()
+    assert "Traceback" not in str(failure.value)
+    assert str(tmp_path / "file") in str(failure.value)
+    assert "cannot start" in str(failure.value)
+
+
+def test_the_peer_hears_why(faulty: Faulty, channel: WireChannel) -> None:
+    faulty.fault("any EIO")
+    with Wire.connect(faulty) as wire:
+        other = wire.open_channel()
+        other.send(Queue.Declare, queue="r", durable=True)
+        other.publish("", "q", b"x", delivery_mode=PERSISTENT)
+        close = wire.expect(Connection.Close)
+        assert close.reply_code == INTERNAL_ERROR
+        assert "store failed" in close.reply_text
