@@ -57,14 +57,17 @@ def serve(config: Config) -> int:
     except (CannotListen, StorageError, OSError) as error:
         log.critical("cannot start: %s", error)
         return EXIT_UNAVAILABLE
+    status = EXIT_STORAGE
     try:
         broker = build(config, store)
-        return _run(_serve(broker, store, config, sockets))
+        status = _run(_serve(broker, store, config, sockets))
     finally:
         try:
             store.close()
         except Failed as error:
             log.critical("the log could not be closed: %s", error)
+            status = EXIT_STORAGE
+    return status
 
 
 def build(config: Config, store: LocalStore | MemoryStore) -> Broker:

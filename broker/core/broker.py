@@ -96,15 +96,12 @@ class Broker:
 
     def add_reply_channel(self, channel: Channel) -> None:
         """The channel has a consumer on amq.rabbitmq.reply-to: make an address for it."""
-        self.reply_channels[ids.generate(f"{REPLY_TO}.", self.random_bytes)] = channel
-
-    def reply_address(self, channel: Channel) -> str:
-        """The address of the channel's reply consumer."""
-        return next(address for address, each in self.reply_channels.items() if each is channel)
+        channel.reply_address = ids.generate(f"{REPLY_TO}.", self.random_bytes)
+        self.reply_channels[channel.reply_address] = channel
 
     def forget_reply_channel(self, channel: Channel) -> None:
         """The reply consumer is gone; replies to it are dropped."""
-        del self.reply_channels[self.reply_address(channel)]
+        del self.reply_channels[channel.reply_address]
         channel.reply_consumer = None
 
     # --- the turn ---------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Channel:
 
     __slots__ = (
         "__weakref__", "closed", "confirms", "consumers", "getters", "held", "last_queue", "lowest", "next_tag", "number", "prefetch",
-        "prefetch_shared", "reply_consumer", "session", "shared_used", "transaction", "unacked",
+        "prefetch_shared", "reply_address", "reply_consumer", "session", "shared_used", "transaction", "unacked",
     )  # fmt: skip
 
     def __init__(self, session: Session, number: int) -> None:
@@ -56,6 +56,8 @@ class Channel:
         self.transaction: Transaction | None = None
         self.reply_consumer: str | None = None
         """The consumer tag on amq.rabbitmq.reply-to."""
+        self.reply_address = ""
+        """Where replies to it are sent (contract 6.8)."""
         self.held: deque[tuple[int, bytes]] | None = None
         """Batch number to wait for (0: only for what is before it), and the frames."""
 

@@ -33,7 +33,7 @@ def expand_reply_to(header: bytes, channel: Channel) -> bytes:
         return header
     if channel.reply_consumer is None:
         raise ChannelException(PRECONDITION_FAILED, "fast reply consumer does not exist")
-    return content.with_reply_to(header, channel.session.broker.reply_address(channel))
+    return content.with_reply_to(header, channel.reply_address)
 
 
 def check_user_id(header: bytes, identity: Identity) -> None:

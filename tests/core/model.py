@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from protocol.methods import Basic, Channel
+from protocol.methods import Basic, Channel, Tx
 from storage.records import Enqueue, Settle, SettleRange, decode_records
 from tests.core.playbook import Acked, Delivered, Got, Nacked, Playbook, Reply, Returned, Said
 
@@ -145,6 +145,11 @@ class OpenChannel:
     """Of the open transaction: the tags, and whether they go back."""
 
     @property
+    def committing(self) -> bool:
+        """It takes nothing until commit-ok (8.1)."""
+        return any(due.type is Tx.CommitOk for due in self.due)
+
+    @property
     def known(self) -> list[int]:
         """The tags that may be settled."""
         taken = {tag for tags, _ in self.settles for tag in tags}
@@ -159,6 +164,8 @@ class World:
         self.steps = 0
         self.bodies = 0
         self.channels: list[OpenChannel] = []
+        self.closing: list[OpenChannel] = []
+        """Closed, but the last word wasn't heard yet."""
         self.queues: dict[str, Queue] = {}
         self.by_id: dict[int, Queue] = {}
         """All queues there ever were, durable ones over crashes."""
@@ -173,6 +180,11 @@ class World:
         self.heads: dict[Queue, list[Entry]] = {}
         """What this step delivered."""
 
+    @property
+    def free(self) -> list[OpenChannel]:
+        """The channels on which something may be said."""
+        return [channel for channel in self.channels if not channel.committing]
+
     # --- a step ---------------------------------------------------------------------------------------------------------
 
     def step(self, action: Callable[[], object], effect: Callable[[], None] | None = None) -> None:
@@ -182,7 +194,7 @@ class World:
         action()
         self._absorb(self.book.disk.synced)
         self.book.disk.synced = []
-        heard = {channel: channel.played.take() for channel in self.channels}
+        heard = {channel: channel.played.take() for channel in [*self.channels, *self.closing]}
         for channel, replies in heard.items():
             self._take_leases(channel, replies)
         self._check_heads()
@@ -190,10 +202,7 @@ class World:
             effect()
         for channel, replies in heard.items():
             for reply in replies:
-                if isinstance(reply, Said) and isinstance(reply.method, Channel.Close | Channel.CloseOk):
-                    assert channel not in self.channels and reply is replies[-1], "nobody closed the channel, or something follows"
-                else:
-                    self._hear(channel, reply)
+                self._hear(channel, reply)
 
     def _absorb(self, records: Iterable[bytes]) -> None:
         for data in records:
@@ -372,6 +381,12 @@ class World:
         if queue.auto_delete and not queue.consumers and self.queues.get(queue.name) is queue:
             self.delete_queue(queue)
 
+    def close_channel(self, channel: OpenChannel, last: type[Channel.Close | Channel.CloseOk]) -> None:
+        """A channel is gone, and its peer hears of it after all that is due."""
+        self.end_channel(channel)
+        self.closing.append(channel)
+        self.due(channel, last, lambda _: self.closing.remove(channel))
+
     def end_channel(self, channel: OpenChannel) -> None:
         """A channel is gone: what it held goes back (1.12)."""
         self.channels.remove(channel)
@@ -385,6 +400,7 @@ class World:
         """A connection is gone, with its exclusive queues (1.12)."""
         for channel in [each for each in self.channels if each.peer is peer]:
             self.end_channel(channel)
+        self.closing = [each for each in self.closing if each.peer is not peer]
         for queue in [each for each in self.queues.values() if each.owner is peer]:
             self.delete_queue(queue)
         self.book.peers.remove(peer)
@@ -395,7 +411,7 @@ class World:
         """What was promised is there, what was never published isn't, and what was settled stays settled."""
         book, on_disk = self.book, set(self.on_disk)
         book.crash(keep_unsynced=keep_unsynced)
-        self.channels = []
+        self.channels, self.closing = [], []
         vhost = book.broker.vhosts["/"]
         survivors: dict[str, Queue] = {}
         for core in vhost.queues.values():
@@ -518,4 +534,5 @@ class World:
         for channel in self.channels:
             assert not channel.unanswered, "publishes were never confirmed (5.4)"
             assert not channel.due, f"replies never came: {channel.due}"
+        assert not self.closing, "a close was never heard"
 

@@ -73,14 +73,13 @@ class Nacked(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """basic.deliver. `at` counts deliveries and gets over all peers."""
+    """basic.deliver."""
 
     channel: int
     consumer: str
     tag: int
     redelivered: bool
     message: Message
-    at: int
 
     @property
     def body(self) -> bytes:
@@ -95,7 +94,6 @@ class Got(NamedTuple):
     redelivered: bool
     left: int
     message: Message
-    at: int
 
     @property
     def body(self) -> bytes:
@@ -119,24 +117,18 @@ Reply = Said | Acked | Nacked | Delivered | Got | Returned
 class Wire:
     """protocol.events.Wire whose frames are tokens for what they say, so that `heard` has it as it was written."""
 
-    def __init__(self, clock: list[int]) -> None:
+    def __init__(self) -> None:
         self.tuning = Tuning(2047, 131_072, 60)
         self.output_bytes = 0
         self.message_weight = 0
-        """Bytes that a delivery counts for, beyond its body."""
+        """Bytes that a delivery counts for beyond its parts; together they must stay below the core's estimate."""
         self.heard: list[Reply] = []
         self.closed: AmqpError | None = None
         self._said: list[Reply] = []
-        self._clock = clock
 
     def _token(self, reply: Reply) -> bytes:
         self._said.append(reply)
         return _TOKEN.pack(len(self._said) - 1)
-
-    def tick(self) -> int:
-        """The number of this delivery, over all peers."""
-        self._clock[0] += 1
-        return self._clock[0]
 
     def write(self, frames: bytes) -> None:
         self.heard += [self._said[index] for (index,) in _TOKEN.iter_unpack(frames)]
@@ -152,7 +144,10 @@ class Wire:
         return self._token(Nacked(channel, tag))
 
     def get_ok(self, channel: int, tag: int, redelivered: bool, message_count: int, message: Message) -> bytes:
-        return self._token(Got(channel, tag, redelivered, message_count, message, self.tick()))
+        return self._token(Got(channel, tag, redelivered, message_count, message))
+
+    def delivered(self, channel: int, consumer_tag: str, tag: int, message: Message) -> bytes:
+        return self._token(Delivered(channel, consumer_tag, tag, False, message))
 
     def returned(self, channel: int, code: int, text: str, routing: bytes, header: bytes, body: bytes) -> bytes:
         return self._token(Returned(channel, code, text, routing, header, body))
@@ -185,8 +180,8 @@ class _Deliveries:
         for message in messages:
             if written > limit_bytes:
                 break
-            wire.heard.append(Delivered(self._channel, self._consumer, tag + count, redelivered, message, wire.tick()))
-            written += len(message[3]) + wire.message_weight
+            wire.heard.append(Delivered(self._channel, self._consumer, tag + count, redelivered, message))
+            written += len(message[1]) + len(message[2]) + len(message[3]) + wire.message_weight
             count += 1
         wire.output_bytes += written
         return count
@@ -331,7 +326,6 @@ class Playbook:
         self.now_ms = 1_700_000_000_000
         self.logs = logs
         self._random = Random(1)
-        self._deliveries = [0]
         self.disk = Disk.open(segment_size=segment_size)
         self.shipped: list[Batch] = []
         """All batches of this broker's life."""
@@ -354,10 +348,6 @@ class Playbook:
         peer = PlayedPeer(self, capabilities or ("consumer_cancel_notify", "publisher_confirms", "basic.nack"))
         self.peers.append(peer)
         return peer
-
-    def wire(self) -> Wire:
-        """A wire for a new connection."""
-        return Wire(self._deliveries)
 
     def turn(self) -> bool:
         """broker/runtime/turn.py, once; returns whether there is more to do."""
@@ -433,7 +423,7 @@ class PlayedPeer:
 
     def __init__(self, book: Playbook, capabilities: Sequence[str]) -> None:
         self.book = book
-        self.wire = book.wire()
+        self.wire = Wire()
         self.full = False
         self.lost = False
         self.channels: dict[int, PlayedChannel] = {}
@@ -460,8 +450,8 @@ class PlayedPeer:
             self.lost = True
 
     def channel(self, number: int = 0) -> PlayedChannel:
-        """Open a channel; by default the lowest number that is free."""
-        number = number or next(each for each in range(1, 3000) if each not in self.channels)
+        """Open a channel; by default with a number that was never used."""
+        number = number or len(self.channels) + 1
         channel = self.channels[number] = PlayedChannel(self, number)
         self.do(number, make(Channel.Open))
         self.take(number)
@@ -600,7 +590,6 @@ class PlayedChannel:
 
     def close(self) -> None:
         self.do(Channel.Close)
-        self.peer.channels.pop(self.number, None)
 
 
 def _name(reply: Reply) -> str:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from broker.core import entries, ledger
+from broker.core import consumers, entries, ledger, queue
 from protocol.content import Properties, encode_properties
 from protocol.methods import Basic, Channel, Confirm, Exchange, Queue, Tx
 from tests.core import model
@@ -25,14 +25,19 @@ NUMBERS = st.integers(0, 11)
 QUEUES = st.sampled_from(["q0", "q1", "q2", "q3"])
 EXCHANGES = st.sampled_from(["x0", "x1"])
 KEYS = st.sampled_from(["a", "b"])
+MODES = ["", "confirm", "tx"]
 SEGMENT_BYTES = 1500
-HEAVY = 100_000
-"""Bytes that each delivery to a heavy peer counts for: three fill its turn."""
+TURN_OUTPUT_BYTES = 1500
+HEAVY = 250
+"""Bytes that each delivery to a heavy peer counts for: a few fill its turn."""
 
 
 @pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of a few messages, turns of a few deliveries."""
     monkeypatch.setattr(ledger, "SEGMENT_BYTES", SEGMENT_BYTES)
+    for each in (consumers, queue):
+        monkeypatch.setattr(each, "TURN_OUTPUT_BYTES", TURN_OUTPUT_BYTES)
 
 
 def pick(some: Sequence[T], number: int) -> T:
@@ -46,22 +51,32 @@ class BrokerMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.tags = 0
+        self.crashed = 0
 
     # --- connections and channels ---------------------------------------------------------------------------------------
 
-    @initialize(modes=st.lists(st.sampled_from(["", "confirm", "tx"]), min_size=2, max_size=3))
-    def begin(self, modes: list[str]) -> None:
-        for mode in modes:
-            self.connect(heavy=False)
-            self.open_channel(len(self.world.book.peers) - 1, mode)
+    @initialize(modes=st.lists(st.sampled_from(MODES), min_size=3, max_size=3), heavy=st.booleans(), prefetch=st.integers(0, 3))
+    def begin(self, modes: list[str], heavy: bool, prefetch: int) -> None:
+        """Something to start from: two connections, four queues, an exchange, a consumer."""
+        self.connect(heavy=False)
+        self.connect(heavy=heavy)
+        for number, mode in enumerate(modes):
+            self.open_channel(number, mode)
+        self.furnish(prefetch)
 
-    @precondition(lambda self: len(self.world.book.peers) < 3)
-    @rule(heavy=st.booleans())
+    def furnish(self, prefetch: int) -> None:
+        for name, durable, kind in (("q0", True, ""), ("q1", True, "single_active"), ("q2", False, "")):
+            self.declare_queue(0, name, durable, kind)
+        self.declare_exchange(0, "x0", "fanout", True, False)
+        for number in range(3):
+            self.bind(0, 0, number, "a", False)
+        self.qos(0, prefetch, False)
+        self.consume(0, 0, False, 0, 1)
+        self.rest()
+
     def connect(self, heavy: bool) -> None:
         self.world.book.connect().wire.message_weight = HEAVY if heavy else 0
 
-    @precondition(lambda self: self.world.book.peers and len(self.world.channels) < 5)
-    @rule(who=NUMBERS, mode=st.sampled_from(["", "confirm", "tx"]))
     def open_channel(self, who: int, mode: str) -> None:
         world, peer = self.world, pick(self.world.book.peers, who)
         channel = OpenChannel(peer, peer.channel(), mode)
@@ -70,31 +85,22 @@ class BrokerMachine(RuleBasedStateMachine):
             method, ok = (Tx.Select, Tx.SelectOk) if mode == "tx" else (Confirm.Select, Confirm.SelectOk)
             world.step(lambda: channel.played.do(method), lambda: world.due(channel, ok))
 
-    @precondition(lambda self: len(self.world.channels) > 2)
-    @rule(who=NUMBERS)
     def close_channel(self, who: int) -> None:
-        channel = pick(self.world.channels, who)
-        self.world.step(channel.played.close, lambda: self.world.end_channel(channel))
+        channel = pick(self.world.free, who)
+        self.world.step(channel.played.close, lambda: self.world.close_channel(channel, Channel.CloseOk))
 
-    @precondition(lambda self: len(self.world.book.peers) > 1)
-    @rule(who=NUMBERS, politely=st.booleans())
     def end_connection(self, who: int, politely: bool) -> None:
         peer = pick(self.world.book.peers, who)
         self.world.step(peer.close if politely else peer.lose, lambda: self.world.end_peer(peer))
 
-    @precondition(lambda self: self.world.channels)
-    @rule(who=NUMBERS)
     def settle_an_unknown_tag(self, who: int) -> None:
-        channel = pick(self.world.channels, who)
-        self.world.step(lambda: channel.played.ack(99_999), lambda: self.world.end_channel(channel))
-        assert channel.played.peer.session.channels.get(channel.played.number) is None
+        channel = pick(self.world.free, who)
+        self.world.step(lambda: channel.played.ack(99_999), lambda: self.world.close_channel(channel, Channel.Close))
 
     # --- what is declared -----------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.world.channels)
-    @rule(who=NUMBERS, name=QUEUES, durable=st.booleans(), kind=st.sampled_from(["", "", "exclusive", "auto_delete", "single_active"]))
     def declare_queue(self, who: int, name: str, durable: bool, kind: str) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         there = world.queues.get(name)
         if there is not None and there.owner not in (None, channel.peer):
             return
@@ -130,10 +136,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def usable(self, channel: OpenChannel) -> list[model.Queue]:
         return [queue for queue in self.world.queues.values() if queue.owner in (None, channel.peer)]
 
-    @precondition(lambda self: self.world.channels and self.world.queues)
-    @rule(who=NUMBERS, which=NUMBERS)
     def delete_queue(self, who: int, which: int) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         if not (queues := self.usable(channel)):
             return
         queue = pick(queues, which)
@@ -153,10 +157,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
         world.step(lambda: channel.played.do(Queue.Delete, queue=queue.name), effect)
 
-    @precondition(lambda self: self.world.channels and self.world.queues)
-    @rule(who=NUMBERS, which=NUMBERS)
     def purge(self, who: int, which: int) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         if not (queues := self.usable(channel)):
             return
         queue = pick(queues, which)
@@ -169,10 +171,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
         world.step(lambda: channel.played.do(Queue.Purge, queue=queue.name), effect)
 
-    @precondition(lambda self: self.world.channels)
-    @rule(who=NUMBERS, name=EXCHANGES, kind=st.sampled_from(["direct", "fanout"]), durable=st.booleans(), auto_delete=st.booleans())
     def declare_exchange(self, who: int, name: str, kind: str, durable: bool, auto_delete: bool) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         exchange = world.exchanges.get(name) or model.Exchange(name, kind, durable, auto_delete)
 
         def effect() -> None:
@@ -187,10 +187,8 @@ class BrokerMachine(RuleBasedStateMachine):
             lambda: channel.played.exchange(name, exchange.kind, durable=exchange.durable, auto_delete=exchange.auto_delete), effect
         )
 
-    @precondition(lambda self: self.world.channels and self.world.exchanges)
-    @rule(who=NUMBERS, which=NUMBERS)
     def delete_exchange(self, who: int, which: int) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         exchange = pick(list(world.exchanges.values()), which)
 
         def effect() -> None:
@@ -199,10 +197,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
         world.step(lambda: channel.played.do(Exchange.Delete, exchange=exchange.name), effect)
 
-    @precondition(lambda self: self.world.channels and self.world.exchanges)
-    @rule(who=NUMBERS, source=NUMBERS, which=NUMBERS, key=KEYS, to_exchange=st.booleans())
     def bind(self, who: int, source: int, which: int, key: str, to_exchange: bool) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         exchange = pick(list(world.exchanges.values()), source)
         queues = self.usable(channel)
         if not queues and not to_exchange:
@@ -226,10 +222,8 @@ class BrokerMachine(RuleBasedStateMachine):
         else:
             world.step(lambda: channel.played.bind(name, exchange.name, key), effect)
 
-    @precondition(lambda self: self.world.channels and self.world.bindings)
-    @rule(who=NUMBERS, which=NUMBERS)
     def unbind(self, who: int, which: int) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         binding = pick(list(world.bindings), which)
         if isinstance(binding.destination, str):
             cls, ok, names = Exchange.Unbind, Exchange.UnbindOk, {"source": binding.source, "destination": binding.destination}
@@ -252,13 +246,13 @@ class BrokerMachine(RuleBasedStateMachine):
 
     # --- publishing -----------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.world.channels and (self.world.queues or self.world.exchanges))
+    @precondition(lambda self: self.world.free and (self.world.queues or self.world.exchanges))
     @rule(
         who=NUMBERS, where=NUMBERS, key=KEYS, persistent=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=5),
         alike=st.booleans(), mandatory=st.booleans(),
     )  # fmt: skip
     def publish(self, who: int, where: int, key: str, persistent: list[bool], alike: bool, mandatory: bool) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         exchange, key = pick([*(("", name) for name in world.queues), *((name, key) for name in world.exchanges)], where)
         bodies = []
         for _ in persistent:
@@ -288,11 +282,11 @@ class BrokerMachine(RuleBasedStateMachine):
             channel.unanswered[channel.published] = needed, channel.dues
         return needed
 
-    @precondition(lambda self: any(channel.publishes or channel.settles for channel in self.world.channels))
+    @precondition(lambda self: any(channel.publishes or channel.settles for channel in self.world.free))
     @rule(who=NUMBERS, commit=st.sampled_from([True, True, False]))
     def end_transaction(self, who: int, commit: bool) -> None:
         world = self.world
-        channel = pick([each for each in world.channels if each.publishes or each.settles], who)
+        channel = pick([each for each in world.free if each.publishes or each.settles], who)
 
         def effect() -> None:
             publishes, settles, channel.publishes, channel.settles = channel.publishes, channel.settles, [], []
@@ -318,10 +312,10 @@ class BrokerMachine(RuleBasedStateMachine):
 
     # --- consuming ------------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.world.channels and self.world.queues)
+    @precondition(lambda self: self.world.free and self.world.queues)
     @rule(who=NUMBERS, which=NUMBERS, no_ack=st.sampled_from([False, False, True]), priority=st.sampled_from([0, 0, 5]), exclusive=st.integers(0, 5))
     def consume(self, who: int, which: int, no_ack: bool, priority: int, exclusive: int) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         if not (queues := self.usable(channel)):
             return
         queue, alone = pick(queues, which), exclusive == 0
@@ -344,10 +338,8 @@ class BrokerMachine(RuleBasedStateMachine):
         world.step(lambda: channel.played.consume(queue.name, tag, no_ack=no_ack, exclusive=alone, priority=priority or None), effect)
 
     def consumers(self) -> list[Consumer]:
-        return [each for channel in self.world.channels for each in channel.consumers.values() if not each.cancelled]
+        return [each for channel in self.world.free for each in channel.consumers.values() if not each.cancelled]
 
-    @precondition(lambda self: self.consumers())
-    @rule(which=NUMBERS)
     def cancel(self, which: int) -> None:
         consumer = pick(self.consumers(), which)
 
@@ -357,10 +349,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
         self.world.step(lambda: consumer.channel.played.cancel(consumer.tag), effect)
 
-    @precondition(lambda self: self.world.channels)
-    @rule(who=NUMBERS, count=st.integers(0, 3), shared=st.booleans())
     def qos(self, who: int, count: int, shared: bool) -> None:
-        channel = pick(self.world.channels, who)
+        channel = pick(self.world.free, who)
         if channel.settles:
             return  # RabbitMQ's count leaves out what an open transaction acked
 
@@ -373,10 +363,10 @@ class BrokerMachine(RuleBasedStateMachine):
 
         self.world.step(lambda: channel.played.qos(count, shared=shared), effect)
 
-    @precondition(lambda self: self.world.channels and self.world.queues)
+    @precondition(lambda self: self.world.free and self.world.queues)
     @rule(who=NUMBERS, which=NUMBERS, no_ack=st.booleans())
     def get(self, who: int, which: int, no_ack: bool) -> None:
-        world, channel = self.world, pick(self.world.channels, who)
+        world, channel = self.world, pick(self.world.free, who)
         if not (queues := self.usable(channel)):
             return
         queue = pick(queues, which)
@@ -401,10 +391,10 @@ class BrokerMachine(RuleBasedStateMachine):
 
         world.step(lambda: channel.played.get(queue.name, no_ack=no_ack), effect)
 
-    @precondition(lambda self: any(channel.known for channel in self.world.channels))
+    @precondition(lambda self: any(channel.known for channel in self.world.free))
     @rule(who=NUMBERS, which=NUMBERS, how=st.sampled_from(["ack", "acks", "multiple", "all", "nack", "reject", "drop"]))
     def settle_tags(self, who: int, which: int, how: str) -> None:
-        channel = pick([each for each in self.world.channels if each.known], who)
+        channel = pick([each for each in self.world.free if each.known], who)
         known = channel.known
         tag = pick(known, which)
         if how in ("multiple", "nack"):
@@ -434,10 +424,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
         self.world.step(actions[how], effect)
 
-    @precondition(lambda self: any(channel.known for channel in self.world.channels))
-    @rule(who=NUMBERS)
     def recover(self, who: int) -> None:
-        channel = pick([each for each in self.world.channels if each.known], who)
+        channel = pick([each for each in self.world.free if each.known], who)
 
         def effect() -> None:
             for tag in channel.known:
@@ -445,6 +433,71 @@ class BrokerMachine(RuleBasedStateMachine):
             self.world.due(channel, Basic.RecoverOk)
 
         self.world.step(lambda: channel.played.do(Basic.Recover, requeue=True), effect)
+
+    # --- the rules ------------------------------------------------------------------------------------------------------
+
+    @rule(
+        what=st.sampled_from(["connect", "open", "open", "close", "end", "unknown", "congest", "congest"]),
+        who=NUMBERS, mode=st.sampled_from(MODES), flag=st.booleans(),
+    )  # fmt: skip
+    def come_and_go(self, what: str, who: int, mode: str, flag: bool) -> None:
+        world = self.world
+        peers = world.book.peers
+        if what == "connect" and len(peers) < 3:
+            self.connect(flag)
+        elif what == "open" and peers and len(world.channels) < 6:
+            self.open_channel(who, mode)
+        elif what == "close" and len(world.free) > 2:
+            self.close_channel(who)
+        elif what == "end" and len(peers) > 1:
+            self.end_connection(who, flag)
+        elif what == "unknown" and len(world.free) > 2:
+            self.settle_an_unknown_tag(who)
+        elif what == "congest" and peers:
+            self.congest_or_drain(who)
+
+    @precondition(lambda self: self.world.free)
+    @rule(
+        what=st.sampled_from(["declare", "declare", "delete", "purge", "exchange", "delete exchange", "bind", "bind", "unbind"]),
+        who=NUMBERS, which=NUMBERS, source=NUMBERS, queue=QUEUES, exchange=EXCHANGES, key=KEYS, durable=st.booleans(), flag=st.booleans(),
+        kind=st.sampled_from(["", "", "exclusive", "auto_delete", "single_active"]),
+    )  # fmt: skip
+    def administer(
+        self, what: str, who: int, which: int, source: int, queue: str, exchange: str, key: str, durable: bool, flag: bool, kind: str
+    ) -> None:
+        world = self.world
+        if what == "declare":
+            self.declare_queue(who, queue, durable, kind)
+        elif what == "exchange":
+            self.declare_exchange(who, exchange, "fanout" if flag else "direct", durable, kind == "auto_delete")
+        elif what == "delete" and world.queues:
+            self.delete_queue(who, which)
+        elif what == "purge" and world.queues:
+            self.purge(who, which)
+        elif what == "delete exchange" and world.exchanges:
+            self.delete_exchange(who, which)
+        elif what == "bind" and world.exchanges:
+            self.bind(who, source, which, key, flag)
+        elif what == "unbind" and world.bindings:
+            self.unbind(who, which)
+
+    @precondition(lambda self: self.world.free)
+    @rule(what=st.sampled_from(["cancel", "qos", "recover"]), who=NUMBERS, count=st.integers(0, 3), shared=st.booleans())
+    def adjust(self, what: str, who: int, count: int, shared: bool) -> None:
+        if what == "qos":
+            self.qos(who, count, shared)
+        elif what == "cancel" and self.consumers():
+            self.cancel(who)
+        elif what == "recover" and any(channel.known for channel in self.world.free):
+            self.recover(who)
+
+    @rule(steps=st.integers(0, 3))
+    def disk(self, steps: int) -> None:
+        """So many steps, or with 0 all of them."""
+        if not steps:
+            self.world.step(self.world.book.sync)
+        for _ in range(steps):
+            self.world.step(self.world.book.step)
 
     # --- the machine ----------------------------------------------------------------------------------------------------
 
@@ -461,18 +514,6 @@ class BrokerMachine(RuleBasedStateMachine):
             if not more:
                 self.world.check_no_stall()
 
-    @precondition(lambda self: not self.world.book.disk.is_idle)
-    @rule()
-    def disk_step(self) -> None:
-        self.world.step(self.world.book.step)
-
-    @precondition(lambda self: not self.world.book.disk.is_idle)
-    @rule()
-    def sync(self) -> None:
-        self.world.step(self.world.book.sync)
-
-    @precondition(lambda self: self.world.book.peers)
-    @rule(who=NUMBERS)
     def congest_or_drain(self, who: int) -> None:
         peer = pick(self.world.book.peers, who)
         self.world.step(peer.drain if peer.full else peer.congest)
@@ -500,13 +541,17 @@ class BrokerMachine(RuleBasedStateMachine):
         world.check_no_stall()
         world.check_answers()
 
-    @rule(keep_unsynced=st.booleans(), rested=st.booleans())
-    def crash(self, keep_unsynced: bool, rested: bool) -> None:
+    @precondition(lambda self: self.world.steps > self.crashed + 25)
+    @rule(keep_unsynced=st.booleans(), rested=st.booleans(), mode=st.sampled_from(MODES), prefetch=st.integers(0, 3))
+    def crash(self, keep_unsynced: bool, rested: bool, mode: str, prefetch: int) -> None:
         if rested:
             self.rest()
         self.world.crash(keep_unsynced)
+        self.crashed = self.world.steps
         self.connect(heavy=False)
+        self.open_channel(0, mode)
         self.open_channel(0, "")
+        self.furnish(prefetch)
 
     @invariant()
     def counts(self) -> None:

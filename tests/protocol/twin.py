@@ -84,7 +84,7 @@ class Twin:
                 self._closed(payload)
         elif kind == METHOD:
             self._method(number, payload)
-        elif kind == HEADER and len(payload) >= 14:
+        elif kind == HEADER and len(payload) >= 12:
             self._content(number, kind, payload)
         elif kind == BODY:
             self._content(number, kind, payload)

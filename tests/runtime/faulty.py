@@ -21,7 +21,6 @@ from storage.local import LocalStore
 from storage.records import Buffer
 from tests.oracle.leveret import Leveret
 
-
 FAULT = "fault"
 
 
@@ -75,5 +74,5 @@ class Faulty(Leveret):
 
 if __name__ == "__main__":
     directory = Path(sys.argv[sys.argv.index("--data-dir") + 1])
-    app.LocalStore = partial(LocalStore, files=FaultyFiles(directory.parent / FAULT))  # type: ignore[assignment, misc]
+    setattr(app, "LocalStore", partial(LocalStore, files=FaultyFiles(directory.parent / FAULT)))  # noqa: B010
     sys.exit(main(sys.argv[1:]))

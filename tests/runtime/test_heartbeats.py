@@ -6,7 +6,7 @@ import pytest
 from pamqp.commands import Basic, Exchange, Queue
 
 from tests.oracle.leveret import Leveret
-from tests.runtime.process import MB, fill, name_of, one_problem, problems, send_many, soon
+from tests.runtime.process import MB, fill, name_of, one_problem, problems, soon
 from tests.wire import HEARTBEAT, METHOD, Wire, encode_method, frame_bytes
 
 GRAIN_SECONDS = 0.5
@@ -27,26 +27,24 @@ def next_heartbeat(wire: Wire) -> float:
 def test_the_server_sends_one_after_half_the_interval(memory: Leveret, interval: int) -> None:
     with Wire.connect(memory, heartbeat=interval) as wire:
         last = next_heartbeat(wire)
-        for _ in range(3):
-            wire.send_raw(HEARTBEAT_FRAME)
-            now = next_heartbeat(wire)
-            assert interval / 2 - LATE_SECONDS < now - last < interval / 2 + GRAIN_SECONDS + LATE_SECONDS
-            last = now
+        wire.send_raw(HEARTBEAT_FRAME)
+        seconds = next_heartbeat(wire) - last
+        assert interval / 2 - LATE_SECONDS < seconds < interval / 2 + GRAIN_SECONDS + LATE_SECONDS
 
 
 def test_other_output_stands_for_one(memory: Leveret) -> None:
     """A connection that is being written to needs none."""
-    with Wire.connect(memory, heartbeat=2) as wire:
+    with Wire.connect(memory, heartbeat=1) as wire:
         channel = wire.open_channel()
         begin = time.monotonic()
-        while time.monotonic() < begin + 2.5:
+        while time.monotonic() < begin + 1.8:
             channel.send(Exchange.Declare, exchange="amq.direct", exchange_type="direct", passive=True)
             assert wire.next_frame(heartbeats=True).type == METHOD
 
 
 def test_a_silent_peer_is_dropped_after_two_to_three_intervals(memory: Leveret) -> None:
-    """And its messages go back."""
-    with Wire.connect(memory) as other, Wire.connect(memory, heartbeat=1) as silent:
+    """And its messages go back. One that has agreed on 0 may be as silent as it likes, and hears none."""
+    with Wire.connect(memory, heartbeat=0) as other, Wire.connect(memory, heartbeat=1) as silent:
         bystander = other.open_channel()
         bystander.queue("q", auto_delete=False)
         bystander.publish("", "q", b"x")
@@ -58,6 +56,8 @@ def test_a_silent_peer_is_dropped_after_two_to_three_intervals(memory: Leveret) 
         print(f"dropped after {seconds:.2f} s")
         assert 2 - 0.05 < seconds < 3 + LATE_SECONDS
         assert one_problem(memory, peer, "missed heartbeats from client, timeout: 1s")
+        bystander.send(Exchange.Declare, exchange="amq.direct", exchange_type="direct", passive=True)
+        assert other.next_frame(heartbeats=True).type == METHOD
         message = bystander.take("q")
         assert message.method.redelivered
         assert len(problems(memory)) == 1
@@ -69,21 +69,12 @@ def test_any_byte_counts(memory: Leveret) -> None:
         channel = wire.open_channel()
         frame = frame_bytes(METHOD, 1, encode_method(Exchange.Declare, exchange="amq.direct", exchange_type="direct", passive=True))
         begin, at = time.monotonic(), 0
-        while time.monotonic() < begin + 4:
+        while time.monotonic() < begin + 3.2:
             next_heartbeat(wire)
             wire.send_raw(frame[at : at + 1])
             at += 1
         wire.send_raw(frame[at:])
         channel.expect(Exchange.DeclareOk)
-
-
-def test_zero_turns_them_off(memory: Leveret) -> None:
-    """Both ways: nothing is sent, and silence is fine, for as long as it takes to drop a peer that has agreed on one second."""
-    with Wire.connect(memory, heartbeat=0) as off, Wire.connect(memory, heartbeat=1) as silent:
-        channel = off.open_channel()
-        silent.expect_eof()
-        channel.send(Exchange.Declare, exchange="amq.direct", exchange_type="direct", passive=True)
-        assert off.next_frame(heartbeats=True).type == METHOD
 
 
 def test_a_peer_that_isnt_read_from_isnt_dropped(memory: Leveret) -> None:
@@ -96,24 +87,9 @@ def test_a_peer_that_isnt_read_from_isnt_dropped(memory: Leveret) -> None:
             channel.send(Basic.Get, queue="q", no_ack=True)
         bystander = other.open_channel()
         soon(lambda: bystander.counts("q")[0] <= 4)
-        for _ in range(2):
-            with Wire.connect(memory, heartbeat=1) as silent:
-                silent.expect_eof()
+        with Wire.connect(memory, heartbeat=1) as silent:
+            silent.expect_eof()
         for _ in range(8):
             assert len(paused.expect_content(Basic.GetOk).body) == 4 * MB
         channel.call(Queue.Purge, queue="q")
-        assert len(problems(memory)) == 2
-
-
-def test_a_busy_publisher_is_not_dropped(memory: Leveret) -> None:
-    """It sends no heartbeats, for it sends messages; and it gets the broker's in between."""
-    with Wire.connect(memory, heartbeat=1, timeout=30) as wire:
-        channel = wire.open_channel()
-        name = channel.queue()
-        begin = time.monotonic()
-        while time.monotonic() < begin + 3.5:
-            channel.publish("", name, b"x" * 100)
-            next_heartbeat(wire)
-        channel.call(Queue.Purge, queue=name)
-        send_many(wire, HEARTBEAT_FRAME, 1000)
-        channel.nothing_more()
+        assert len(problems(memory)) == 1

@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from pamqp.commands import Basic, Confirm, Connection, Queue
+from pamqp.commands import Basic, Confirm, Connection, Tx
 
 from tests.oracle.leveret import Leveret
-from tests.runtime.conftest import Start
 from tests.runtime.faulty import Faulty
 from tests.runtime.process import MB, PERSISTENT, assert_nothing_broke, fill, problems, publish_bytes, soon
 from tests.wire import METHOD, Wire
@@ -63,30 +62,32 @@ def test_a_second_signal_changes_nothing(durable: Leveret) -> None:
     assert durable.stop() == 0
 
 
-def test_a_peer_that_does_not_answer(durable: Leveret) -> None:
-    with Wire.connect(durable) as wire:
-        begin = signal_it(durable)
-        wire.expect(Connection.Close, reply_code=320)
-        assert wire.read_to_eof() == b""
-        soon(lambda: is_gone(durable))
-        assert time.monotonic() - begin < STOP_SECONDS_MAX
-    assert durable.stop() == 0
-
-
-def test_peers_that_do_not_read_or_have_not_logged_in(memory: Leveret) -> None:
-    with Wire.connect(memory, receive_buffer=4096) as idle, Wire(memory) as silent, Wire(memory) as half, Wire.connect(memory) as wire:
+def test_peers_that_do_not_answer_do_not_read_or_have_not_logged_in(memory: Leveret) -> None:
+    with (
+        Wire.connect(memory, receive_buffer=4096) as idle,
+        Wire.connect(memory) as mute,
+        Wire.connect(memory) as middle,
+        Wire(memory) as silent,
+        Wire(memory) as half,
+        Wire.connect(memory) as wire,
+    ):
         half.greet()
         channel = wire.open_channel()
         channel.queue("q", auto_delete=False)
         fill(memory, "q", b"x" * MB, 20)
         idle.open_channel().send(Basic.Consume, queue="q")
+        middle.open_channel()
+        middle.send_raw(publish_bytes(1, "", "q", b"x" * 1000)[:-500])
         soon(lambda: channel.counts("q")[0] < 20)
         begin = signal_it(memory)
         wire.expect_close(320, TEXT)
         assert silent.read_to_eof() == b""
         half.expect_eof()
+        mute.expect(Connection.Close, reply_code=320)
+        middle.expect(Connection.Close, reply_code=320)
         soon(lambda: is_gone(memory))
         assert time.monotonic() - begin < STOP_SECONDS_MAX
+        assert mute.read_to_eof() == b""
     assert memory.stop() == 0
 
 
@@ -96,13 +97,20 @@ def test_what_was_taken_in_is_confirmed_before_the_goodbye(tmp_path: Path) -> No
         channel = wire.open_channel()
         channel.queue("q", durable=True)
         channel.confirm_select()
+        committing = wire.open_channel()
+        committing.tx_select()
+        committing.publish("", "r", b"x", delivery_mode=PERSISTENT)
+        committing.queue("r", durable=True)
         bystander = other.open_channel()
-        broker.fault("write_synced 1.0")
+        broker.fault("any 0.7")
         for number in range(10):
             channel.publish("", "q", b"%d" % number, delivery_mode=PERSISTENT)
-        bystander.expect_counts("q", 10, 0)
+        committing.publish("", "r", b"x", delivery_mode=PERSISTENT)
+        committing.send(Tx.Commit)
+        bystander.expect_counts("r", 1, 0)
         signal_it(broker)
         assert all(channel.confirms(10).values())
+        committing.expect(Tx.CommitOk)
         wire.expect_close(320, TEXT)
         other.expect_close(320, TEXT)
         assert broker.stop() == 0
@@ -111,29 +119,6 @@ def test_what_was_taken_in_is_confirmed_before_the_goodbye(tmp_path: Path) -> No
         broker.start()
         with Wire.connect(broker) as wire:
             assert wire.open_channel().bodies("q") == [b"%d" % number for number in range(10)]
-
-
-def test_a_declare_is_answered_before_the_goodbye(tmp_path: Path) -> None:
-    with Faulty(tmp_path) as broker, Wire.connect(broker) as wire, Wire.connect(broker) as other:
-        channel = wire.open_channel()
-        channel.queue("q", durable=True)
-        bystander = other.open_channel()
-        broker.fault("write_synced 1.0")
-        channel.tx_select()
-        channel.publish("", "q", b"x", delivery_mode=PERSISTENT)
-        channel.send(Queue.Declare, queue="r", durable=True)
-        channel.expect(Queue.DeclareOk)
-        wire.send_method(channel.number, _commit())
-        bystander.expect_counts("q", 1, 0)
-        signal_it(broker)
-        assert wire.next_frame(channel.number).method.name == "Tx.CommitOk"
-        wire.expect_close(320, TEXT)
-
-
-def _commit() -> type:
-    from pamqp.commands import Tx
-
-    return Tx.Commit
 
 
 def test_publishers_at_full_speed(durable: Leveret) -> None:
@@ -193,16 +178,3 @@ def test_accepted_without_confirms_is_kept_by_a_graceful_stop(durable: Leveret) 
     durable.start()
     with Wire.connect(durable) as wire:
         assert wire.open_channel().counts("q") == (1000, 0)
-
-
-def test_a_publisher_in_the_middle_of_a_message(start: Start) -> None:
-    broker = start()
-    with Wire.connect(broker) as wire:
-        channel = wire.open_channel()
-        channel.queue("q", durable=True)
-        wire.send_raw(publish_bytes(channel.number, "", "q", b"x" * 1000, delivery_mode=PERSISTENT)[:-500])
-        begin = signal_it(broker)
-        wire.expect_close(320, TEXT)
-        soon(lambda: is_gone(broker))
-        assert time.monotonic() - begin < STOP_SECONDS_MAX
-    assert broker.stop() == 0
