@@ -101,8 +101,7 @@ class Replay:
         self._finish()
 
     def _begin_segment(self, position: int) -> None:
-        """Sets are defined segment by segment; so is what is alive."""
-        self._sets.clear()
+        """What is alive is counted by segment. (Route sets are defined anew in each, under the same ids: the later one counts.)"""
         if self._segment is not None:
             self._broker.outbox.ledger.begin_segment(self._highest + 1, position)
         self._segment = position

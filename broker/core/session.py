@@ -122,7 +122,8 @@ class Session:
             return 1
         found = self.channels[channel]
         try:
-            found.check_not_committing()
+            if not isinstance(method, methods.Channel.Close):
+                found.check_not_committing()
             HANDLERS[type(method)](self, found, method)
         except ChannelException as error:
             self._close_channel(channel, error, type(method))

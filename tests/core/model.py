@@ -203,6 +203,8 @@ class World:
         for channel, replies in heard.items():
             for reply in replies:
                 self._hear(channel, reply)
+        self.check_counts()
+        self.check_ledger()
 
     def _absorb(self, records: Iterable[bytes]) -> None:
         for data in records:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from broker.core import consumers, entries, ledger, queue
 from protocol.content import Properties, encode_properties
@@ -25,7 +25,9 @@ NUMBERS = st.integers(0, 11)
 QUEUES = st.sampled_from(["q0", "q1", "q2", "q3"])
 EXCHANGES = st.sampled_from(["x0", "x1"])
 KEYS = st.sampled_from(["a", "b"])
+SIZES = st.sampled_from([0, 0, 300])
 MODES = ["", "confirm", "tx"]
+PERSISTENT = st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=5)
 SEGMENT_BYTES = 1500
 TURN_OUTPUT_BYTES = 1500
 HEAVY = 250
@@ -70,8 +72,9 @@ class BrokerMachine(RuleBasedStateMachine):
         self.declare_exchange(0, "x0", "fanout", True, False)
         for number in range(3):
             self.bind(0, 0, number, "a", False)
-        self.qos(0, prefetch, False)
-        self.consume(0, 0, False, 0, 1)
+        for number in range(2):
+            self.qos(number, prefetch, False)
+            self.consume(number, number, False, 0, 1)
         self.rest()
 
     def connect(self, heavy: bool) -> None:
@@ -246,21 +249,25 @@ class BrokerMachine(RuleBasedStateMachine):
 
     # --- publishing -----------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.world.free and (self.world.queues or self.world.exchanges))
-    @rule(
-        who=NUMBERS, where=NUMBERS, key=KEYS, persistent=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=5),
-        alike=st.booleans(), mandatory=st.booleans(),
-    )  # fmt: skip
-    def publish(self, who: int, where: int, key: str, persistent: list[bool], alike: bool, mandatory: bool) -> None:
+    @precondition(lambda self: self.world.free and self.world.queues)
+    @rule(who=NUMBERS, where=NUMBERS, persistent=PERSISTENT, size=SIZES, alike=st.booleans(), mandatory=st.booleans())
+    def publish_to_queue(self, who: int, where: int, persistent: list[bool], size: int, alike: bool, mandatory: bool) -> None:
+        self.publish(who, "", pick(list(self.world.queues), where), persistent, size, alike, mandatory)
+
+    @precondition(lambda self: self.world.free and self.world.exchanges)
+    @rule(who=NUMBERS, where=NUMBERS, key=KEYS, persistent=PERSISTENT, size=SIZES, alike=st.booleans(), mandatory=st.booleans())
+    def publish_to_exchange(self, who: int, where: int, key: str, persistent: list[bool], size: int, alike: bool, mandatory: bool) -> None:
+        self.publish(who, pick(list(self.world.exchanges), where), key, persistent, size, alike, mandatory)
+
+    def publish(self, who: int, exchange: str, key: str, persistent: list[bool], size: int, alike: bool, mandatory: bool) -> None:
         world, channel = self.world, pick(self.world.free, who)
-        exchange, key = pick([*(("", name) for name in world.queues), *((name, key) for name in world.exchanges)], where)
         bodies = []
         for _ in persistent:
             world.bodies += 1
-            bodies.append(b"%05d" % world.bodies)
+            bodies.append(b"%05d" % world.bodies + bytes(size))
         if alike:
             persistent = persistent[:1] * len(bodies)
-        headers = [encode_properties(Properties(delivery_mode=1 + each), 5) for each in (persistent[:1] if alike else persistent)]
+        headers = [encode_properties(Properties(delivery_mode=1 + each), 5 + size) for each in (persistent[:1] if alike else persistent)]
 
         def effect() -> None:
             queues = world.route(exchange, key)
@@ -392,6 +399,11 @@ class BrokerMachine(RuleBasedStateMachine):
         world.step(lambda: channel.played.get(queue.name, no_ack=no_ack), effect)
 
     @precondition(lambda self: any(channel.known for channel in self.world.free))
+    @rule(who=NUMBERS, which=NUMBERS)
+    def ack(self, who: int, which: int) -> None:
+        self.settle_tags(who, which, "ack")
+
+    @precondition(lambda self: any(channel.known for channel in self.world.free))
     @rule(who=NUMBERS, which=NUMBERS, how=st.sampled_from(["ack", "acks", "multiple", "all", "nack", "reject", "drop"]))
     def settle_tags(self, who: int, which: int, how: str) -> None:
         channel = pick([each for each in self.world.free if each.known], who)
@@ -437,7 +449,7 @@ class BrokerMachine(RuleBasedStateMachine):
     # --- the rules ------------------------------------------------------------------------------------------------------
 
     @rule(
-        what=st.sampled_from(["connect", "open", "open", "close", "end", "unknown", "congest", "congest"]),
+        what=st.sampled_from(["connect", "open", "open", "close", "end", "unknown", "congest", "congest", "rest"]),
         who=NUMBERS, mode=st.sampled_from(MODES), flag=st.booleans(),
     )  # fmt: skip
     def come_and_go(self, what: str, who: int, mode: str, flag: bool) -> None:
@@ -455,6 +467,8 @@ class BrokerMachine(RuleBasedStateMachine):
             self.settle_an_unknown_tag(who)
         elif what == "congest" and peers:
             self.congest_or_drain(who)
+        elif what == "rest":
+            self.rest()
 
     @precondition(lambda self: self.world.free)
     @rule(
@@ -491,34 +505,36 @@ class BrokerMachine(RuleBasedStateMachine):
         elif what == "recover" and any(channel.known for channel in self.world.free):
             self.recover(who)
 
-    @rule(steps=st.integers(0, 3))
-    def disk(self, steps: int) -> None:
-        """So many steps, or with 0 all of them."""
-        if not steps:
-            self.world.step(self.world.book.sync)
-        for _ in range(steps):
-            self.world.step(self.world.book.step)
-
-    # --- the machine ----------------------------------------------------------------------------------------------------
-
-    @rule(times=st.integers(1, 2))
-    def turn(self, times: int) -> None:
-        for _ in range(times):
-            more = True
-
-            def action() -> None:
-                nonlocal more
-                more = self.world.book.turn()
-
-            self.world.step(action)
-            if not more:
+    @rule(turns=st.integers(0, 2), steps=st.integers(0, 3))
+    def run(self, turns: int, steps: int) -> None:
+        """So many turns, then so many steps of the disk, or with 3 all of them."""
+        for _ in range(turns):
+            if not self.turn():
                 self.world.check_no_stall()
+        if steps == 3:
+            self.world.step(self.world.book.sync)
+        else:
+            for _ in range(steps):
+                self.world.step(self.world.book.step)
+
+    @rule()
+    def run_a_turn(self) -> None:
+        self.run(1, 1)
+
+    def turn(self) -> bool:
+        more = False
+
+        def action() -> None:
+            nonlocal more
+            more = self.world.book.turn()
+
+        self.world.step(action)
+        return more
 
     def congest_or_drain(self, who: int) -> None:
         peer = pick(self.world.book.peers, who)
         self.world.step(peer.drain if peer.full else peer.congest)
 
-    @rule()
     def rest(self) -> None:
         """All sockets drain, the disk catches up, nobody does anything."""
         world = self.world
@@ -526,13 +542,7 @@ class BrokerMachine(RuleBasedStateMachine):
             if peer.full:
                 world.step(peer.drain)
         for _ in range(200):
-            more = True
-
-            def action() -> None:
-                nonlocal more
-                more = world.book.turn()
-
-            world.step(action)
+            more = self.turn()
             if world.book.disk.is_idle and not more:
                 break
             world.step(world.book.sync)
@@ -552,14 +562,6 @@ class BrokerMachine(RuleBasedStateMachine):
         self.open_channel(0, mode)
         self.open_channel(0, "")
         self.furnish(prefetch)
-
-    @invariant()
-    def counts(self) -> None:
-        self.world.check_counts()
-
-    @invariant()
-    def ledger(self) -> None:
-        self.world.check_ledger()
 
     def teardown(self) -> None:
         self.rest()

@@ -172,6 +172,15 @@ def split_routing(routing: bytes) -> tuple[str, str]:
     return routing[1 : size + 1].decode("latin-1"), routing[size + 2 :].decode("latin-1")
 
 
+def said(channel: int, method: Method) -> Said:
+    return Said(channel, codec.encode_method(method))
+
+
+def heard(frame: bytes) -> Said:
+    """What the broker hears of a method frame."""
+    return Said(int.from_bytes(frame[1:3], "big"), frame[7:-1])
+
+
 # --- what the peer says
 
 
@@ -309,6 +318,8 @@ class Peer:
         self.feed = feed
         self.budget = budget
         self.flushes = 0
+        self.sent = b""
+        """What the broker sent in the turns that are over."""
         self.broker = broker or Broker()
         self.connection = ServerConnection(self.broker, tuning, message_size_max, self._output_ready)
         self.broker.wire = self.connection
@@ -325,11 +336,12 @@ class Peer:
         for data in self.feed(b"".join(frames)):
             done = self.connection.receive_data(data, self.budget)
             while not done:
+                self.sent += self.connection.data_to_send()
                 done = self.connection.receive_data(b"", self.budget)
 
     def hears(self) -> list[tuple[int, Method]]:
         """The methods that were written since it was last asked, and their channels."""
-        data = self.connection.data_to_send()
+        data, self.sent = self.sent + self.connection.data_to_send(), b""
         heard = []
         while data:
             size = 8 + struct.unpack_from(">BHI", data)[2]

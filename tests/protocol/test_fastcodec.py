@@ -36,6 +36,10 @@ some_properties = st.fixed_dictionaries(
 )
 
 
+ROUTINGS: dict[tuple[str, str], bytes] = {}
+"""One object for each routing, as the broker's cache of routes has it."""
+
+
 class Kind:
     """What several messages may have in common: the very same routing and header objects."""
 
@@ -43,11 +47,13 @@ class Kind:
         self.exchange = exchange
         self.key = key
         self.size = size
-        self.routing = short(exchange) + short(key)
+        self.routing = ROUTINGS.setdefault((exchange, key), short(exchange) + short(key))
+        self.properties = properties
         self.header = content_header(size, **properties)
 
-    def message(self, number: int) -> Message:
-        return number, self.routing, self.header, (struct.pack(">I", number) * (self.size // 4 + 1))[: self.size]
+    def message(self, number: int, *, own_header: bool = False) -> Message:
+        header = content_header(self.size, **{**self.properties, "correlation_id": f"{number:04}"}) if own_header else self.header
+        return number, self.routing, header, (struct.pack(">I", number) * (self.size // 4 + 1))[: self.size]
 
 
 def short(text: str) -> bytes:
@@ -55,7 +61,8 @@ def short(text: str) -> bytes:
     return bytes((len(encoded),)) + encoded
 
 
-kinds = st.builds(Kind, names, keys, st.sampled_from(SIZES) | st.integers(0, 3 * FRAME_MAX), some_properties)
+few = st.sampled_from(["", "q", "longer"])
+kinds = st.builds(Kind, few | names, few | keys, st.sampled_from(SIZES) | st.integers(0, 3 * FRAME_MAX), some_properties)
 
 
 def bodies_by_pamqp(channel: int, body: bytes) -> bytes:
@@ -92,7 +99,8 @@ def test_deliveries_are_pamqp_s(channel: int, consumer: str, some: list[Kind], d
         redelivered = data.draw(st.booleans())
         runs = data.draw(st.lists(st.tuples(st.sampled_from(some), st.integers(1, 4)), min_size=1, max_size=4))
         chosen = [kind for kind, count in runs for _ in range(count)]
-        sent = [(kind, kind.message(number)) for number, kind in enumerate(chosen)]
+        own_header = data.draw(st.booleans())
+        sent = [(kind, kind.message(number, own_header=own_header)) for number, kind in enumerate(chosen)]
         assert encoder.encode(tag, redelivered, [message for _, message in sent], 2**40) == len(sent)
         assert connection.data_to_send() == deliveries_by_pamqp(channel, consumer, tag, redelivered, sent)
         tag += len(sent)
@@ -194,14 +202,22 @@ def test_output_bytes_is_about_what_was_written(runs: list[tuple[Kind, int]]) ->
 
 
 @settings(deadline=None)
+@given(channels, names, tags, kinds)
+def test_one_delivery_is_pamqp_s(channel: int, consumer: str, tag: int, kind: Kind) -> None:
+    sent = (kind, kind.message(1))
+    assert peer().connection.delivered(channel, consumer, tag, sent[1]) == deliveries_by_pamqp(channel, consumer, tag, False, [sent])
+
+
+@settings(deadline=None)
 @given(channels, tags, st.booleans(), st.integers(0, 2**32 - 1), kinds)
 def test_get_ok_is_pamqp_s(channel: int, tag: int, redelivered: bool, count: int, kind: Kind) -> None:
     message = kind.message(1)
     expected = by_pamqp(channel, Basic.GetOk(tag, redelivered, kind.exchange, kind.key, count), message)
     assert peer().connection.get_ok(channel, tag, redelivered, count, message) == expected
-    assert encode_get_ok(tag, redelivered, kind.routing, count) == frame.marshal(
-        Basic.GetOk(tag, redelivered, kind.exchange, kind.key, count), 1
-    )[7:-1]
+    assert (
+        encode_get_ok(tag, redelivered, kind.routing, count)
+        == frame.marshal(Basic.GetOk(tag, redelivered, kind.exchange, kind.key, count), 1)[7:-1]
+    )
 
 
 @settings(deadline=None)

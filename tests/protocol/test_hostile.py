@@ -35,7 +35,7 @@ from tests.protocol.twin import Twin
 
 TUNING = Tuning(2047, FRAME_MAX, 0)
 WAITING_MAX = 2 * FRAME_MAX + 1024
-"""What may wait to be complete: one frame, or with a template one message of a method frame (600 bytes), a header frame and a body frame."""
+"""What may wait to be complete: one frame, or one message of the template's: a method frame (600 bytes), a header frame, a body frame."""
 
 Outcome = tuple[list[Heard], str, str]
 """What the broker heard, how it ended, and the state."""
@@ -116,11 +116,13 @@ def damaged(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(frames) - 1))
         other = draw(st.integers(0, len(frames) - 1))
-        match draw(st.sampled_from(["flip", "head", "cut", "twice", "drop", "swap", "strange", "end"])):
+        match draw(st.sampled_from(["flip", "head", "tail", "cut", "twice", "drop", "swap", "strange", "end"])):
             case "flip":
                 frames[at] = flipped(frames[at], draw(st.integers(0, 8 * len(frames[at]) - 1)) if frames[at] else 0)
             case "head":
                 frames[at] = flipped(frames[at], draw(st.integers(0, 8 * 20)))
+            case "tail":
+                frames[at] = frames[at][:-1] + draw(st.sampled_from([b"\0", b"\xcf", b"\1"]))
             case "cut":
                 frames[at] = frames[at][: draw(st.integers(0, len(frames[at])))]
             case "twice":
@@ -217,8 +219,7 @@ def test_any_first_bytes(data: bytes) -> None:
 @pytest.mark.parametrize("began", [0, 3])
 def test_what_waits_to_be_complete_is_bounded(feed: Feed, began: int) -> None:
     """The longest that can be: a message of the template's, but for its last byte."""
-    routing = {"exchange": "x" * 127, "routing_key": "k" * 255}
-    longest = message(1, **routing, data=b"x" * FRAME_MAX, piece_bytes=FRAME_MAX, message_id="m" * 255)  # type: ignore[arg-type]
+    longest = message(1, "x" * 127, "k" * 255, b"x" * FRAME_MAX, FRAME_MAX, message_id="m" * 255)
     peer = busy_peer()
     read(peer, longest * began, whole)
     _, end, _ = read(peer, longest[:-1], feed)
@@ -232,6 +233,4 @@ def test_a_peer_that_never_ends_its_message_is_held_to_its_size() -> None:
     peer.says(raw(3, 1, bytes(FRAME_MAX)), *[raw(3, 1, b"")] * 5000, raw(3, 1, bytes(MESSAGE_SIZE_MAX - FRAME_MAX - 1)))
     contents: Any = peer.connection._channels[1].content
     assert (len(b"".join(contents.parts)), len(contents.parts)) == (MESSAGE_SIZE_MAX - 1, 2)
-    peer.breaks(
-        raw(3, 1, b"xy"), 505, "UNEXPECTED_FRAME - expected content body, got non content body frame instead", (60, 40)
-    )
+    peer.breaks(raw(3, 1, b"xy"), 505, "UNEXPECTED_FRAME - expected content body, got non content body frame instead", (60, 40))

@@ -84,9 +84,7 @@ class Twin:
                 self._closed(payload)
         elif kind == METHOD:
             self._method(number, payload)
-        elif kind == HEADER and len(payload) >= 12:
-            self._content(number, kind, payload)
-        elif kind == BODY:
+        elif kind == BODY or (kind == HEADER and len(payload) >= 12):
             self._content(number, kind, payload)
         elif kind == HEARTBEAT and not payload:
             if number:

@@ -200,7 +200,7 @@ RUNNING: dict[str, tuple[int, bytes]] = {
 
 
 THREE_SECONDS = ("a frame of 2 GB", "a frame of 4 GB", "one byte over frame_max", "bad frame end")
-"""The broker reads no more after these, so it doesn't see close-ok and closes after three seconds (contract 1.9). One that does is enough."""
+"""The broker reads no more after these, so it doesn't see close-ok and closes after three seconds (contract 1.9). One is enough."""
 
 
 @pytest.mark.parametrize("name", RUNNING)
