@@ -39,9 +39,6 @@ EXIT_OK = 0
 EXIT_UNAVAILABLE = 69
 EXIT_STORAGE = 74
 """sysexits.h: EX_UNAVAILABLE and EX_IOERR."""
-SEGMENT_SIZE = 1 << 62
-"""The broker's ledger alone decides where a segment ends: route sets and what is alive are counted by its segments, so the log must never
-begin one by itself."""
 GC_THRESHOLDS = (50_000, 50, 1000)
 """Messages are tuples of bytes, which the collector doesn't track for long; what it would look at again and again is the rest."""
 
@@ -53,7 +50,7 @@ def serve(config: Config) -> int:
     store: LocalStore | MemoryStore
     try:
         sockets = bind(config.listeners)
-        store = LocalStore(config.data_dir, segment_size=SEGMENT_SIZE) if config.data_dir is not None else MemoryStore(keep=False)
+        store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
     except (CannotListen, StorageError, OSError) as error:
         log.critical("cannot start: %s", error)
         return EXIT_UNAVAILABLE

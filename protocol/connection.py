@@ -19,6 +19,7 @@ bytes are not exactly what it expects.
 from collections.abc import Callable, Sequence
 
 from protocol import codec
+from protocol.assembly import BASIC, ChannelInput, Content, stray, unexpected
 from protocol.constants import (
     CHANNEL_ERROR,
     COMMAND_INVALID,
@@ -28,7 +29,6 @@ from protocol.constants import (
     FRAME_HEARTBEAT,
     FRAME_METHOD,
     FRAME_OVERHEAD_BYTES,
-    HEARTBEAT,
     NOT_ALLOWED,
     PRECONDITION_FAILED,
     PROTOCOL_HEADER,
@@ -37,53 +37,39 @@ from protocol.constants import (
 )
 from protocol.content import CONTENT_HEADER_MIN_BYTES
 from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed
-from protocol.events import Events, Message, Tuning
+from protocol.events import Events, Tuning
 from protocol.fastcodec import (
     ACK,
     ACK_FRAME_BYTES,
     ACK_PAYLOAD_BYTES,
     PUBLISH,
-    Deliveries,
-    Output,
     ack_frame,
     content_frame_header,
-    encode_ack,
-    encode_content,
-    encode_deliver,
-    encode_get_ok,
-    encode_nack,
-    encode_return,
     u16,
     u64,
 )
-from protocol.framing import END, FRAME_HEADER_BYTES, bad_end, describe, frame_header, too_large, unknown_frame
+from protocol.framing import END, FRAME_HEADER_BYTES, bad_end, frame_header, too_large, unknown_frame
 from protocol.methods import Basic, Channel, Connection, Method, ids, make
+from protocol.replies import Replies
 from protocol.states import (
     CLIENT_CHANNEL_METHODS,
     CLOSING_CHANNEL_METHODS,
     CONNECTION_TABLE,
     HANDSHAKE,
-    SENT_TABLE,
     ChannelState,
     ConnectionState,
 )
-from protocol.tables import Table
 
 WAITING_HEADER, RUNNING = ConnectionState.WAITING_HEADER, ConnectionState.RUNNING
 CLOSING, CLOSED = ConnectionState.CLOSING, ConnectionState.CLOSED
 OPEN, CHANNEL_CLOSING = ChannelState.OPEN, ChannelState.CLOSING
 """In Python 3.11 it takes 100 ns to find a member through its class."""
-INITIAL_FRAME_MAX_BYTES = 8192
-"""Until connection.tune-ok; what RabbitMQ 4 grants (3.x: 4096, which long client properties overrun)."""
 FRAME_UNLIMITED_BYTES = 0xFFFFFFFF
 """What a frame_max of 0 means: whatever the size field can say."""
 SHAPE_BYTES = 14
 """Of a content header: class, weight, body size, property flags."""
 RUN_MAX = 1024
 """Messages in one run at most: keeps the budget's grain fine."""
-PARTS_MAX = 1024
-"""Body frames of one message that are kept apart."""
-BASIC = 60
 UNSENT_MAX_BYTES = 524_288
 """Replies written in one turn: no more is read for as much as stands here (pipelined basic.get of large messages)."""
 INCOMPLETE = -1
@@ -94,40 +80,7 @@ CONNECTION_CLOSE = b"\x00\x0a\x00\x32"
 CONNECTION_CLOSE_OK = b"\x00\x0a\x00\x33"
 
 
-class Content:
-    """A message whose frames are still coming in on one channel."""
-
-    __slots__ = ("bits", "header", "joined", "missing", "parts", "routing")
-
-    def __init__(self, routing: bytes, bits: int) -> None:
-        self.routing = routing
-        self.bits = bits
-        self.header: bytes | None = None
-        self.missing = 0
-        self.parts: list[bytes] = []
-        self.joined = 0
-        """So many of `parts`, from the first on, are made of PARTS_MAX frames each."""
-
-    def add(self, piece: bytes) -> None:
-        """One more body frame. Frames of a few bytes would cost twenty times their size, were they kept one by one."""
-        self.missing -= len(piece)
-        self.parts.append(piece)
-        if len(self.parts) - self.joined == PARTS_MAX:
-            self.parts[self.joined :] = [b"".join(self.parts[self.joined :])]
-            self.joined += 1
-
-
-class ChannelInput:
-    """The receiving side of one channel."""
-
-    __slots__ = ("content", "state")
-
-    def __init__(self) -> None:
-        self.state = OPEN
-        self.content: Content | None = None
-
-
-class ServerConnection(Output):
+class ServerConnection(Replies):
     """See the module. Raises ConnectionException (send connection.close), FramingException (the same, and read no more)
     and HandshakeFailed (send nothing) from `receive_data`; the caller answers with `close`."""
 
@@ -141,30 +94,21 @@ class ServerConnection(Output):
         "_chunks_size",
         "_cost_each",
         "_events",
-        "_frame_max",
         "_header",
         "_method_bits",
         "_method_frame",
         "_method_routing",
         "_missing",
-        "_output_ready",
         "_template",
         "_template_channel",
-        "_version",
         "message_size_max",
-        "state",
-        "tuning",
     )
 
     def __init__(self, events: Events, tuning: Tuning, message_size_max: int, output_ready: Callable[[], None]) -> None:
         """`tuning` is what the server offers; `output_ready` is called when `output` stops being empty."""
-        super().__init__()
-        self.state = WAITING_HEADER
-        self.tuning = tuning
+        super().__init__(tuning, output_ready)
         self.message_size_max = message_size_max
         self._events = events
-        self._output_ready = output_ready
-        self._frame_max = INITIAL_FRAME_MAX_BYTES
         self._body_max = 0
         self._buffer = b""
         self._at = 0
@@ -177,7 +121,6 @@ class ServerConnection(Output):
         self._method_routing = self._header = b""
         self._method_bits = self._body_size = 0
         self._cost_each = 1
-        self._version = (0, 9)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -426,7 +369,7 @@ class ServerConnection(Output):
             return self._connection_method(codec.decode_method(payload))
         channel = self._channels.get(number)
         if channel is not None and channel.content is not None:
-            raise _unexpected(channel)
+            raise unexpected(channel)
         method = codec.decode_method(payload)
         if channel is None:
             if isinstance(method, Channel.Open):
@@ -506,18 +449,18 @@ class ServerConnection(Output):
         if len(payload) < CONTENT_HEADER_MIN_BYTES:
             raise unknown_frame(FRAME_HEADER, payload)
         if channel is None:
-            raise _stray(number, FRAME_HEADER, payload)
+            raise stray(number, FRAME_HEADER, payload)
         if channel.state is CHANNEL_CLOSING:
             return 0
         content = channel.content
         if content is None or content.header is not None:
-            raise _unexpected(channel)
+            raise unexpected(channel)
         class_id, weight = u16.unpack_from(payload)[0], payload[2:4]
         if class_id != BASIC:
             text = f"expected content header for class 60, got one for class {class_id} instead"
             raise ConnectionException(UNEXPECTED_FRAME, text, BASIC, 40)
         if weight != b"\0\0":
-            raise _unexpected(channel)
+            raise unexpected(channel)
         content.header = payload
         content.missing = u64.unpack_from(payload, 4)[0]
         if content.missing > self.message_size_max:
@@ -529,12 +472,12 @@ class ServerConnection(Output):
     def _content_body(self, number: int, payload: bytes) -> int:
         channel = self._channels.get(number)
         if channel is None:
-            raise _stray(number, FRAME_BODY, payload)
+            raise stray(number, FRAME_BODY, payload)
         if channel.state is CHANNEL_CLOSING:
             return 0
         content = channel.content
         if content is None or content.header is None or len(payload) > content.missing:
-            raise _unexpected(channel)
+            raise unexpected(channel)
         if payload:
             content.add(payload)
         return self._complete(channel, number) if not content.missing else 0
@@ -546,67 +489,7 @@ class ServerConnection(Output):
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
         return self._events.on_publishes(number, content.routing, content.bits, (content.header,), [body])
 
-    # --- writing ---------------------------------------------------------------------------------------------------
-
-    def data_to_send(self) -> bytes:
-        """Everything written since the last call, as one buffer."""
-        data = b"".join(self.output)
-        self.output.clear()
-        self.output_bytes = 0
-        return data
-
-    def wrote(self, size: int) -> None:
-        """See Output: the first bytes of a turn ask the runtime for a flush."""
-        if not self.output_bytes:
-            self._output_ready()
-        self.output_bytes += size or 1
-
-    def write(self, frames: bytes) -> None:
-        """See Wire."""
-        self.output.append(frames)
-        self.wrote(len(frames))
-
-    def send(self, number: int, method: Method) -> None:
-        """Encode and queue a method, and follow it through the state table."""
-        self.write(self.method(number, method))
-
-    def method(self, channel: int, method: Method) -> bytes:
-        """See Wire."""
-        if channel == 0 and (state := SENT_TABLE.get(type(method))) is not None:
-            self.state = state
-        return codec.encode_method_frame(channel, method)
-
-    def ack(self, channel: int, tag: int, multiple: bool) -> bytes:
-        """See Wire."""
-        return encode_ack(channel, tag, multiple)
-
-    def nack(self, channel: int, tag: int) -> bytes:
-        """See Wire."""
-        return encode_nack(channel, tag)
-
-    def delivered(self, channel: int, consumer_tag: str, tag: int, message: Message) -> bytes:
-        """See Wire."""
-        _, routing, header, body = message
-        method = encode_deliver(consumer_tag, tag, routing)
-        return encode_content(channel, method, header, body, self._frame_max - FRAME_OVERHEAD_BYTES)
-
-    def get_ok(self, channel: int, tag: int, redelivered: bool, message_count: int, message: Message) -> bytes:
-        """See Wire."""
-        _, routing, header, body = message
-        method = encode_get_ok(tag, redelivered, routing, message_count)
-        return encode_content(channel, method, header, body, self._frame_max - FRAME_OVERHEAD_BYTES)
-
-    def returned(self, channel: int, code: int, text: str, routing: bytes, header: bytes, body: bytes) -> bytes:
-        """See Wire."""
-        return encode_content(channel, encode_return(code, text, routing), header, body, self._frame_max - FRAME_OVERHEAD_BYTES)
-
-    def deliveries(self, channel: int, consumer_tag: str) -> Deliveries:
-        """See Wire."""
-        return Deliveries(self, channel, consumer_tag, self._frame_max)
-
-    def heartbeat(self) -> None:
-        """Queue a heartbeat frame."""
-        self.write(HEARTBEAT)
+    # --- limits and ends ----------------------------------------------------------------------------------------------
 
     def tuned(self, tuning: Tuning) -> None:
         """The peer accepted these limits."""
@@ -628,18 +511,6 @@ class ServerConnection(Output):
         self._template = self._method_frame = b""
         self.send(0, _close(Connection.Close, error))
 
-    def start(self, properties: Table, mechanisms: str, locales: str) -> None:
-        """See Wire."""
-        start = make(
-            Connection.Start,
-            version_major=self._version[0],
-            version_minor=self._version[1],
-            server_properties=properties,
-            mechanisms=mechanisms.encode(),
-            locales=locales.encode(),
-        )
-        self.send(0, start)
-
 
 def _close(cls: type[Method], error: AmqpError) -> Method:
     """connection.close or channel.close."""
@@ -654,25 +525,6 @@ def _split_publish(payload: bytes) -> tuple[bytes, int]:
     if end + 1 != size:
         raise codec.cannot_decode(payload)
     return payload[6:end], payload[end]
-
-
-def _unexpected(channel: ChannelInput) -> ConnectionException:
-    """The 505 for content out of order (rabbit_command_assembler.erl): it names what was expected."""
-    content = channel.content
-    if content is None:
-        return ConnectionException(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
-    if content.header is None:
-        text = "expected content header for class 60, got non content header frame instead"
-    else:
-        text = "expected content body, got non content body frame instead"
-    return ConnectionException(UNEXPECTED_FRAME, text, BASIC, 40)
-
-
-def _stray(number: int, kind: int, payload: bytes) -> ConnectionException:
-    """The 505 for content on a channel that isn't open."""
-    if number == 0:
-        return ConnectionException(UNEXPECTED_FRAME, describe(kind, payload))
-    return _unexpected(ChannelInput())
 
 
 def _looks_like(data: bytes) -> str:

@@ -25,7 +25,9 @@ from storage.records import (
 from storage.segment import Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
 from storage.worker import Worker, answer
 
-SEGMENT_SIZE: Final = 64 * 1024 * 1024
+SEGMENT_SIZE: Final = 1 << 62
+"""The caller says where a segment ends (`roll`), for it counts by segment what is alive. A smaller size, for tests, makes the log roll by
+itself, too."""
 MAX_WRITE: Final = 8 * 1024 * 1024  # what piles up is joined up to here, so that a burst isn't held twice
 
 

@@ -10,7 +10,7 @@ from storage.worker import answer
 
 Defer = Callable[[Callable[[], None]], None]
 
-SEGMENT_SIZE: Final = 64 * 1024 * 1024
+SEGMENT_SIZE: Final = 1 << 62
 
 
 def at_once(operation: Callable[[], None]) -> None:

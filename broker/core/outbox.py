@@ -151,10 +151,9 @@ class Outbox:
         self._records.append(records.encode_requeue(queue.id, [(message[0], counts[message[0]]) for message in messages]))
 
     def forget(self, queue: Queue) -> None:
-        """The queue is deleted: its messages go with its catalog entry."""
+        """The queue is deleted: its messages go with its catalog entry. (Its mark stays: a crash may undo the deletion.)"""
         if ids := self._settled.pop(queue, None):
             self.ledger.settled(ids)
-        self.marked.pop(queue, None)
 
     # --- the catalog ------------------------------------------------------------------------------------------------
 

@@ -224,7 +224,8 @@ class Session:
         ):
             if limit and (value or 0) > limit:
                 raise HandshakeFailed(f"negotiated {name} = {value} is higher than the maximum allowed value ({limit})")
-            if (value or 0) < (least if limit else 0):
+            # 0 is no limit at all, and fine where the server has none either.
+            if (value or 0) < least and (limit or value):
                 raise HandshakeFailed(f"negotiated {name} = {value} is lower than the minimum allowed value ({least})")
         self.wire.tuned(Tuning(method.channel_max or 0, method.frame_max or 0, method.heartbeat or 0))
 

@@ -423,7 +423,9 @@ class World:
             queue.core = core
             self._check_contents(queue, on_disk)
         for queue in self.queues.values():
-            assert queue.deleting or not (queue.durable and queue.declared) or survivors.get(queue.name) is queue, "a declared queue is lost"
+            assert queue.deleting or not (queue.durable and queue.declared) or survivors.get(queue.name) is queue, (
+                "a declared queue is lost"
+            )
         self.queues = survivors
         self._check_exchanges()
         self.by_id = {queue.id: queue for queue in survivors.values()}
@@ -443,7 +445,7 @@ class World:
             assert (queue.id, message[0]) not in self.settled_on_disk, "what was settled for good came back"
             entry = queue.entries.get(body) or queue.past.pop(body)
             assert entry.persistent, "transient messages don't survive (5.3)"
-            if entry.leased is not None and entry.leased <= self.book.kept_batch:
+            if entry.leased is not None and entry.leased <= self.book.kept_batch and not queue.deleting:
                 assert body in flagged, "delivered before the crash, and not redelivered after it (6.4)"
             if entry.state is not GONE:
                 count = sum(batch <= self.book.kept_batch for batch in entry.returned)
@@ -460,9 +462,7 @@ class World:
         found = {exchange.name: exchange for exchange in vhost.exchanges.values() if exchange.name and not exchange.name.startswith("amq.")}
         for exchange in self.exchanges.values():
             assert exchange.name in found or not (exchange.durable and exchange.declared), "a declared exchange is lost"
-        self.exchanges = {
-            name: Exchange(name, core.type, True, core.auto_delete, declared=True) for name, core in found.items()
-        }
+        self.exchanges = {name: Exchange(name, core.type, True, core.auto_delete, declared=True) for name, core in found.items()}
         bindings: dict[Binding, str] = {}
         for name, core in found.items():
             for each in core.bindings():
@@ -504,7 +504,12 @@ class World:
         """Live pairs by segment are what is not settled in it."""
         broker = self.book.broker
         ledger, outbox = broker.outbox.ledger, broker.outbox
-        ids = [message[0] for queue in self.queues.values() if queue.durable for message in [*queue.core.ready.fresh, *queue.core.ready.returned]]
+        ids = [
+            message[0]
+            for queue in self.queues.values()
+            if queue.durable
+            for message in [*queue.core.ready.fresh, *queue.core.ready.returned]
+        ]
         ids += [entry.id for channel in self.channels for queue, entry, _ in channel.leases.values() if queue.durable]
         ids += [number for settled in outbox._settled.values() for number in settled]
         firsts = [segment.first_id for segment in ledger._segments]
@@ -537,4 +542,3 @@ class World:
             assert not channel.unanswered, "publishes were never confirmed (5.4)"
             assert not channel.due, f"replies never came: {channel.due}"
         assert not self.closing, "a close was never heard"
-

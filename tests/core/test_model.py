@@ -186,9 +186,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
             world.due(channel, Exchange.DeclareOk, check)
 
-        world.step(
-            lambda: channel.played.exchange(name, exchange.kind, durable=exchange.durable, auto_delete=exchange.auto_delete), effect
-        )
+        world.step(lambda: channel.played.exchange(name, exchange.kind, durable=exchange.durable, auto_delete=exchange.auto_delete), effect)
 
     def delete_exchange(self, who: int, which: int) -> None:
         world, channel = self.world, pick(self.world.free, who)
@@ -301,17 +299,18 @@ class BrokerMachine(RuleBasedStateMachine):
                 world.due(channel, Tx.RollbackOk)
                 return
             needed = [body for publish in publishes for body in self.enter(channel, publish)]
-            settled: list[tuple[int, int]] = []
+            settled: list[tuple[model.Queue, int]] = []
             for tags, requeue in settles:
                 for tag in tags:
                     queue, entry, _ = channel.leases[tag]
                     if queue.durable and not requeue and not queue.deleting and entry.persistent:
-                        settled.append((queue.id, entry.id))
+                        settled.append((queue, entry.id))
                     world.release(channel, tag, requeue)
 
             def check(_: Any) -> None:
                 assert world.on_disk.issuperset(needed), "commit-ok before the publishes are on the disk (8.1)"
-                assert world.settled_on_disk.issuperset(settled), "commit-ok before the acks are on the disk (8.1)"
+                pairs = {(queue.id, number) for queue, number in settled if not queue.deleting}
+                assert world.settled_on_disk.issuperset(pairs), "commit-ok before the acks are on the disk (8.1)"
 
             world.due(channel, Tx.CommitOk, check)
 
@@ -320,7 +319,13 @@ class BrokerMachine(RuleBasedStateMachine):
     # --- consuming ------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.world.free and self.world.queues)
-    @rule(who=NUMBERS, which=NUMBERS, no_ack=st.sampled_from([False, False, True]), priority=st.sampled_from([0, 0, 5]), exclusive=st.integers(0, 5))
+    @rule(
+        who=NUMBERS,
+        which=NUMBERS,
+        no_ack=st.sampled_from([False, False, True]),
+        priority=st.sampled_from([0, 0, 5]),
+        exclusive=st.integers(0, 5),
+    )
     def consume(self, who: int, which: int, no_ack: bool, priority: int, exclusive: int) -> None:
         world, channel = self.world, pick(self.world.free, who)
         if not (queues := self.usable(channel)):

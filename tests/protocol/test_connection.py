@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from protocol import codec
-from protocol.connection import INITIAL_FRAME_MAX_BYTES, ServerConnection
+from protocol.connection import ServerConnection
 from protocol.constants import FRAME_MAX_BYTES
 from protocol.errors import ChannelException, ConnectionException, HandshakeFailed
 from protocol.events import Tuning
 from protocol.methods import CLASSES, Basic, Channel, Connection, Exchange, Method, Queue, Tx, ids, make
+from protocol.replies import INITIAL_FRAME_MAX_BYTES
 from protocol.states import CLIENT_CHANNEL_METHODS, CONNECTION_TABLE, HANDSHAKE, SENT_TABLE, ConnectionState
 from tests.protocol import state_page
 from tests.protocol.playbook import (

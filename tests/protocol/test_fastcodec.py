@@ -188,6 +188,7 @@ def test_the_limit_holds_within_a_run_of_like_messages(size: int, count: int) ->
     assert sent == count or len(connection.data_to_send()) > 262_144 - 8 * sent
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(kinds, st.integers(1, 4)), min_size=1, max_size=3))
 def test_output_bytes_is_about_what_was_written(runs: list[tuple[Kind, int]]) -> None:
     chosen = [kind for kind, count in runs for _ in range(count)]
@@ -231,6 +232,7 @@ def test_return_is_pamqp_s(channel: int, reply: tuple[int, str], kind: Kind) -> 
     assert encode_content(channel, method, kind.header, message[3], PAYLOAD_MAX) == expected
 
 
+@settings(deadline=None)
 @given(channels, tags, st.booleans())
 def test_confirms_are_pamqp_s(channel: int, tag: int, multiple: bool) -> None:
     acked = frame.marshal(Basic.Ack(tag, multiple), channel)
@@ -242,12 +244,14 @@ def test_confirms_are_pamqp_s(channel: int, tag: int, multiple: bool) -> None:
 # --- frames
 
 
+@settings(deadline=None)
 @given(channels, st.binary(max_size=300), st.integers(1, 50))
 def test_body_frames(channel: int, body: bytes, payload_max: int) -> None:
     pieces = [body[at : at + payload_max] for at in range(0, len(body), payload_max)]
     assert encode_body_frames(channel, body, payload_max) == b"".join(raw(3, channel, piece) for piece in pieces)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=300))
 def test_any_frame(kind: int, channel: int, payload: bytes) -> None:
     assert encode_frame(kind, channel, payload) == raw(kind, channel, payload)

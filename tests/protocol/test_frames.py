@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.connection import PARTS_MAX
+from protocol.assembly import PARTS_MAX
 from protocol.constants import FRAME_MAX_BYTES
 from protocol.errors import FramingException
 from protocol.events import MANDATORY, Tuning
@@ -86,6 +86,15 @@ def test_a_frame_of_frame_max(feed: Feed, size: int) -> None:
     peer.breaks(
         again + raw(BODY, 1, bytes(4097)), 501, "FRAME_ERROR - type 3, all octets = <<>>: {frame_too_large,4097,4088}", framing=True
     )
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_a_content_header_too_large(before: int) -> None:
+    peer = running(channels=[1], tuning=Tuning(2047, 4096, 60))
+    peer.says(message(1, "x", "k", b"abc") * before)
+    large = publish(1, "x", "k") + raw(HEADER, 1, struct.pack(">HHQ", 60, 0, 3) + bytes(4085)) + body(1, b"abc")
+    peer.breaks(large, 501, "FRAME_ERROR - type 2, all octets = <<>>: {frame_too_large,4097,4088}", framing=True)
+    assert len(peer.broker.hears()) == before
 
 
 def test_frame_max_0_is_no_limit() -> None:
@@ -297,6 +306,19 @@ def test_a_content_header_that_ends_early(before: bytes, channel: int) -> None:
     peer.breaks(raw(HEADER, channel, b"\0\x3c\0"), 501, "FRAME_ERROR - type 2, all octets = <<0,60,0>>: unknown_frame")
 
 
+@spec("1.8", "a content header that ends early")
+@every_feed
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_content_header_that_ends_within_its_body_size(feed: Feed, before: int) -> None:
+    """Its frame end, 206, stands where a body size of 206 would, and a body of 206 bytes follows."""
+    peer = running(feed, channels=[1])
+    peer.says(message(1, "x", "k", bytes(206)) * before)
+    short = publish(1, "x", "k") + raw(HEADER, 1, b"\0\x3c" + bytes(9)) + body(1, bytes(206))
+    text = "FRAME_ERROR - type 2, all octets = <<0,60,0,0,0,0,0,0,0,0,0>>: unknown_frame"
+    peer.breaks(short, 501, text)
+    assert len(peer.broker.hears()) == before
+
+
 @spec("1.8", "frames of several channels may alternate, those of one message may not")
 @every_feed
 def test_messages_of_two_channels_interleave(feed: Feed) -> None:
@@ -316,8 +338,8 @@ def test_a_message_too_large(feed: Feed, before: int, size: int) -> None:
     peer.says(message(1, "x", "k", bytes(1000)) * before)
     assert len(peer.broker.hears()) == before
     pieces = min(size, 9000)
-    peer.says(publish(1, "x", "k"), raw(HEADER, 1, struct.pack(">HHQH", 60, 0, size, 0)))
-    peer.says(*(body(1, bytes(min(4088, pieces - at))) for at in range(0, pieces, 4088)))
+    bodies = [body(1, bytes(min(4096, pieces - at))) for at in range(0, pieces, 4096)]
+    peer.says(publish(1, "x", "k"), raw(HEADER, 1, struct.pack(">HHQH", 60, 0, size, 0)), *bodies)
     text = f"PRECONDITION_FAILED - message size {size} is larger than configured max size 1000"
     assert peer.broker.hears() == [ChannelFailed(1, 406, text, *PUBLISH_IDS)]
     close = peer.hears_only(1, Channel.Close)

@@ -4,7 +4,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.codec import encode_method
@@ -166,19 +166,19 @@ strange_frames = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), feeds)
 def test_a_damaged_conversation_ends_as_the_twin_s(data: bytes, feed: Feed) -> None:
     assert outcome(data, feed) == twin_s_outcome(data)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(strange_frames, min_size=1, max_size=12).map(b"".join), feeds)
 def test_strange_frames_end_as_the_twin_s(data: bytes, feed: Feed) -> None:
     assert outcome(data, feed) == twin_s_outcome(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(conversations, st.binary(max_size=200), feeds)
 def test_any_bytes_behind_a_conversation(said: list[bytes], rubbish: bytes, feed: Feed) -> None:
     data = b"".join(said) + rubbish
@@ -188,7 +188,7 @@ def test_any_bytes_behind_a_conversation(said: list[bytes], rubbish: bytes, feed
 # --- the handshake
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 4), st.binary(max_size=60) | strange_frames, st.data())
 def test_any_bytes_in_the_handshake(steps: int, rubbish: bytes, data: st.DataObject) -> None:
     """The prefix ends at a frame or anywhere; what comes then is read, or ends it without a frame, the same way for every feed."""
@@ -202,7 +202,7 @@ def test_any_bytes_in_the_handshake(steps: int, rubbish: bytes, data: st.DataObj
     assert outcomes[0] == outcomes[1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=40))
 def test_any_first_bytes(data: bytes) -> None:
     peer = Peer()

@@ -1,7 +1,7 @@
 """The shorter ways (template, method frame, acks) tell the broker what the slow twin tells, however the bytes arrive."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.connection import RUN_MAX
@@ -52,7 +52,7 @@ def heard_by_twin(data: bytes) -> list[Heard]:
     return twin.broker.hears()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(conversations, ways, budgets, st.sampled_from([0, 1, 3]))
 def test_as_the_twin_hears_it(said: list[bytes], feed: Feed, budget: int, cost_each: int) -> None:
     data = b"".join(said)
@@ -62,7 +62,7 @@ def test_as_the_twin_hears_it(said: list[bytes], feed: Feed, budget: int, cost_e
     assert peer.connection.buffered_bytes == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(conversations, ways, st.integers(1, 20))
 def test_a_conversation_that_breaks_off(said: list[bytes], feed: Feed, missing: int) -> None:
     """What is complete has been heard, what isn't is waited for."""
@@ -91,7 +91,7 @@ def test_the_shorter_ways_are_taken() -> None:
 # --- the budget
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(conversations, ways, budgets, st.sampled_from([0, 1, 10_000]))
 def test_the_budget_changes_nothing_but_the_turns(said: list[bytes], feed: Feed, budget: int, cost_each: int) -> None:
     data = b"".join(said)

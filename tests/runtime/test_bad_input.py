@@ -217,6 +217,18 @@ def test_a_running_connection(shared: Leveret, bystander: Pinger, name: str) -> 
         wire.send_method(0, Connection.CloseOk)
         if name not in THREE_SECONDS:
             wire.expect_eof()
+    one_problem(shared, peer, re.escape(f"closing AMQP connection: {code} "))
+
+
+def test_after_the_first_mistake_a_second_is_no_news(shared: Leveret, bystander: Pinger) -> None:
+    with Wire.connect(shared) as wire:
+        wire.open_channel()
+        peer = name_of(wire)
+        wire.send_raw(RUNNING["heartbeat on a channel"][1] + RUNNING["bad frame end"][1] + RUNNING["garbage"][1])
+        wire.expect(Connection.Close, 0, reply_code=505)
+        wire.half_close()
+        assert wire.read_to_eof() == b""
+    one_problem(shared, peer, "closing AMQP connection: 505 ")
 
 
 def test_names_that_are_not_utf_8(shared: Leveret, bystander: Pinger) -> None:
@@ -361,7 +373,7 @@ def mutate(broker: Leveret, seed: int, count: int) -> None:
     """Sessions with a mistake in them: most after the handshake, some in it. Whatever comes back is whole frames."""
     chance = random.Random(seed)
     session = a_session()
-    before = sockets(broker)
+    before = 2 + len(("bystander",))  # and a listener for each address family
     lines_before, log_before = len(problems(broker)), len(broker.log)
     peers = []
     for number in range(count):

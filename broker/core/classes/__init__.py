@@ -21,7 +21,6 @@ Handler = Callable[["Session", "OpenChannel", Any], None]
 HANDLERS: dict[type[Method], Handler] = {
     Access.Request: channel.access_request,
     Basic.Cancel: basic.cancel,
-    Basic.CancelOk: channel.ignore,
     Basic.Consume: basic.consume,
     Basic.Get: basic.get,
     Basic.Nack: basic.nack,

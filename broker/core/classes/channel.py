@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from protocol.constants import NOT_IMPLEMENTED
 from protocol.errors import ConnectionException
-from protocol.methods import Access, Channel, Method, make
+from protocol.methods import Access, Channel, make
 
 if TYPE_CHECKING:
     from broker.core.channel import Channel as OpenChannel
@@ -28,7 +28,3 @@ def flow(session: Session, channel: OpenChannel, method: Channel.Flow) -> None:
 def access_request(session: Session, channel: OpenChannel, method: Access.Request) -> None:
     """access.request: a ticket that means nothing."""
     channel.send(make(Access.RequestOk, ticket=1))
-
-
-def ignore(session: Session, channel: OpenChannel, method: Method) -> None:
-    """An answer that nothing waits for."""
