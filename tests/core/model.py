@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from protocol.methods import Basic, Channel, Tx
-from storage.records import Enqueue, Settle, SettleRange, decode_records
+from storage.records import Delivered as DeliveredMark
+from storage.records import Enqueue, Requeue, Settle, SettleRange, decode_records
 from tests.core.playbook import Acked, Delivered, Got, Nacked, Playbook, Reply, Returned, Said
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ class World:
         self.on_disk: set[bytes] = set()
         self.settled_on_disk: set[tuple[int, int]] = set()
         """Queue id and message id."""
+        self.named = 0
+        """The highest message id in the log."""
         self.heads: dict[Queue, list[Entry]] = {}
         """What this step delivered."""
 
@@ -209,12 +212,19 @@ class World:
     def _absorb(self, records: Iterable[bytes]) -> None:
         for data in records:
             for record in decode_records(data):
-                if isinstance(record, Enqueue):
-                    self.on_disk.update(record.bodies)
-                elif isinstance(record, Settle):
-                    self.settled_on_disk.update((record.queue_id, number) for number in record.message_ids)
-                elif isinstance(record, SettleRange):
-                    self.settled_on_disk.update((record.queue_id, number) for number in range(record.first_id, record.last_id + 1))
+                named: Iterable[int] = ()
+                match record:
+                    case Enqueue():
+                        self.on_disk.update(record.bodies)
+                        named = (record.first_id + len(record.bodies) - 1,)
+                    case Settle() | SettleRange():
+                        named = record.message_ids if isinstance(record, Settle) else range(record.first_id, record.last_id + 1)
+                        self.settled_on_disk.update((record.queue_id, number) for number in named)
+                    case Requeue():
+                        named = dict(record.counts)
+                    case DeliveredMark():
+                        named = (record.message_id,)
+                self.named = max(self.named, *named, 0)
 
     def due(self, channel: OpenChannel, cls: type, check: Callable[[Any], None] | None = None) -> None:
         """`cls` must come on the channel, after all that is due already."""
@@ -427,9 +437,13 @@ class World:
                 "a declared queue is lost"
             )
         self.queues = survivors
+        self.named = 0
         self._check_exchanges()
         self.by_id = {queue.id: queue for queue in survivors.values()}
         self._absorb(record for commit in book.disk.scan() for record in commit.records)
+        next_id = book.broker.outbox.ledger.next_id
+        assert self.named < next_id, "ids go on behind all that the log names"
+        self.settled_on_disk = {(queue_id, number) for queue_id, number in self.settled_on_disk if number < next_id}
 
     def _check_contents(self, queue: Queue, on_disk: set[bytes]) -> None:
         fresh, returned = queue.core.ready.fresh, queue.core.ready.returned
