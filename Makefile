@@ -8,7 +8,7 @@ ORACLE_TESTS := tests/conformance tests/clients
 # Changes of these alone make a set-up out of date: the packages are installed editable.
 RECIPE := pyproject.toml hatch_build.py Makefile
 
-.PHONY: help run test install lint oracle soak clean
+.PHONY: help run test install lint oracle soak bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make lint     ruff, mypy --strict, import-linter"
 	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server and node)"
 	@echo "make soak     the tests that take minutes"
+	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
 	@echo "make clean    remove .venv and the caches"
 
 run: install
@@ -41,6 +42,9 @@ oracle: $(VENV)/.test-ready
 
 soak: $(VENV)/.test-ready
 	$(PYTEST) tests -m soak
+
+bench: $(VENV)/.test-ready
+	$(BIN)/python -m bench.compare
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

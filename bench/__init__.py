@@ -1,0 +1,1 @@
+"""Figures that anyone can get again: `make bench`."""
