@@ -6,7 +6,7 @@ from typing import Final
 from storage.api import Failed
 from storage.catalog import SqliteCatalog
 from storage.files import Files
-from storage.log import SEGMENT_SIZE, FileLog
+from storage.log import FileLog
 from storage.worker import Worker
 
 LOCK_NAME: Final = "lock"
@@ -24,7 +24,7 @@ class LocalStore:
     OSError.
     """
 
-    def __init__(self, directory: Path, files: Files | None = None, segment_size: int = SEGMENT_SIZE) -> None:
+    def __init__(self, directory: Path, files: Files | None = None) -> None:
         self._files = files or Files()
         self.directory = directory
         self._files.make_directory(directory)
@@ -35,7 +35,7 @@ class LocalStore:
             # First, for it changes nothing where it is refused; opening the log cuts a torn tail off.
             self.catalog = SqliteCatalog(directory, self._worker, self._files)
             try:
-                self.log = FileLog(directory, self._worker, self._files, segment_size)
+                self.log = FileLog(directory, self._worker, self._files)
             except BaseException:
                 self.catalog.close()
                 raise

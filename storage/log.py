@@ -25,9 +25,6 @@ from storage.records import (
 from storage.segment import Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
 from storage.worker import Worker, answer
 
-SEGMENT_SIZE: Final = 1 << 62
-"""The caller says where a segment ends (`roll`), for it counts by segment what is alive. A smaller size, for tests, makes the log roll by
-itself, too."""
 MAX_WRITE: Final = 8 * 1024 * 1024  # what piles up is joined up to here, so that a burst isn't held twice
 
 
@@ -101,12 +98,10 @@ class FileLog:
         directory: Path,
         worker: Worker | None = None,
         files: Files | None = None,
-        segment_size: int = SEGMENT_SIZE,
         block_size: int = BLOCK_DATA,
     ) -> None:
         self._files = files or Files()
         self._directory = directory / "log"
-        self._segment_size = segment_size
         self._block_size = block_size
         self._quarantine = Quarantine(self._files, directory / "quarantine")
         self._closed = False  # nothing more is taken
@@ -210,13 +205,11 @@ class FileLog:
         for operation in operations:
             if isinstance(operation, _Append):
                 length = sum(map(len, operation.records))
-                begins = operation.roll or self._segments[-1].size + size + length > self._segment_size
-                if group and (begins or size + length > MAX_WRITE):
+                if group and (operation.roll or size + length > MAX_WRITE):
                     self._write(group, roll)
                     group, size = [], 0
-                    begins = operation.roll or self._segments[-1].size + length > self._segment_size
                 if not group:
-                    roll = begins
+                    roll = operation.roll
                 group.append(operation)
                 size += length
                 continue

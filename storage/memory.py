@@ -1,7 +1,6 @@
 """A store in memory, with the contract of the one on files: for tests, for the simulation and for `--memory`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
 
 from storage.api import Closed, Commit, Corrupt, Damage, Entry, Failed, Receipt, StorageError, type_done
 from storage.catalog import BaseCatalog, Change
@@ -9,8 +8,6 @@ from storage.records import HEADER_SIZE
 from storage.worker import answer
 
 Defer = Callable[[Callable[[], None]], None]
-
-SEGMENT_SIZE: Final = 1 << 62
 
 
 def at_once(operation: Callable[[], None]) -> None:
@@ -33,11 +30,10 @@ class _Medium:
 class MemoryLog:
     """A Log that makes each commit one block. Without `keep` it forgets the records: `scan` gives nothing."""
 
-    def __init__(self, medium: _Medium, defer: Defer, keep: bool, segment_size: int) -> None:
+    def __init__(self, medium: _Medium, defer: Defer, keep: bool) -> None:
         self.keep = keep
         self._medium = medium
         self._defer = defer
-        self._segment_size = segment_size
         self._closed = False
 
     @property
@@ -98,7 +94,7 @@ class MemoryLog:
             return medium.failure
         start = medium.end
         size = HEADER_SIZE + sum(map(len, records))
-        if start > medium.segments[-1] and (roll or start + size - medium.segments[-1] > self._segment_size):
+        if start > medium.segments[-1] and roll:
             medium.segments.append(start)
         medium.end += size
         blocks = ((start, 0),) if records else ()
@@ -154,13 +150,12 @@ class MemoryStore:
         defer: Defer = at_once,
         *,
         keep: bool = False,
-        segment_size: int = SEGMENT_SIZE,
         medium: _Medium | None = None,
     ) -> None:
         self._medium = medium or _Medium()
-        self._defer, self._keep, self._segment_size = defer, keep, segment_size
+        self._defer, self._keep = defer, keep
         self.epoch = 1
-        self.log = MemoryLog(self._medium, defer, keep, segment_size)
+        self.log = MemoryLog(self._medium, defer, keep)
         self.catalog = MemoryCatalog(self._medium, defer)
 
     @property
@@ -184,6 +179,6 @@ class MemoryStore:
         new = _Medium()
         new.commits, new.entries, new.revision = list(old.commits), dict(old.entries), old.revision
         new.segments, new.end = list(old.segments), old.end
-        store = MemoryStore(defer or self._defer, keep=self._keep, segment_size=self._segment_size, medium=new)
+        store = MemoryStore(defer or self._defer, keep=self._keep, medium=new)
         store.epoch = self.epoch + 1
         return store

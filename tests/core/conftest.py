@@ -3,7 +3,7 @@
 import pytest
 
 from broker.core import ledger
-from tests.core.playbook import PlayedChannel, Playbook
+from tests.core.playbook import Playbook, PlayedChannel
 
 
 @pytest.fixture

@@ -496,6 +496,9 @@ class World:
 
     def check_counts(self) -> None:
         """Counts add up, in each queue that is there or still has messages out."""
+        vhost = self.book.broker.vhosts["/"]
+        assert vhost.queues.keys() == self.queues.keys()
+        assert {name for name in vhost.exchanges if name and not name.startswith("amq.")} == self.exchanges.keys()
         held: dict[Queue, int] = {}
         for channel in self.channels:
             core = channel.played.open
@@ -528,6 +531,7 @@ class World:
         ids += [number for settled in outbox._settled.values() for number in settled]
         firsts = [segment.first_id for segment in ledger._segments]
         live = [0] * len(firsts)
+        assert min(ids, default=firsts[0]) >= firsts[0], "a live message's segment is gone"
         for number in ids:
             live[max(index for index, first in enumerate(firsts) if first <= number)] += 1
         assert [segment.live for segment in ledger._segments] == live

@@ -211,14 +211,14 @@ class Disk:
         self._unsynced: list[bytes] = []
 
     @classmethod
-    def open(cls, memory: MemoryStore | None = None, segment_size: int = 1 << 40) -> Disk:
+    def open(cls, memory: MemoryStore | None = None) -> Disk:
         """An empty one, or what survived in `memory`."""
         work: deque[tuple[str, Callable[[], None]]] = deque()
 
         def defer(operation: Callable[[], None]) -> None:
             work.append(("catalog" if "Catalog" in operation.__qualname__ else "log", operation))
 
-        disk = cls(memory.reopen(defer) if memory else MemoryStore(defer, keep=True, segment_size=segment_size), work)
+        disk = cls(memory.reopen(defer) if memory else MemoryStore(defer, keep=True), work)
         disk.synced_end = disk._memory.log.end
         return disk
 
@@ -322,11 +322,11 @@ class _Login:
 class Playbook:
     """A broker, its disk and its peers."""
 
-    def __init__(self, *, logs: bool = True, segment_size: int = 1 << 40) -> None:
+    def __init__(self, *, logs: bool = True) -> None:
         self.now_ms = 1_700_000_000_000
         self.logs = logs
         self._random = Random(1)
-        self.disk = Disk.open(segment_size=segment_size)
+        self.disk = Disk.open()
         self.shipped: list[Batch] = []
         """All batches of this broker's life."""
         self._start()
@@ -524,6 +524,12 @@ class PlayedChannel:
     def names(self) -> list[str]:
         """What was heard, by name: methods as "Queue.DeclareOk", contents by body, acks as "ack 1" or "ack ..2"."""
         return [_name(reply) for reply in self.take()]
+
+    def refusal(self) -> tuple[int, str]:
+        """Code and text of the channel.close that came last."""
+        last = self.take()[-1]
+        assert isinstance(last, Said) and isinstance(last.method, Channel.Close), last
+        return last.method.reply_code or 0, last.method.reply_text
 
     def bodies(self) -> list[bytes]:
         """The bodies delivered or got since last time; nothing else may have come."""

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from broker.core.channel import Channel
 from broker.core.confirms import Confirms
+from protocol.content import Properties, encode_properties
 from protocol.methods import Confirm, Queue
-from tests.core.playbook import Acked, Nacked, PlayedChannel, Playbook, Reply, Wire
+from tests.core.playbook import Acked, Nacked, Playbook, PlayedChannel, Reply, Wire
 from tests.spec import spec
 
 
@@ -83,8 +84,14 @@ def test_a_persistent_one_on_a_durable_queue_waits_for_the_disk(book: Playbook, 
     assert channel.take() == []
     book.step()
     assert channel.take() == [Acked(1, 1, False)]
+    headers = [encode_properties(Properties(delivery_mode=mode), 1) for mode in (1, 2)]
+    channel.publish_run("durable", headers, [b"2", b"3"])
+    book.turns()
+    assert channel.take() == [], "one of a run that must wait makes all of it wait"
+    book.step()
+    assert channel.take() == [Acked(1, 3, True)]
     book.crash()
-    assert book.ready("durable") == [b"1"]
+    assert book.ready("durable") == [b"1", b"3"]
 
 
 @spec("5.4", "multiple covers only the unbroken run")
@@ -149,6 +156,20 @@ def test_a_failed_disk_nacks_and_ends_the_connections_that_wait(book: Playbook, 
     book.settle()
     assert channel.take() == [Nacked(1, 1), Nacked(1, 2)]
     assert other.peer.wire.closed is not None and other.peer.wire.closed.code == 541
+
+
+@spec("5.4", "each publish is answered once, also when the disk fails")
+def test_what_lies_between_two_that_wait_is_answered_once(book: Playbook, channel: PlayedChannel) -> None:
+    select(book, channel)
+    channel.publish("durable", b"1")
+    channel.publish("transient", b"2")
+    channel.publish("durable", b"3")
+    book.turn()
+    assert channel.names() == ["ack 2"]
+    book.disk.fail()
+    book.settle()
+    assert sorted(channel.names()) == ["nack 1", "nack 3"]
+    assert channel.open.confirms.unconfirmed == 0
 
 
 @pytest.mark.parametrize("close", [True, False])

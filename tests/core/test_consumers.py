@@ -4,7 +4,7 @@ import pytest
 
 from broker.core import consumers, queue
 from protocol.methods import Basic
-from tests.core.playbook import Delivered, PlayedChannel, Playbook, Said
+from tests.core.playbook import Delivered, Playbook, PlayedChannel
 from tests.spec import spec
 
 
@@ -253,8 +253,7 @@ class TestSingleActiveConsumer:
     def test_exclusive_is_refused(self, book: Playbook, channel: PlayedChannel) -> None:
         channel.consume("q", exclusive=True)
         book.settle()
-        last = channel.take()[-1]
-        assert isinstance(last, Said) and last.method.reply_code == 403
+        assert channel.refusal() == (403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use")
 
 
 @spec("6.6", "cancel-ok even for an unknown tag")

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from broker.core import consumers, entries, ledger, queue
 from protocol.content import Properties, encode_properties
-from protocol.methods import Basic, Channel, Confirm, Exchange, Queue, Tx
+from protocol.methods import Basic, Channel, Confirm, Exchange, Method, Queue, Tx
 from tests.core import model
 from tests.core.model import Binding, Consumer, OpenChannel, Publish, World
 from tests.core.playbook import Got, Returned
@@ -226,6 +226,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def unbind(self, who: int, which: int) -> None:
         world, channel = self.world, pick(self.world.free, who)
         binding = pick(list(world.bindings), which)
+        cls: type[Method]
+        ok: type[Method]
         if isinstance(binding.destination, str):
             cls, ok, names = Exchange.Unbind, Exchange.UnbindOk, {"source": binding.source, "destination": binding.destination}
         elif binding.destination.owner not in (None, channel.peer):
@@ -572,18 +574,15 @@ class BrokerMachine(RuleBasedStateMachine):
         self.rest()
 
 
-COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
 def test_the_broker_keeps_its_promises() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        BrokerMachine, settings=settings(max_examples=120, stateful_step_count=60, derandomize=True, database=None, **COMMON)
-    )
+    profile = settings(COMMON, max_examples=500, stateful_step_count=60, derandomize=True, database=None)
+    run_state_machine_as_test(BrokerMachine, settings=profile)
 
 
 @pytest.mark.soak
 def test_the_broker_keeps_its_promises_for_long() -> None:
     examples = int(os.environ.get("LEVERET_SOAK_EXAMPLES", "5000"))
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        BrokerMachine, settings=settings(max_examples=examples, stateful_step_count=100, **COMMON)
-    )
+    run_state_machine_as_test(BrokerMachine, settings=settings(COMMON, max_examples=examples, stateful_step_count=100))

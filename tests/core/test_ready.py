@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from broker.core.limits import MeasuredReady
 from broker.core.message import Message
 from broker.core.ready import Ready
-from tests.core.playbook import PlayedChannel, Playbook
+from tests.core.playbook import Playbook, PlayedChannel
 from tests.spec import spec
 
 
@@ -50,7 +50,8 @@ def test_a_sorted_list_says_the_same(moves: list[tuple[str, int]]) -> None:
             twin.give_back(ids, False)
         elif move in ("take", "put back") and len(ready):
             redelivered, messages = ready.take(count)
-            assert (redelivered, [each[0] for each in messages]) == (expected := twin.take(count))
+            expected = twin.take(count)
+            assert (redelivered, [each[0] for each in messages]) == expected
             if move == "take":
                 out += expected[1]
             else:

@@ -4,14 +4,14 @@ import pytest
 
 from protocol.methods import Exchange, Queue
 from protocol.tables import table_of
-from tests.core.playbook import Got, PlayedChannel, Playbook
+from tests.core.playbook import Got, Playbook, PlayedChannel
 from tests.spec import spec
 
 
 def again(book: Playbook, queue: str) -> list[tuple[bytes, bool]]:
     """What a new client gets: bodies, and whether they are redelivered."""
     channel = book.connect().channel()
-    found = []
+    found: list[tuple[bytes, bool]] = []
     while True:
         channel.get(queue, no_ack=True)
         book.settle()
@@ -220,29 +220,6 @@ class TestFanOut:
             book.restart()
             assert (book.ready("q"), book.ready("r"), book.ready("s")) == ([], bodies, bodies)
             assert [segment.live for segment in book.broker.outbox.ledger._segments][-1] == 0
-
-    def test_sets_survive_a_roll_of_the_logs_own(self) -> None:
-        """The log begins a segment by itself where a batch wouldn't fit; what the core defined before it must still be known then."""
-        book = Playbook(segment_size=700)
-        channel = book.connect().channel()
-        self.declare(channel)
-        bodies = [b"%040d" % number for number in range(20)]
-        for body in bodies:
-            channel.publish("", body, exchange="amq.fanout")
-            book.settle()
-        assert len(book.disk.segments()) > 2
-        book.restart()
-        assert book.ready("q") == bodies
-        channel = book.connect().channel()
-        for name in ("q", "r", "s"):
-            for _ in range(10):
-                channel.get(name, no_ack=True)
-        book.settle()
-        channel.publish("", b"new", exchange="amq.fanout")
-        book.settle()
-        for _ in range(2):
-            book.restart()
-            assert book.ready("q") == [*bodies[10:], b"new"]
 
 
 @spec("5.5", "order is that of publishing, over restarts and requeues")

@@ -12,7 +12,7 @@ from tests.storage.disk import DIRECTORY, Disk, power_cut_at
 
 
 def open_log(disk: Disk) -> FileLog:
-    return FileLog(DIRECTORY, files=disk, block_size=128, segment_size=1500)
+    return FileLog(DIRECTORY, files=disk, block_size=128)
 
 
 class Run:

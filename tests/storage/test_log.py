@@ -15,7 +15,7 @@ from storage.files import Files
 from storage.local import LocalStore
 from storage.log import FileLog
 from storage.memory import MemoryStore
-from storage.records import BLOCK_DATA, HEADER_SIZE, Buffer, decode_block_header
+from storage.records import BLOCK_DATA, Buffer, decode_block_header
 from storage.segment import segment_name
 from storage.worker import Worker
 from tests.storage.calls import DEADLINE, Answers, append, message, records_of
@@ -90,18 +90,16 @@ def test_each_block_says_what_was_synced_before_it() -> None:
     log.close()
 
 
-def test_a_segment_that_is_full_is_followed_by_the_next() -> None:
+def test_a_segment_grows_until_the_caller_rolls() -> None:
+    """The broker counts by segment what is alive, and defines route sets by segment: the log must never begin one by itself."""
     disk = Disk()
-    log = FileLog(DIRECTORY, files=disk, segment_size=1000)
-    for number in range(30):
-        append(log, [message(number)])
-    append(log, [message(30, 5000)])
-    append(log, [message(31)])
-    log.close()
-    sizes = [len(content) for name, content in disk.files().items() if name.startswith("log/")]
-    assert len(sizes) > 4 and all(size <= 1000 + 2 * HEADER_SIZE for size in sizes[:-2]) and max(sizes) > 5000
     log = FileLog(DIRECTORY, files=disk)
-    assert len(records_of(log)) == 32
+    for number in range(30):
+        append(log, [message(number, 5000)], roll=number in (10, 20))
+    assert len(log.segments()) == 3
+    log.close()
+    log = FileLog(DIRECTORY, files=disk)
+    assert len(records_of(log)) == 30
     log.close()
 
 
