@@ -117,6 +117,7 @@ class Replay:
                 self._highest = max(self._highest, record.last_id)
                 self._settle(record.queue_id, range(record.first_id, record.last_id + 1))
             case Requeue():
+                self._highest = max(self._highest, max((message_id for message_id, _ in record.counts), default=0))
                 counts = self._counts.get(record.queue_id)
                 if counts is not None:
                     counts.update(record.counts)

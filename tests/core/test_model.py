@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NUMBERS = st.integers(0, 11)
-QUEUES = st.sampled_from(["q0", "q1", "q2", "q3"])
+QUEUES = st.sampled_from(["q0", "q1", "q2", "q3", "q4"])
 EXCHANGES = st.sampled_from(["x0", "x1"])
 KEYS = st.sampled_from(["a", "b"])
 SIZES = st.sampled_from([0, 0, 300])
@@ -59,7 +59,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @initialize(modes=st.lists(st.sampled_from(MODES), min_size=3, max_size=3), heavy=st.booleans(), prefetch=st.integers(0, 3))
     def begin(self, modes: list[str], heavy: bool, prefetch: int) -> None:
-        """Something to start from: two connections, four queues, an exchange, a consumer."""
+        """Something to start from: two connections, four queues, an exchange, two consumers."""
         self.connect(heavy=False)
         self.connect(heavy=heavy)
         for number, mode in enumerate(modes):
@@ -69,6 +69,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def furnish(self, prefetch: int) -> None:
         for name, durable, kind in (("q0", True, ""), ("q1", True, "single_active"), ("q2", False, "")):
             self.declare_queue(0, name, durable, kind)
+        self.declare_queue(1, "q3", False, "exclusive")
         self.declare_exchange(0, "x0", "fanout", True, False)
         for number in range(3):
             self.bind(0, 0, number, "a", False)

@@ -137,6 +137,22 @@ class TestRedelivered:
         book.restart()
         assert again(book, "q") == [(b"new", False)]
 
+    def test_ids_go_on_behind_a_requeue_too(self, book: Playbook, channel: PlayedChannel, small_segments: None) -> None:
+        """The only record left of a message may be that it came back: its id is not to be used again."""
+        channel.declare("q", durable=True)
+        channel.consume("q")
+        book.settle()
+        channel.publish("q", b"x" * 600)
+        book.settle()
+        channel.cancel()
+        channel.reject(1)
+        book.settle()
+        channel.do(Queue.Delete, queue="q")
+        book.settle()
+        assert book.disk.segments()[0][0] > 0
+        book.restart()
+        assert book.broker.outbox.ledger.next_id == 2
+
 
 class TestNames:
     @spec("4.5", "A name deleted and declared again never sees old records")
