@@ -13,7 +13,7 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from broker.core import properties
-from broker.core.message import split_routing
+from broker.core.message import ID, split_routing
 from broker.core.outbox import Target
 from broker.core.vhost import DEFAULT_EXCHANGE
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
@@ -22,7 +22,7 @@ from protocol.errors import ChannelException, ConnectionException
 from protocol.events import IMMEDIATE, MANDATORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from broker.core.channel import Channel
     from broker.core.exchange import Exchange
@@ -116,44 +116,39 @@ class Publisher:
 
     def _publish_alike(self, channel: Channel, route: Route, header: bytes, bodies: list[bytes]) -> int:
         """A run with one header."""
-        count, queues, target = len(bodies), route.queues, route.target
         durable = False
-        if queues:
-            outbox = self.session.broker.outbox
-            ledger = outbox.ledger
-            first = ledger.next_id
-            ledger.next_id = first + count
-            messages = list(zip(range(first, first + count), repeat(route.routing), repeat(header), bodies, strict=False))
-            size = count * len(bodies[0])
-            for queue in queues:
-                queue.enqueue(messages, size)
-            if target is not None:
+        if route.queues:
+            messages = self._enqueue(route, repeat(header), bodies, len(bodies) * len(bodies[0]))
+            if route.target is not None:
                 durable = self._facts & PERSISTENT != 0
-                outbox.enqueue(first, target, route.routing, header, bodies, durable)
-        if channel.confirms is not None:
-            self._confirm(channel, count, durable)
-        return count * (len(queues) or 1)
+                self.session.broker.outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, durable)
+        return self._published(channel, route, len(bodies), durable)
 
     def _publish_run(self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]) -> int:
         """A run in which each message has a header of its own."""
-        count, queues, target = len(bodies), route.queues, route.target
         durable = False
-        if queues:
-            outbox = self.session.broker.outbox
-            ledger = outbox.ledger
-            first = ledger.next_id
-            ledger.next_id = first + count
-            routing = route.routing
-            messages = list(zip(range(first, first + count), repeat(routing), headers_given, bodies, strict=False))
-            size = sum(map(len, bodies))
-            for queue in queues:
-                queue.enqueue(messages, size)
-            if target is not None:
+        if route.queues:
+            messages = self._enqueue(route, headers_given, bodies, sum(map(len, bodies)))
+            if route.target is not None:
                 durable = reduce(or_, facts) & PERSISTENT != 0
-                outbox.enqueue_each(messages, target, facts)
+                self.session.broker.outbox.enqueue_each(messages, route.target, facts)
+        return self._published(channel, route, len(bodies), durable)
+
+    def _enqueue(self, route: Route, headers_given: Iterable[bytes], bodies: list[bytes], size: int) -> list[Message]:
+        """Number the messages and hand them to the queues; `size` is that of all bodies together."""
+        ledger = self.session.broker.outbox.ledger
+        first = ledger.next_id
+        ledger.next_id = following = first + len(bodies)
+        messages = list(zip(range(first, following), repeat(route.routing), headers_given, bodies, strict=False))
+        for queue in route.queues:
+            queue.enqueue(messages, size)
+        return messages
+
+    def _published(self, channel: Channel, route: Route, count: int, durable: bool) -> int:
+        """See to the confirms of a run; returns its cost."""
         if channel.confirms is not None:
             self._confirm(channel, count, durable)
-        return count * (len(queues) or 1)
+        return count * (len(route.queues) or 1)
 
     def _confirm(self, channel: Channel, count: int, durable: bool) -> None:
         confirms = channel.confirms

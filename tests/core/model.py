@@ -459,7 +459,7 @@ class World:
             assert (queue.id, message[0]) not in self.settled_on_disk, "what was settled for good came back"
             entry = queue.entries.get(body) or queue.past.pop(body)
             assert entry.persistent, "transient messages don't survive (5.3)"
-            if entry.leased is not None and entry.leased <= self.book.kept_batch and not queue.deleting:
+            if entry.leased is not None and entry.leased <= self.book.kept_batch:
                 assert body in flagged, "delivered before the crash, and not redelivered after it (6.4)"
             if entry.state is not GONE:
                 count = sum(batch <= self.book.kept_batch for batch in entry.returned)
