@@ -79,7 +79,8 @@ class Outbox:
     """One per broker. `touched` are the queues to serve at the end of the turn."""
 
     __slots__ = (
-        "_catalog", "_channels", "_confirms", "_earlier_confirms", "_records", "_settled", "_sync", "clock", "ledger", "marked", "number",
+        "_buried", "_catalog", "_channels", "_confirms", "_earlier_confirms", "_records", "_settled", "_sync", "clock", "ledger", "marked",
+        "number",
         "settled_confirms", "touched",
     )  # fmt: skip
 
@@ -96,6 +97,7 @@ class Outbox:
         self._records: list[bytes] = []
         self._sync = False
         self._settled: dict[Queue, list[int]] = {}
+        self._buried: list[list[int]] = []
         self._catalog: dict[str, bytes | None] = {}
         self._confirms: dict[Confirms, tuple[int, int]] = {}
         self._earlier_confirms: list[tuple[Confirms, int, int]] = []
@@ -153,7 +155,12 @@ class Outbox:
     def forget(self, queue: Queue) -> None:
         """The queue is deleted: its messages go with its catalog entry. (Its mark stays: a crash may undo the deletion.)"""
         if ids := self._settled.pop(queue, None):
-            self.ledger.settled(ids)
+            self._buried.append(ids)
+
+    def bury(self, messages: list[Message]) -> None:
+        """Messages of a deleted queue are done with. They count as dead when the deletion is on its way, so that space never comes back
+        from under a queue that a crash would bring back."""
+        self._buried.append(list(map(id_of, messages)))
 
     # --- the catalog ------------------------------------------------------------------------------------------------
 
@@ -209,7 +216,7 @@ class Outbox:
     @property
     def has_batch(self) -> bool:
         """Whether `take` would have something to give."""
-        return bool(self._records or self._settled or self._catalog or self.marked or self._confirms or self._channels)
+        return bool(self._records or self._settled or self._buried or self._catalog or self.marked or self._confirms or self._channels)
 
     def take(self) -> Batch:
         """Everything collected since the last take, as the next batch."""
@@ -246,3 +253,6 @@ class Outbox:
                 batch.records.append(records.encode_settle(queue.id, ids))
             self.ledger.settled(ids)
         self._settled.clear()
+        for ids in self._buried:
+            self.ledger.settled(ids)
+        self._buried.clear()

@@ -227,7 +227,7 @@ class Queue:
                 self.delivery_counts.pop(message[ID], None)
         if self.logged:
             if self.deleted:
-                self.outbox.ledger.settled(list(map(id_of, messages)))
+                self.outbox.bury(messages)
             else:
                 self.outbox.settle(self, messages)
 

@@ -51,6 +51,8 @@ class Committer:
             batch.release(False)
             return
         if batch.is_empty:
+            if not batch.has_waiters:
+                return
             if self._under_way:
                 # Nothing of its own, but what it speaks of may be in a batch that is on its way.
                 self._store.log.append([], self._report, sync=False)

@@ -528,7 +528,7 @@ class World:
             for message in [*queue.core.ready.fresh, *queue.core.ready.returned]
         ]
         ids += [entry.id for channel in self.channels for queue, entry, _ in channel.leases.values() if queue.durable]
-        ids += [number for settled in outbox._settled.values() for number in settled]
+        ids += [number for settled in [*outbox._settled.values(), *outbox._buried] for number in settled]
         firsts = [segment.first_id for segment in ledger._segments]
         live = [0] * len(firsts)
         assert min(ids, default=firsts[0]) >= firsts[0], "a live message's segment is gone"

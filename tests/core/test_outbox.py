@@ -188,6 +188,18 @@ class TestSegments:
     def small(self, small_segments: None) -> None:
         pass
 
+    def test_a_deletion_frees_nothing_before_it_is_on_its_way(self, book: Playbook, channel: PlayedChannel) -> None:
+        """The log's thread would truncate before it deletes; a crash between the two would bring the queue back empty."""
+        channel.declare("q", durable=True)
+        for _ in range(20):
+            channel.publish("q", b"x" * 40)
+            book.settle()
+        assert len(book.disk.segments()) > 2
+        channel.do(Queue.Delete, queue="q")
+        assert book.broker.outbox.ledger.truncation() is None
+        book.settle()
+        assert sum(live(book)) == 0 and book.disk.segments()[0][0] > 0
+
     def test_a_set_is_defined_once_a_segment(self, book: Playbook, channel: PlayedChannel) -> None:
         channel.declare("q", durable=True)
         channel.declare("r", durable=True)
