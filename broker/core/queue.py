@@ -43,7 +43,7 @@ class Queue:
 
     __slots__ = (
         "__weakref__", "arguments", "auto_delete", "body_bytes", "consumers", "deleted", "delivered", "delivery_counts", "durable",
-        "exclusive_consumer", "had_consumer", "id", "limit", "logged", "mark", "name", "outbox", "owner", "published", "ready", "touched",
+        "exclusive_consumer", "id", "limit", "logged", "mark", "name", "outbox", "owner", "published", "ready", "touched",
         "unacked", "vhost",
     )  # fmt: skip
 
@@ -72,7 +72,6 @@ class Queue:
         self.ready = ready_for(self.limit)
         self.consumers = Consumers(arguments.single_active_consumer)
         self.exclusive_consumer = False
-        self.had_consumer = False
         self.touched = False
         self.deleted = False
         self.unacked = 0
@@ -102,7 +101,6 @@ class Queue:
     def add_consumer(self, consumer: Consumer) -> None:
         """A new consumer, after its consume-ok."""
         self.consumers.add(consumer)
-        self.had_consumer = True
         self.exclusive_consumer = consumer.exclusive
         self.touch()
 

@@ -124,6 +124,7 @@ class Connection(asyncio.Protocol):
         except ConnectionException as error:
             self._fail(error)
         except Exception:
+            # A bug in the broker costs the connection that met it, and no other; the log has the traceback.
             log.exception("<%s> internal error", self.name)
             self._fail(ConnectionException(INTERNAL_ERROR, "the broker met an internal error, see its log"))
         else:
