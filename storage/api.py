@@ -38,8 +38,8 @@ class Failed(StorageError):
 class Receipt:
     """Where a commit lies once it is durable (or, without `sync`, written).
 
-    `start` and `end` are log positions in bytes. `blocks` holds, for each block of the commit, its position and the
-    index (in the appended sequence) of the first record that begins in it.
+    `start` and `end` are log positions in bytes. `blocks` holds, for each block of the commit in which a record begins,
+    the place of the first that does and its index in the appended sequence (`storage.records.places` has those of all).
     """
 
     start: int
@@ -47,15 +47,24 @@ class Receipt:
     blocks: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What one `append` wrote, as `scan` gives it back: whole records, in order. `segment` is the start position of
-    the segment that holds it. `blocks` are those of its `Receipt`."""
+class Commit(NamedTuple):
+    """What one `append` wrote, as `scan` gives it back: whole records, in order.
+
+    `position` and `end` are log positions, `segment` is the start position of the segment that holds it. Each of the
+    `pieces` is some records that follow one another, with the place of the first.
+    """
 
     position: int
+    end: int
     segment: int
-    records: list[bytes]
-    blocks: tuple[tuple[int, int], ...] = ()
+    pieces: list[tuple[int, bytes]]
+
+    @property
+    def records(self) -> list[bytes]:
+        """The records one by one."""
+        from storage.records import split_records  # it needs the errors of this module
+
+        return [record for _, data in self.pieces for record in split_records(data)[0]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,9 @@ class Log(Protocol):
     def damage(self) -> list[Damage]:
         """What opening and scanning found damaged so far, in the order of position."""
 
-    def read(self, position: int) -> list[bytes]:
-        """The records of the block at `position` that begin in it (synchronous: reader threads)."""
+    def read(self, places: Sequence[int]) -> list[bytes]:
+        """The records at these places, which are the log positions of their first bytes (synchronous: for a reader's
+        thread). Fastest where they rise. Raises Corrupt if one of them is damaged, Closed if one was truncated away."""
 
     def truncate(self, before: int) -> None:
         """Give back the space of whole segments that end at or before `before`. Ordered with the appends."""
@@ -153,6 +163,10 @@ class Store(Protocol):
     @property
     def catalog(self) -> Catalog:
         """The catalog."""
+
+    def spill(self) -> Log | None:
+        """A second log, for messages that nobody wants back after a restart: never synced, empty at every start. A failure
+        to write it is its own. None where there is no room but memory."""
 
     def close(self) -> None:
         """Close both. Blocks."""

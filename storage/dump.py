@@ -30,6 +30,7 @@ from storage.records import (
     Settle,
     SettleRange,
     decode_records,
+    split_records,
 )
 from storage.segment import Block, Gap, find_tail, first_log_id, join_records, segment_name, segment_start, walk
 
@@ -158,7 +159,8 @@ def _describe_block(block: Block) -> str:
 
 
 def _describe_commit(blocks: list[Block]) -> Iterator[str]:
-    records, _, whole = join_records(blocks)
+    pieces, whole = join_records(blocks)
+    records = [record for _, data in pieces for record in split_records(data)[0]]
     if not whole:
         yield f"a damaged commit, of which {len(records)} records are left"
     for data in records:
@@ -217,7 +219,8 @@ def _verify_segment(segment: _Segment, log_id: int | None, number: int, report: 
 
 
 def _verify_commit(segment: _Segment, blocks: list[Block], report: Report) -> None:
-    records, _, whole = join_records(blocks)
+    pieces, whole = join_records(blocks)
+    records = [record for _, data in pieces for record in split_records(data)[0]]
     report.commits += 1
     position, length = blocks[0].position, blocks[-1].end - blocks[0].position
     if not whole:

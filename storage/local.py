@@ -6,7 +6,7 @@ from typing import Final
 from storage.api import Failed
 from storage.catalog import SqliteCatalog
 from storage.files import Files
-from storage.log import FileLog
+from storage.log import SPILL_NAME, FileLog
 from storage.worker import Worker
 
 LOCK_NAME: Final = "lock"
@@ -18,6 +18,7 @@ class LocalStore:
     lock              held while the store is open; names the process
     catalog.sqlite3   what is declared
     log/              the segments of the log
+    spill/            what was paged out and is not to survive; emptied at every start
     quarantine/       damaged bytes, if there ever were any
 
     Raises Fenced where another process has it, StorageError for newer formats, Corrupt where the catalog can't be read,
@@ -31,7 +32,9 @@ class LocalStore:
         self._lock = self._files.lock(directory / LOCK_NAME)
         self._worker = Worker()
         self._closed = False
+        self._spill: FileLog | None = None
         try:
+            self._empty_spill()
             # First, for it changes nothing where it is refused; opening the log cuts a torn tail off.
             self.catalog = SqliteCatalog(directory, self._worker, self._files)
             try:
@@ -53,6 +56,12 @@ class LocalStore:
         """The failure after which nothing is written any more; None while all is well."""
         return self._worker.failure
 
+    def spill(self) -> FileLog | None:
+        """See `Store.spill`. It has a thread of its own, so that its failures are."""
+        if self._spill is None and not self._closed:
+            self._spill = FileLog(self.directory, files=self._files, name=SPILL_NAME)
+        return self._spill
+
     def free(self) -> int:
         """The bytes free on the disk that holds the directory."""
         return self._files.free(self.directory)
@@ -69,7 +78,15 @@ class LocalStore:
             self.catalog.close()
             self.log.close()
         finally:
+            if self._spill is not None:
+                self._spill.abandon()
+                self._empty_spill()
             self._release()
+
+    def _empty_spill(self) -> None:
+        directory = self.directory / SPILL_NAME
+        for name in self._files.names(directory) if directory.exists() else ():
+            self._files.unlink(directory / name)
 
     def _release(self) -> None:
         self._worker.stop()

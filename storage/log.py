@@ -1,14 +1,16 @@
 """The log as files: `log/<start>.segment`, appended to by one thread that joins what piles up into one write."""
 
 import secrets
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
 from pathlib import Path
 from threading import Event
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from storage.api import Closed, Commit, Damage, Receipt, StorageError, type_done
+from storage.api import Closed, Commit, Corrupt, Damage, Receipt, StorageError, type_done
 from storage.files import Files
 from storage.quarantine import Quarantine
 from storage.records import (
@@ -25,6 +27,8 @@ from storage.records import (
 from storage.segment import Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
 from storage.worker import Worker, answer
 
+LOG_NAME: Final = "log"
+SPILL_NAME: Final = "spill"
 MAX_WRITE: Final = 8 * 1024 * 1024  # what piles up is joined up to here, so that a burst isn't held twice
 
 
@@ -53,6 +57,7 @@ class _Plan:
         self._headers: list[BlockHeader] = []
         self.number = number
         self.position = position
+        self.blocks: list[int] = []
         self.last_data = 0
 
     def add(self, records: Sequence[bytes], block_size: int) -> Receipt:
@@ -66,8 +71,9 @@ class _Plan:
             self._headers.append(BlockHeader(flags, *self._common, self.number, self.position, self._synced, cut.length, cut.first, 0))
             self._pieces.append(NO_HEADER)
             self._pieces += cut.pieces
+            self.blocks.append(self.position)
             if cut.first < cut.length:
-                places.append((self.position, cut.begins))
+                places.append((self.position + HEADER_SIZE + cut.first, cut.begins))
                 self.last_data = self.number
             self.position += HEADER_SIZE + cut.length
         return Receipt(start, self.position, tuple(places))
@@ -86,7 +92,7 @@ class _Plan:
 
 
 class FileLog:
-    """A Log in the files of `directory`/log, damaged bytes in `directory`/quarantine.
+    """A Log in the files of `directory`/log (or another `name`), damaged bytes in `directory`/quarantine.
 
     Opening finds the end of the log, cuts a torn tail off and makes what remains durable; it refuses only a log of a
     newer format (StorageError) and what the operating system refuses (OSError). Give it the `worker` of a store to
@@ -99,9 +105,10 @@ class FileLog:
         worker: Worker | None = None,
         files: Files | None = None,
         block_size: int = BLOCK_DATA,
+        name: str = LOG_NAME,
     ) -> None:
         self._files = files or Files()
-        self._directory = directory / "log"
+        self._directory = directory / name
         self._block_size = block_size
         self._quarantine = Quarantine(self._files, directory / "quarantine")
         self._closed = False  # nothing more is taken
@@ -174,16 +181,24 @@ class FileLog:
                 for commit in self._scan_segment(segment, start):
                     if stop is not None and commit.position >= stop:
                         return
-                    if commit.position >= start and commit.records:
+                    if commit.position >= start and commit.pieces:
                         yield commit
 
-    def read(self, position: int) -> list[bytes]:
-        """See `Log.read`; for any thread. Raises Corrupt where no whole block is, Closed once it was truncated away."""
+    def read(self, places: Sequence[int]) -> list[bytes]:
+        """See `Log.read`; for any thread."""
         segments = self._segments
-        index = bisect_right(segments, position, key=lambda segment: segment.start) - 1
-        if self._closed or index < 0:
-            raise Closed(f"the log holds no position {position} any more")
-        return segments[index].records(position, self._log_id)
+        found: list[bytes] = []
+        while len(found) < len(places):
+            place = places[len(found)]
+            index = bisect_right(segments, place, key=lambda segment: segment.start) - 1
+            if self._closed or index < 0:
+                raise Closed(f"the log holds no position {place} any more")
+            segment = segments[index]
+            if place >= segment.end:
+                raise Corrupt(f"the log holds no position {place}")
+            inside = range(segment.start, segment.end)
+            found += segment.records(list(takewhile(inside.__contains__, islice(places, len(found), None))), self._log_id)
+        return found
 
     def close(self) -> None:
         """See `Log.close`. Not to be called from a `done`. Raises Failed if what was written can't be synced."""
@@ -197,6 +212,15 @@ class FileLog:
             self._worker.stop()
         if self._unsynced and self._worker.failure is not None:
             raise self._worker.failure
+
+    def abandon(self) -> None:
+        """Close without having anything on the disk: for a log that nobody wants back."""
+        self._closed = True
+        if self._own_worker:
+            self._worker.stop()
+        self._finished = True
+        for segment in self._segments:
+            segment.close()
 
     def run(self, operations: Sequence[_Append | _Truncate | _Close]) -> None:
         """The worker's side: do the operations in order, appends that follow one another in one write."""
@@ -254,6 +278,7 @@ class FileLog:
         plan = _Plan(self._log_id, self._epoch, self._number, self._synced, segment.end)
         receipts = [plan.add(records, self._block_size) for records in commits]
         segment.append(plan.encode(), sync=sync, alone=not self._unsynced)
+        segment.appended(plan.blocks)
         self._marked = self._synced
         self._number = plan.number
         self._last_data = plan.last_data or self._last_data
@@ -347,8 +372,12 @@ class FileLog:
         offset = max(start - segment.start, 0)
         if offset and segment.header(offset, self._log_id) is None:
             offset = 0
+        positions = array("Q")
+        size = segment.size
         blocks: list[Block] = []
         for item in segment.walk(self._log_id, offset):
+            if item.header is not None:
+                positions.append(item.position)
             if isinstance(item, Gap):
                 data = segment.read(item.end - item.position, item.position - segment.start)
                 self._quarantine.keep("corrupt", segment.start, item.position, data, item.text)
@@ -362,11 +391,13 @@ class FileLog:
                 blocks = []
         if blocks:
             yield self._join(segment, blocks)
+        if not offset and size == segment.size:
+            segment.scanned(positions)
 
     def _join(self, segment: Segment, blocks: list[Block]) -> Commit:
-        records, places, whole = join_records(blocks)
+        pieces, whole = join_records(blocks)
+        position, end = blocks[0].position, blocks[-1].end
         if not whole:
-            position, length = blocks[0].position, blocks[-1].end - blocks[0].position
-            text = f"a commit of which {len(records)} records are left"
-            self._quarantine.note("corrupt", segment.start, position, length, text)
-        return Commit(blocks[0].position, segment.start, records, tuple(places))
+            text = "a commit of which " + ("a part is left" if pieces else "nothing is left")
+            self._quarantine.note("corrupt", segment.start, position, end - position, text)
+        return Commit(position, end, segment.start, pieces)

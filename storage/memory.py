@@ -1,10 +1,11 @@
 """A store in memory, with the contract of the one on files: for tests, for the simulation and for `--memory`."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from storage.api import Closed, Commit, Corrupt, Damage, Entry, Failed, Receipt, StorageError, type_done
 from storage.catalog import BaseCatalog, Change
-from storage.records import HEADER_SIZE
+from storage.records import HEADER_SIZE, record_size
 from storage.worker import answer
 
 Defer = Callable[[Callable[[], None]], None]
@@ -67,17 +68,23 @@ class MemoryLog:
         if self._closed:
             raise Closed("the log is closed")
         for commit in list(self._medium.commits):
-            if start <= commit.position and (stop is None or commit.position < stop) and commit.records:
+            if start <= commit.position and (stop is None or commit.position < stop) and commit.pieces:
                 yield commit
 
-    def read(self, position: int) -> list[bytes]:
+    def read(self, places: Sequence[int]) -> list[bytes]:
         """See `Log.read`."""
-        if self._closed or position < self.start:
-            raise Closed(f"the log holds no position {position} any more")
-        for commit in self._medium.commits:
-            if commit.position == position:
-                return list(commit.records)
-        raise Corrupt(f"no valid block at position {position}")
+        return list(map(self._read, places))
+
+    def _read(self, place: int) -> bytes:
+        if self._closed or place < self.start:
+            raise Closed(f"the log holds no position {place} any more")
+        commits = self._medium.commits
+        at = bisect_right(commits, place, key=lambda commit: commit.position) - 1
+        for start, data in commits[at].pieces if at >= 0 else ():
+            offset = place - start
+            if 0 <= offset < len(data):
+                return data[offset : offset + record_size(data, offset)]
+        raise Corrupt(f"no record at position {place}")
 
     def truncate(self, before: int) -> None:
         """See `Log.truncate`. The last segment stays in any case."""
@@ -97,10 +104,10 @@ class MemoryLog:
         if start > medium.segments[-1] and roll:
             medium.segments.append(start)
         medium.end += size
-        blocks = ((start, 0),) if records else ()
+        place = start + HEADER_SIZE
         if self.keep:
-            medium.commits.append(Commit(start, medium.segments[-1], list(records), blocks))
-        return Receipt(start, medium.end, blocks)
+            medium.commits.append(Commit(start, medium.end, medium.segments[-1], [(place, b"".join(records))] if records else []))
+        return Receipt(start, medium.end, ((place, 0),) if records else ())
 
     def _drop(self, before: int) -> None:
         medium = self._medium
@@ -156,6 +163,7 @@ class MemoryStore:
         self._defer, self._keep = defer, keep
         self.epoch = 1
         self.log = MemoryLog(self._medium, defer, keep)
+        self._spill: MemoryLog | None = None
         self.catalog = MemoryCatalog(self._medium, defer)
 
     @property
@@ -166,6 +174,12 @@ class MemoryStore:
     def fail(self, text: str) -> None:
         """Have every operation from now on fail, as after a disk's failure."""
         self._medium.failure = Failed(f"storage failed and is not written to any more: {text}")
+
+    def spill(self) -> MemoryLog | None:
+        """See `Store.spill`: one that remembers, if the log does."""
+        if self._spill is None and self._keep:
+            self._spill = MemoryLog(_Medium(), self._defer, keep=True)
+        return self._spill
 
     def close(self) -> None:
         """See `Store.close`."""

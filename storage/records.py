@@ -54,7 +54,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from zlib import crc32
 
 from storage.api import Corrupt, StorageError
@@ -183,6 +183,27 @@ def split_records(data: bytes, offset: int = 0) -> tuple[list[bytes], int]:
     return records, offset
 
 
+def whole_records(data: bytes, offset: int = 0) -> int:
+    """The offset behind the last whole record of those that follow one another from `offset` on."""
+    size = len(data)
+    length_at = _LENGTH.unpack_from
+    while offset + HEAD_SIZE <= size:
+        stop = offset + HEAD_SIZE + int(length_at(data, offset)[0])
+        if stop > size:
+            break
+        offset = stop
+    return offset
+
+
+def places(records: Sequence[bytes], blocks: Sequence[tuple[int, int]]) -> list[int]:
+    """The place of each record of a commit: the log position of its first byte. `blocks` are those of its receipt."""
+    found: list[int] = []
+    stops = [index for _, index in blocks[1:]] + [len(records)]
+    for (place, index), stop in zip(blocks, stops, strict=True):
+        found += accumulate(map(len, records[index : stop - 1]), initial=place)
+    return found
+
+
 def record_size(data: Buffer, offset: int = 0) -> int:
     """The size in bytes of the record whose head is at `offset`. Raises Corrupt where no head fits."""
     if len(data) - offset < HEAD_SIZE:
@@ -238,7 +259,11 @@ class Delivered(NamedTuple):
     message_id: int
 
 
-Record = Enqueue | RouteSet | Settle | SettleRange | Requeue | Delivered
+Other = RouteSet | Settle | SettleRange | Requeue | Delivered
+Record = Enqueue | Other
+Run = tuple[int, int, int, int, int, int, int, int, int, int]
+"""The fixed part of an ENQUEUE: type, flags, size of the routing, of the payload, first id, target, time in ms, size of each body,
+count, size of the header."""
 
 
 def encode_enqueue(
@@ -294,16 +319,49 @@ def encode_delivered(queue_id: int, message_id: int) -> bytes:
 
 def decode_records(data: bytes) -> Iterator[Record]:
     """The records in `data`, which must be whole. Raises Corrupt on an unknown type or on lengths that don't fit."""
+    for offset, stop, _ in _walk(data):
+        yield _decode(data, offset, stop)
+
+
+def decode_enqueue(data: bytes) -> Enqueue:
+    """The ENQUEUE record that `data` is. Raises Corrupt if it is none."""
+    if len(data) < HEAD_SIZE or data[0] != ENQUEUE or record_size(data) != len(data):
+        raise Corrupt("there is no enqueue record here")
+    return _decode_enqueue(data, 0, len(data))
+
+
+def decode_heads(data: bytes) -> Iterator[tuple[int, Run | Other]]:
+    """The offset of each record in `data`, and the record; of an ENQUEUE only its Run, so that no body is copied.
+
+    Raises Corrupt as `decode_records` does.
+    """
+    unpack, fixed = _ENQUEUE.unpack_from, _ENQUEUE.size
+    for offset, stop, kind in _walk(data):
+        if kind == ENQUEUE:
+            _expect(stop - offset >= fixed, "enqueue", stop - offset)
+            run = unpack(data, offset)
+            _expect(offset + fixed + run[2] + run[9] + run[8] * run[7] == stop and run[8] > 0, "enqueue", stop - offset)
+            yield offset, run
+        else:
+            yield offset, cast(Other, _decode(data, offset, stop))
+
+
+def _walk(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(offset, end, type) of each record."""
     offset, size = 0, len(data)
-    length_at, decoders = _LENGTH.unpack_from, _DECODERS
+    length_at = _LENGTH.unpack_from
     while offset < size:
         if size - offset < HEAD_SIZE or (stop := offset + HEAD_SIZE + int(length_at(data, offset)[0])) > size:
             raise Corrupt(f"a record is cut off after {size - offset} bytes")
-        decode = decoders.get(data[offset])
-        if decode is None:
-            raise Corrupt(f"unknown record type {data[offset]}")
-        yield decode(data, offset, stop)
+        yield offset, stop, data[offset]
         offset = stop
+
+
+def _decode(data: bytes, offset: int, stop: int) -> Record:
+    decode = _DECODERS.get(data[offset])
+    if decode is None:
+        raise Corrupt(f"unknown record type {data[offset]}")
+    return decode(data, offset, stop)
 
 
 def _decode_enqueue(data: bytes, offset: int, stop: int) -> Enqueue:

@@ -1,6 +1,10 @@
 """One file of the log: reading and appending blocks, finding them behind damage, and telling a torn tail from it."""
 
+from __future__ import annotations
+
 import threading
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,11 +21,12 @@ from storage.records import (
     Buffer,
     decode_block_header,
     record_size,
-    split_records,
+    whole_records,
 )
 
 SUFFIX: Final = ".segment"
 _WINDOW: Final = 1024 * 1024
+_PAGE: Final = 4096
 _HEADER_ROOM: Final = 4096  # a later format's header may be bigger than ours, and must be seen whole to be refused
 
 
@@ -199,6 +204,8 @@ class Segment:
         self._descriptor = files.open(self.path, create=create)
         self._closing = threading.Lock()  # a reader must never meet a descriptor that was given to another file
         self._open = True
+        self._blocks: array[int] | None = array("Q") if create else None
+        self._checked: set[int] = set()  # big blocks whose checksum was found to hold
         self.size = files.size(self._descriptor)
         if create:
             files.sync_directory(directory)
@@ -217,6 +224,16 @@ class Segment:
             if sync:
                 self._files.sync(self._descriptor)
         self.size += len(data)
+
+    def appended(self, positions: Iterable[int]) -> None:
+        """Blocks were appended that begin at these log positions."""
+        if self._blocks is not None:
+            self._blocks.extend(positions)
+
+    def scanned(self, positions: array[int]) -> None:
+        """All the blocks of a segment that is not appended to."""
+        if self._blocks is None:
+            self._blocks = positions
 
     def sync(self) -> None:
         """Have all of the file on the disk."""
@@ -255,22 +272,65 @@ class Segment:
             raise Corrupt(f"the block at position {position} doesn't match its checksum")
         return Block(position, header, data)
 
-    def records(self, position: int, log_id: int) -> list[bytes]:
-        """The records that begin in the block at a log position. Raises Corrupt if they aren't all whole."""
-        block = self.block(position, log_id)
-        records, rest = split_records(block.data, block.header.first)
-        if rest == len(block.data):
-            return records
-        wanted = record_size(block.data, rest)
-        parts = [block.data[rest:]]
+    def records(self, places: Sequence[int], log_id: int) -> list[bytes]:
+        """The records at these log positions. Raises Corrupt if one isn't whole.
+
+        The first record that is read of a block has all of it checked. After that, where a few are wanted out of a big
+        block, only they are read: queues that take turns leave their messages scattered.
+        """
+        blocks = self._block_positions(log_id)
+        found: list[bytes] = []
+        done = 0
+        while done < len(places):
+            at = bisect_right(blocks, places[done])
+            if not at:
+                raise Corrupt(f"no block holds position {places[done]}")
+            start, end = blocks[at - 1], blocks[at] if at < len(blocks) else self.end
+            stop = done
+            while stop < len(places) and start <= places[stop] < end:
+                stop += 1
+            wanted = places[done:stop]
+            if end - start > _PAGE * len(wanted) and start in self._checked:
+                found += [self._single(place, end, log_id, start) for place in wanted]
+            else:
+                block = self.block(start, log_id)
+                if end - start > _PAGE:
+                    self._checked.add(start)
+                found += [self._record(block, place, log_id) for place in wanted]
+            done = stop
+        return found
+
+    def _block_positions(self, log_id: int) -> array[int]:
+        while self._blocks is None:
+            size = self.size
+            positions = array("Q", (item.position for item in self.walk(log_id) if item.header is not None))
+            if size == self.size:
+                self._blocks = positions
+        return self._blocks
+
+    def _single(self, place: int, end: int, log_id: int, start: int) -> bytes:
+        """A record of a block that was checked; `start` and `end` are the block's."""
+        data = self.read(min(_PAGE, end - place), place - self.start)
+        size = record_size(data)
+        if place + size > end:
+            return self._record(self.block(start, log_id), place, log_id)
+        return data[:size] if size <= len(data) else data + self.read(size - len(data), place + len(data) - self.start)
+
+    def _record(self, block: Block, place: int, log_id: int) -> bytes:
+        """The record at `place`, which begins in `block` and may go on in the ones behind."""
+        offset = place - block.position - HEADER_SIZE
+        if not block.header.first <= offset < len(block.data):
+            raise Corrupt(f"no record begins at position {place}")
+        wanted = record_size(block.data, offset)
+        parts = [block.data[offset : offset + wanted]]
         held = len(parts[0])
         while held < wanted and not block.header.flags & LAST:
             block = self.block(block.end, log_id)
-            parts.append(block.data[: block.header.first])
+            parts.append(block.data[: min(block.header.first, wanted - held)])
             held += len(parts[-1])
         if held != wanted:
-            raise Corrupt(f"a record of the block at position {position} is not whole")
-        return [*records, b"".join(parts)]
+            raise Corrupt(f"the record at position {place} is not whole")
+        return b"".join(parts) if len(parts) > 1 else parts[0]
 
     def close(self) -> None:
         """Close the file; waits for a read that is under way."""
@@ -286,12 +346,12 @@ class Segment:
         self._files.sync_directory(self.path.parent)
 
 
-def join_records(blocks: list[Block]) -> tuple[list[bytes], list[tuple[int, int]], bool]:
-    """The whole records in the blocks of one commit (some of which may be missing), the (block position, index of the
-    first record that begins in it) pairs, and whether that was all of the commit."""
-    records: list[bytes] = []
-    places: list[tuple[int, int]] = []
+def join_records(blocks: list[Block]) -> tuple[list[tuple[int, bytes]], bool]:
+    """The whole records in the blocks of one commit (some of which may be missing), as pieces of some that follow one
+    another, each with the log position of its first byte; and whether that was all of the commit."""
+    pieces: list[tuple[int, bytes]] = []
     torn: list[bytes] = []  # the parts so far of a record that goes on in the next block
+    place = 0  # of that record
     whole = bool(blocks[0].header.flags & FIRST and blocks[-1].header.flags & LAST)
     end = blocks[0].position
     for block in blocks:
@@ -301,12 +361,13 @@ def join_records(blocks: list[Block]) -> tuple[list[bytes], list[tuple[int, int]
         elif torn:
             torn.append(block.data[:first])
             if sum(map(len, torn)) == record_size(torn[0]):
-                records.append(b"".join(torn))
+                pieces.append((place, b"".join(torn)))
                 torn = []
         if first < len(block.data):
-            places.append((block.position, len(records)))
-            begun, rest = split_records(block.data, first)
-            records += begun
-            torn = [block.data[rest:]] if rest < len(block.data) else []
+            rest = whole_records(block.data, first)
+            begin = block.position + HEADER_SIZE
+            if rest > first:
+                pieces.append((begin + first, block.data[first:rest]))
+            torn, place = ([block.data[rest:]], begin + rest) if rest < len(block.data) else ([], 0)
         end = block.end
-    return records, places, whole and not torn
+    return pieces, whole and not torn

@@ -16,11 +16,13 @@ from broker.core.session import Peer, Session
 from broker.core.vhost import VHost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from broker.core.channel import Channel
-    from broker.core.consumers import Consumer
+    from broker.core.consumers import Consumer, Holder
     from broker.core.login import Authenticator
+    from broker.core.memory import Memory
+    from broker.core.message import Message
     from protocol.tables import Table
 
 QUEUE_IDS_STEP = 1000
@@ -57,6 +59,11 @@ class Broker:
         self.queue_ids = 1
         self.queue_ids_taken = 1
 
+    @property
+    def memory(self) -> Memory:
+        """What the messages in memory amount to."""
+        return self.outbox.memory
+
     # --- vhosts -----------------------------------------------------------------------------------------------------
 
     def add_vhost(self, name: str) -> VHost:
@@ -91,6 +98,14 @@ class Broker:
         queue.remove_consumer(consumer)
         if queue.auto_delete and not len(queue.consumers) and not queue.deleted:
             queue.vhost.delete_queue(queue)
+
+    def leases(self) -> Iterator[tuple[Holder, Message]]:
+        """Everything that is with somebody and not settled."""
+        for session in self.sessions:
+            for channel in session.channels.values():
+                yield from channel.unacked.values()
+                if channel.transaction is not None:
+                    yield from channel.transaction.leases()
 
     # --- direct reply-to --------------------------------------------------------------------------------------------
 

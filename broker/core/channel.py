@@ -7,14 +7,14 @@ this channel waits behind it, and its consumers get nothing.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.core.consumers import Getter
 from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILED
 from protocol.errors import ChannelException, ConnectionException
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broker.core.confirms import Confirms
     from broker.core.consumers import Consumer, Holder
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from broker.core.session import Session
     from broker.core.transaction import Transaction
     from protocol.methods import Method
+
+NEVER = 1 << 62
+"""The number of no batch."""
 
 
 class Channel:
@@ -58,8 +61,8 @@ class Channel:
         """The consumer tag on amq.rabbitmq.reply-to."""
         self.reply_address = ""
         """Where replies to it are sent (contract 6.8)."""
-        self.held: deque[tuple[int, bytes]] | None = None
-        """Batch number to wait for (0: only for what is before it), and the frames."""
+        self.held: deque[list[Any]] | None = None
+        """[batch number to wait for (0: only for what is before it), the frames], in order."""
 
     # --- output -----------------------------------------------------------------------------------------------------
 
@@ -72,14 +75,27 @@ class Channel:
         if self.held is None:
             self.session.wire.write(frames)
         else:
-            self.held.append((0, frames))
+            self.held.append([0, frames])
+
+    def hold_place(self) -> Callable[[bytes], None]:
+        """Keep the place of a reply that comes later; returns what is to be called with its frames."""
+        if self.held is None:
+            self.held = deque()
+        slot: list[Any] = [NEVER, b""]
+        self.held.append(slot)
+
+        def fill(frames: bytes) -> None:
+            slot[:] = (0, frames)
+            self.release(self.session.broker.outbox.released, True)
+
+        return fill
 
     def send_durable(self, method: Method) -> None:
         """A reply that waits until what was written down so far is durable."""
         outbox = self.session.broker.outbox
         if self.held is None:
             self.held = deque()
-        self.held.append((outbox.number, self.session.wire.method(self.number, method)))
+        self.held.append([outbox.number, self.session.wire.method(self.number, method)])
         outbox.hold(self)
 
     def release(self, batch: int, durable: bool) -> None:

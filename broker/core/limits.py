@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.core.message import BODY, body_of
+from broker.core.message import body_of
 from broker.core.ready import Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from broker.core.arguments import QueueArguments
     from broker.core.message import Message
+    from broker.core.pages import Pages
     from broker.core.queue import Queue
 
 REJECTING = ("reject-publish", "reject-publish-dlx")
 
 
 class MeasuredReady(Ready):
-    """Ready, and how many bytes of bodies."""
+    """Ready, and how many bytes of bodies, in memory or not."""
 
     __slots__ = ("body_bytes",)
 
@@ -30,11 +31,10 @@ class MeasuredReady(Ready):
         super().__init__()
         self.body_bytes = 0
 
-    def extend(self, messages: Iterable[Message]) -> None:
+    def extend(self, messages: Sequence[Message]) -> None:
         """See Ready."""
-        before = len(self.fresh)
         super().extend(messages)
-        self.body_bytes += sum(len(self.fresh[position][BODY]) for position in range(before, len(self.fresh)))
+        self.body_bytes += sum(map(len, map(body_of, messages)))
 
     def take(self, count: int) -> tuple[bool, list[Message]]:
         """See Ready."""
@@ -53,10 +53,19 @@ class MeasuredReady(Ready):
         super().give_back(messages)
         self.body_bytes += sum(map(len, map(body_of, messages)))
 
-    def clear(self) -> list[Message]:
+    def clear(self) -> tuple[list[Message], Pages | None]:
         """See Ready."""
         self.body_bytes = 0
         return super().clear()
+
+    def restore(self, pages: Pages) -> None:
+        """See Ready."""
+        super().restore(pages)
+        self.body_bytes = pages.body_bytes
+
+    def forget(self, pages: Pages) -> None:
+        """See Ready."""
+        self.body_bytes -= pages.body_bytes
 
 
 class Limit:
@@ -75,19 +84,11 @@ class Limit:
             return True
         return self.max_bytes is not None and _bytes_of(queue) + len(body) > self.max_bytes
 
-    def is_over(self, queue: Queue) -> bool:
-        """More is ready than may be."""
+    def surplus(self, queue: Queue) -> int:
+        """How many messages at the head are surely too much: 0 if none is; where bytes are limited, one after the other."""
         if self.max_length is not None and len(queue.ready) > self.max_length:
-            return True
-        return self.max_bytes is not None and _bytes_of(queue) > self.max_bytes
-
-    def excess(self, queue: Queue) -> list[Message]:
-        """Take from the head what is too much."""
-        dropped: list[Message] = []
-        while len(queue.ready) and self.is_over(queue):
-            surplus = len(queue.ready) - self.max_length if self.max_length is not None else 1
-            dropped += queue.ready.take(max(surplus, 1))[1]
-        return dropped
+            return len(queue.ready) - self.max_length
+        return int(self.max_bytes is not None and _bytes_of(queue) > self.max_bytes)
 
 
 def _bytes_of(queue: Queue) -> int:

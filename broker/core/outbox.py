@@ -13,7 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.ledger import Ledger
+from broker.core.memory import Memory
 from broker.core.message import id_of
+from broker.core.paging import PageOut, Spill
 from protocol.content import PERSISTENT
 from storage import records
 
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.core.channel import Channel
+    from broker.core.compaction import Compaction, Copies
     from broker.core.confirms import Confirms
     from broker.core.ledger import Segment
     from broker.core.message import Message
+    from broker.core.pages import Pages
+    from broker.core.paging import Load, SpillBatch
     from broker.core.queue import Queue
+    from storage.api import Receipt
 
 
 class Target:
@@ -41,12 +47,21 @@ class Target:
 
 class Batch:
     """What a turn asks of the disk. `number` counts batches; `segment` is the one that its records begin, if they do; `size` is theirs
-    in bytes."""
+    in bytes. `first_id` and `last_id` bound the messages that it brings, which are of `range`."""
 
-    __slots__ = ("channels", "confirms", "deletions", "number", "puts", "records", "segment", "size", "sync")
+    __slots__ = (
+        "channels", "confirms", "copies", "deletions", "first_id", "last_id", "number", "outbox", "page_outs", "puts", "range", "records",
+        "segment", "size", "spill", "sync",
+    )  # fmt: skip
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, outbox: Outbox, number: int) -> None:
+        self.outbox = outbox
         self.number = number
+        self.range = outbox.ledger.range
+        self.first_id = self.last_id = 0
+        self.page_outs: list[PageOut] = []
+        self.copies: Copies | None = None
+        self.spill: SpillBatch | None = None
         self.puts: dict[str, bytes] = {}
         self.records: list[bytes] = []
         self.deletions: list[str] = []
@@ -66,8 +81,23 @@ class Batch:
         """Somebody is to be told."""
         return bool(self.confirms or self.channels)
 
+    def written(self, receipt: Receipt) -> None:
+        """The records are where the receipt says: whoever kept messages in memory until then may let go of them."""
+        if self.segment is not None:
+            self.segment.position = receipt.start
+        self.outbox.ledger.end = receipt.end
+        if self.last_id >= self.first_id:
+            self.range.add_span(self.first_id, self.last_id, receipt.start, receipt.end)
+        if self.page_outs or self.copies is not None:
+            places = records.places(self.records, receipt.blocks)
+            for page_out in self.page_outs:
+                page_out.written(places)
+            if self.copies is not None:
+                self.copies.written(places, receipt, self.range.home)
+
     def release(self, durable: bool) -> None:
         """The batch, and all before it, is durable; or the disk failed and it never will be."""
+        self.outbox.released = self.number
         for confirms, first, last in self.confirms:
             if not confirms.channel.closed:
                 (confirms.settle if durable else confirms.refuse)(first, last)
@@ -79,25 +109,37 @@ class Outbox:
     """One per broker. `touched` are the queues to serve at the end of the turn."""
 
     __slots__ = (
-        "_buried", "_catalog", "_channels", "_confirms", "_earlier_confirms", "_records", "_settled", "_sync", "clock", "ledger", "marked",
-        "number",
-        "settled_confirms", "touched",
+        "_buried", "_catalog", "_channels", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_page_outs", "_records", "_settled",
+        "_settled_pages", "_sync", "clock", "compaction", "ledger", "loads", "marked", "memory", "number", "released", "settled_confirms",
+        "spill", "touched",
     )  # fmt: skip
 
     def __init__(self, clock: Callable[[], int]) -> None:
         """`clock` tells the wall time in milliseconds."""
         self.clock = clock
         self.ledger = Ledger()
+        self.memory = Memory()
+        self.spill = Spill()
+        self.compaction: Compaction | None = None
+        """The one that is under way."""
+        self.loads: list[Load] = []
+        """What is to be read back into memory; whoever reads takes it."""
         self.number = 1
         """The number of the batch that is being collected."""
+        self.released = 0
+        """The number of the last batch that is durable."""
         self.touched: list[Queue] = []
         self.marked: dict[Queue, None] = {}
         self.settled_confirms: dict[Confirms, tuple[int, int]] = {}
         """Publishes that need no disk, acked at the end of the turn: first and last sequence number."""
         self._records: list[bytes] = []
         self._sync = False
+        self._first_id = 0
+        self._page_outs: list[PageOut] = []
+        self._copies: Copies | None = None
         self._settled: dict[Queue, list[int]] = {}
-        self._buried: list[list[int]] = []
+        self._settled_pages: list[tuple[Queue, Pages]] = []
+        self._buried: list[list[int] | Pages] = []
         self._catalog: dict[str, bytes | None] = {}
         self._confirms: dict[Confirms, tuple[int, int]] = {}
         self._earlier_confirms: list[tuple[Confirms, int, int]] = []
@@ -131,6 +173,38 @@ class Outbox:
         self._sync = self._sync or any(each & PERSISTENT for each in facts)
         self.ledger.enqueued(len(messages) * len(target.queue_ids))
 
+    def page_out(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool) -> None:
+        """These messages, which were logged last if the queue is logged at all, need not stay in the memory of paged queues."""
+        spilling: list[Queue] = []
+        first = len(self._records) - (1 if alike else len(messages))
+        for queue in queues:
+            if queue.ready.paged is None:
+                continue
+            if queue.logged:
+                self._page_outs.append(PageOut(queue, messages, first, alike))
+            else:
+                spilling.append(queue)
+        if spilling:
+            self.spill.add(spilling, messages, alike)
+
+    def copy(self, copies: Copies, record: records.Enqueue, target: Target) -> int:
+        """Write a live message of the oldest segment down again; returns the index of the record."""
+        if target.segment != self.ledger.segment:
+            self._name(target)
+        self._copies = copies
+        self._sync = True
+        flags = target.flags | records.COPY | record.flags & records.TRANSIENT
+        encoded = records.encode_enqueue(
+            record.first_id, target.id, record.timestamp_ms, record.routing, record.header, record.bodies, flags
+        )
+        copies.size += len(encoded)
+        self._records.append(encoded)
+        return len(self._records) - 1
+
+    def copy_count(self, queue: Queue, counts: Sequence[tuple[int, int]]) -> None:
+        """Write down again how often messages were delivered."""
+        self._records.append(records.encode_requeue(queue.id, counts))
+
     def _name(self, target: Target) -> None:
         """A fan-out names a route set, which every segment defines for itself: an old segment can then go by itself."""
         target.segment = self.ledger.segment
@@ -147,6 +221,14 @@ class Outbox:
         else:
             ids += map(id_of, messages)
 
+    def settle_ids(self, queue: Queue, ids: list[int]) -> None:
+        """The same for messages that are damaged."""
+        self._settled.setdefault(queue, []).extend(ids)
+
+    def settle_pages(self, queue: Queue, pages: Pages) -> None:
+        """The same for messages that aren't in memory: no id of theirs is above or below another of that queue's live ones."""
+        self._settled_pages.append((queue, pages))
+
     def requeue(self, queue: Queue, messages: list[Message]) -> None:
         """Messages of a logged queue came back; their delivery counts are up to date."""
         counts = queue.delivery_counts
@@ -161,6 +243,10 @@ class Outbox:
         """Messages of a deleted queue are done with. They count as dead when the deletion is on its way, so that space never comes back
         from under a queue that a crash would bring back."""
         self._buried.append(list(map(id_of, messages)))
+
+    def bury_pages(self, pages: Pages) -> None:
+        """The same for messages that aren't in memory."""
+        self._buried.append(pages)
 
     # --- the catalog ------------------------------------------------------------------------------------------------
 
@@ -211,17 +297,25 @@ class Outbox:
     @property
     def has_records(self) -> bool:
         """Something for the log was written down this turn."""
-        return bool(self._records or self._settled)
+        return bool(self._records or self._settled or self._settled_pages)
 
     @property
     def has_batch(self) -> bool:
         """Whether `take` would have something to give."""
-        return bool(self._records or self._settled or self._buried or self._catalog or self.marked or self._confirms or self._channels)
+        return bool(
+            self._records or self._settled or self._settled_pages or self._buried or self._catalog or self.marked or self._confirms
+            or self._channels
+        ) or self.spill.has_records  # fmt: skip
 
     def take(self) -> Batch:
         """Everything collected since the last take, as the next batch."""
-        batch = Batch(self.number)
+        batch = Batch(self, self.number)
         self.number += 1
+        batch.first_id, self._first_id = self._first_id, self.ledger.next_id
+        batch.last_id = self.ledger.next_id - 1
+        batch.page_outs, self._page_outs = self._page_outs, []
+        batch.copies, self._copies = self._copies, None
+        batch.spill = self.spill.take()
         batch.sync = self._sync or bool(self._catalog)
         batch.records, self._records, self._sync = self._records, [], False
         self._take_settled(batch)
@@ -241,7 +335,7 @@ class Outbox:
         self._earlier_confirms.clear()
         self._confirms.clear()
         batch.channels, self._channels = self._channels, {}
-        self.ledger.shipped(batch.size)
+        self.ledger.shipped(batch.size, batch.copies.size if batch.copies is not None else 0)
         return batch
 
     def _take_settled(self, batch: Batch) -> None:
@@ -252,7 +346,18 @@ class Outbox:
             else:
                 batch.records.append(records.encode_settle(queue.id, ids))
             self.ledger.settled(ids)
+            if self.compaction is not None:
+                self.compaction.settled(queue, ids)
         self._settled.clear()
-        for ids in self._buried:
-            self.ledger.settled(ids)
+        for queue, pages in self._settled_pages:
+            batch.records.append(records.encode_settle_range(queue.id, pages.first_id, pages.last_id))
+            self.ledger.settled_pages(pages)
+            if self.compaction is not None:
+                self.compaction.settled_range(queue, pages.first_id, pages.last_id)
+        self._settled_pages.clear()
+        for buried in self._buried:
+            if isinstance(buried, list):
+                self.ledger.settled(buried)
+            else:
+                self.ledger.settled_pages(buried)
         self._buried.clear()

@@ -13,6 +13,7 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from broker.core import properties
+from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import ID, split_routing
 from broker.core.outbox import Target
 from broker.core.vhost import DEFAULT_EXCHANGE
@@ -118,30 +119,38 @@ class Publisher:
         """A run with one header."""
         durable = False
         if route.queues:
-            messages = self._enqueue(route, repeat(header), bodies, len(bodies) * len(bodies[0]))
+            outbox, count = self.session.broker.outbox, len(bodies)
+            messages = self._enqueue(route, repeat(header), bodies, count * len(bodies[0]), count * MESSAGE_BYTES)
             if route.target is not None:
                 durable = self._facts & PERSISTENT != 0
-                self.session.broker.outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, durable)
+                outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, durable)
+            if outbox.memory.paging:
+                outbox.page_out(route.queues, messages, alike=True)
         return self._published(channel, route, len(bodies), durable)
 
     def _publish_run(self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]) -> int:
         """A run in which each message has a header of its own."""
         durable = False
         if route.queues:
-            messages = self._enqueue(route, headers_given, bodies, sum(map(len, bodies)))
+            outbox, count = self.session.broker.outbox, len(bodies)
+            overhead = count * (MESSAGE_BYTES + HEADER_BYTES + len(headers_given[0]))
+            messages = self._enqueue(route, headers_given, bodies, sum(map(len, bodies)), overhead)
             if route.target is not None:
                 durable = reduce(or_, facts) & PERSISTENT != 0
-                self.session.broker.outbox.enqueue_each(messages, route.target, facts)
+                outbox.enqueue_each(messages, route.target, facts)
+            if outbox.memory.paging:
+                outbox.page_out(route.queues, messages, alike=False)
         return self._published(channel, route, len(bodies), durable)
 
-    def _enqueue(self, route: Route, headers_given: Iterable[bytes], bodies: list[bytes], size: int) -> list[Message]:
-        """Number the messages and hand them to the queues; `size` is that of all bodies together."""
+    def _enqueue(self, route: Route, headers_given: Iterable[bytes], bodies: list[bytes], size: int, overhead: int) -> list[Message]:
+        """Number the messages and hand them to the queues; `size` is that of all bodies together, `overhead` what the messages take in
+        memory beside."""
         ledger = self.session.broker.outbox.ledger
         first = ledger.next_id
         ledger.next_id = following = first + len(bodies)
         messages = list(zip(range(first, following), repeat(route.routing), headers_given, bodies, strict=False))
         for queue in route.queues:
-            queue.enqueue(messages, size)
+            queue.enqueue(messages, size, overhead)
         return messages
 
     def _published(self, channel: Channel, route: Route, count: int, durable: bool) -> int:
@@ -222,12 +231,15 @@ class Publisher:
         number = outbox.ledger.next_id
         outbox.ledger.next_id = number + 1
         message: Message = (number, publish.routing, publish.header, publish.body)
+        overhead = MESSAGE_BYTES + HEADER_BYTES + len(publish.header)
         for queue in taken:
-            queue.enqueue([message], len(publish.body))
+            queue.enqueue([message], len(publish.body), overhead)
         durable = False
         if target is not None:
             durable = publish.facts & PERSISTENT != 0
             outbox.enqueue(number, target, publish.routing, publish.header, (publish.body,), durable)
+        if outbox.memory.paging:
+            outbox.page_out(taken, (message,), alike=True)
         if publish.reply is not None:
             publish.reply.session.deliver_reply(publish.reply, message)
         if not queues and publish.bits & MANDATORY:

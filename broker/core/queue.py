@@ -11,23 +11,31 @@ A durable queue is *logged*: what happens to its messages goes to the outbox as 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
 from broker.core.limits import limit_of, ready_for
-from broker.core.message import ID, body_of, id_of
+from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
+from broker.core.message import HEADER, ID, body_of, id_of
+from broker.core.pages import RUN_BYTES
+from broker.core.paging import Load
+from broker.core.ready import Paged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broker.core.arguments import QueueArguments
     from broker.core.consumers import Consumer
     from broker.core.limits import Limit
     from broker.core.message import Message
     from broker.core.outbox import Outbox
+    from broker.core.pages import Pages, Run
     from broker.core.session import Session
     from broker.core.vhost import VHost
+
+    WaitingGet = Callable[[], None]
 
 
 def _size_bound(message: Message) -> int:
@@ -42,9 +50,9 @@ class Queue:
     is_queue = True
 
     __slots__ = (
-        "__weakref__", "arguments", "auto_delete", "body_bytes", "consumers", "deleted", "delivered", "delivery_counts", "durable",
-        "exclusive_consumer", "id", "limit", "logged", "mark", "name", "outbox", "owner", "published", "ready", "touched",
-        "unacked", "vhost",
+        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumers", "deleted", "delivered",
+        "delivery_counts", "durable", "exclusive_consumer", "getters", "id", "limit", "logged", "mark", "memory", "name", "outbox", "owner",
+        "published", "ready", "recovered_mark", "touched", "unacked", "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +76,8 @@ class Queue:
         self.auto_delete = auto_delete
         self.owner = owner
         self.logged = durable and vhost.broker.logs
+        self.can_page = vhost.broker.logs
+        self.memory = outbox.memory
         self.limit = limit_of(arguments)
         self.ready = ready_for(self.limit)
         self.consumers = Consumers(arguments.single_active_consumer)
@@ -76,11 +86,19 @@ class Queue:
         self.deleted = False
         self.unacked = 0
         self.body_bytes = 0
-        """Bodies, ready and unacked."""
+        """Bodies, ready and unacked, in memory or not."""
+        self._held = 0
+        """Messages in memory, ready and unacked."""
+        self._overhead = 0
+        """Accounted bytes of those, but for the bodies."""
+        self.getters: deque[WaitingGet] = deque()
+        """Each basic.get that waits until the head of the queue is in memory."""
         self.published = 0
         self.delivered = 0
         self.mark = 0
         """The highest id ever delivered; what a restart after a crash takes as redelivered (storage/records.py)."""
+        self.recovered_mark = 0
+        """The mark as the last restart found it."""
         self.delivery_counts: dict[int, int] = {}
         """How often a message came back, by id; only for those that did."""
 
@@ -112,11 +130,20 @@ class Queue:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def enqueue(self, messages: list[Message], body_bytes: int) -> None:
-        """Messages with rising ids, above all that came before. The caller has logged them."""
+    def enqueue(self, messages: list[Message], body_bytes: int, overhead: int) -> None:
+        """Messages with rising ids, above all that came before; `overhead` is what they take in memory beside their bodies. The caller
+        logs them, and pages them out once the queue is paged."""
+        memory = self.memory
+        if memory.used > memory.paging_bytes and self.ready.paged is None and self._is_deep:
+            self.ready.paged = Paged()
+            memory.paging += 1
         self.ready.extend(messages)
-        self.published += len(messages)
+        count = len(messages)
+        self.published += count
         self.body_bytes += body_bytes
+        self._held += count
+        self._overhead += overhead
+        memory.used += body_bytes + overhead
         if not self.touched:
             self.touched = True
             self.outbox.touched.append(self)
@@ -128,15 +155,15 @@ class Queue:
         self.serve()
         return self.limit.would_overflow(self, body)
 
-    def restore(self, messages: list[Message], delivery_counts: dict[int, int], mark: int) -> None:
-        """What recovery found, ids rising. Up to the mark a message may have been delivered, so it counts as redelivered."""
-        self.mark = mark
+    def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int) -> None:
+        """What recovery found. Up to the mark a message may have been delivered, so it counts as redelivered."""
+        self.mark = self.recovered_mark = mark
         self.delivery_counts = delivery_counts
-        self.body_bytes = sum(map(len, map(body_of, messages)))
-        back = [message for message in messages if message[ID] <= mark or message[ID] in delivery_counts]
-        known = set(map(id_of, back))
-        self.ready.extend(message for message in messages if message[ID] not in known)
-        self.ready.give_back(back)
+        self.body_bytes = pages.body_bytes
+        if pages.count:
+            self.ready.restore(pages)
+            self.memory.paging += 1
+            self.memory.used += pages.runs * RUN_BYTES
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -146,7 +173,7 @@ class Queue:
         If the budget ends it, the queue stays touched.
         """
         ready, served, complete = self.ready, 0, True
-        while count := len(ready):
+        while count := self.available():
             if served >= budget:
                 self.touch()
                 complete = False
@@ -163,12 +190,22 @@ class Queue:
         self.delivered += served
         if complete and self.limit is not None:
             self._trim(self.limit)
+        if ready.paged is not None:
+            self._read_ahead(ready.paged)
         return served
 
     def _trim(self, limit: Limit) -> None:
         """Everybody with credit was served: drop what is too much, but not what somebody takes in the next turn."""
-        if not limit.rejects and limit.is_over(self) and not self.consumers.wait_for_output():
-            self.settle(limit.excess(self))
+        if limit.rejects or not limit.surplus(self) or self.consumers.wait_for_output():
+            return
+        dropped: list[Message] = []
+        while surplus := limit.surplus(self):
+            if self.available():
+                dropped += self.ready.take(surplus)[1]
+            else:
+                self._drop_paged(surplus)
+        if dropped:
+            self.settle(dropped)
 
     def _deal(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
         """Share `run` out one by one; returns what the connections didn't take, in order."""
@@ -195,9 +232,11 @@ class Queue:
         return []
 
     def get(self) -> tuple[bool, Message] | None:
-        """Take the head for basic.get: (redelivered, message), or None if nothing is ready. The caller leases or settles it."""
-        self.serve()
-        if not len(self.ready):
+        """Take the head for basic.get: (redelivered, message), or None if nothing is ready. The caller leases or settles it.
+
+        Where `is_cold` says so the head has to be read first: `wait_for_head`.
+        """
+        if not self.available():
             return None
         redelivered, messages = self.ready.take(1)
         self.delivered += 1
@@ -219,7 +258,7 @@ class Queue:
 
     def settle(self, messages: list[Message]) -> None:
         """Messages are done with."""
-        self.body_bytes -= sum(map(len, map(body_of, messages)))
+        self.body_bytes -= self._let_go(messages)
         if self.delivery_counts:
             for message in messages:
                 self.delivery_counts.pop(message[ID], None)
@@ -246,7 +285,149 @@ class Queue:
     def purge(self) -> int:
         """Drop what is ready; returns the count (contract 4.6)."""
         self.serve()
-        messages = self.ready.clear()
+        return self.drop_ready()
+
+    def drop_ready(self) -> int:
+        """Drop what is ready, in memory or not; returns the count."""
+        count = len(self.ready)
+        if self.ready.paged is not None:
+            self.memory.paging -= 1
+        messages, pages = self.ready.clear()
+        if pages is not None and pages.count:
+            self._settle_pages(pages)
         if messages:
             self.settle(messages)
-        return len(messages)
+        self._answer_gets()
+        return count
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def _let_go(self, messages: Sequence[Message]) -> int:
+        """Messages leave memory; returns the bytes of their bodies."""
+        size = sum(map(len, map(body_of, messages)))
+        count = len(messages)
+        overhead = self._overhead * count // self._held
+        self._overhead -= overhead
+        self._held -= count
+        self.memory.used -= size + overhead
+        return size
+
+    def available(self) -> int:
+        """How many messages, at the most, can be taken from the head now; 0 where there are none, or where the head is on the disk."""
+        ready = self.ready
+        if ready.paged is not None and not ready.fresh and not ready.paged.pages.count:
+            ready.stop_paging()
+            self.memory.paging -= 1
+        return ready.available
+
+    @property
+    def _is_deep(self) -> bool:
+        """So much is in memory already that it should page out what comes in."""
+        return self.can_page and self.body_bytes + self._overhead > DEEP_BYTES
+
+    @property
+    def is_cold(self) -> bool:
+        """There is something, but its head is on the disk."""
+        return not self.available() and len(self.ready) > 0
+
+    def page_out(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> None:
+        """Messages that came in while the queue was paged are in the log: so many of them in the record at that place, and so on. They
+        leave memory, unless somebody was quicker."""
+        paged = self.ready.paged
+        if paged is None or not paged.tail or paged.tail[0][ID] != messages[0][ID]:
+            return
+        first = 0
+        for count, place in runs:
+            number, _, _, body = messages[first]
+            paged.pages.append(number, count, len(body), place)
+            first += count
+        self._let_go(messages)
+        self.memory.used += len(runs) * RUN_BYTES
+        popleft = paged.tail.popleft
+        for _ in messages:
+            popleft()
+
+    def _read_ahead(self, paged: Paged) -> None:
+        """Ask for the head of the pages if somebody will want it soon."""
+        if paged.loading is not None or not paged.pages.count or len(self.ready.fresh) >= paged.low:
+            return
+        if self.getters or self.consumers.next_round(1)[0]:
+            paged.loading = Load(self, paged, paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
+            self.outbox.loads.append(paged.loading)
+
+    def loaded(self, load: Load, messages: Sequence[Message] | None) -> None:
+        """The head of the pages was read; None: it has been copied elsewhere meanwhile and must be asked for again."""
+        paged = self.ready.paged
+        if paged is None or paged.loading is not load:
+            return  # purged, or deleted
+        paged.loading = None
+        runs = load.runs
+        if messages is not None and paged.pages.first_id == runs[0].first_id:
+            self._take_in(paged, runs, messages)
+        self.touch()
+        self._answer_gets()
+
+    def _take_in(self, paged: Paged, runs: list[Run], messages: Sequence[Message]) -> None:
+        before = paged.pages.body_bytes
+        paged.pages.drop(len(runs))
+        size = sum(map(len, map(body_of, messages)))
+        overhead = len(messages) * MESSAGE_BYTES + sum(len(messages[0][HEADER]) + HEADER_BYTES for _ in runs) if messages else 0
+        self._held += len(messages)
+        self._overhead += overhead
+        self.memory.used += size + overhead - len(runs) * RUN_BYTES
+        self.body_bytes -= before - paged.pages.body_bytes - size  # what was damaged
+        mark, counts = self.recovered_mark, self.delivery_counts
+        if messages and (messages[0][ID] <= mark or counts):
+            returned = [message for message in messages if message[ID] <= mark or message[ID] in counts]
+            known = set(map(id_of, returned))
+            self.ready.read_in([message for message in messages if message[ID] not in known], returned)
+        else:
+            self.ready.read_in(messages, ())
+        paged.low = max(len(messages) // 2, 1)
+        if not self.logged:
+            for run in runs:
+                self.outbox.spill.ledger.settled(range(run.first_id, run.first_id + run.length))
+        elif len(messages) < sum(run.length for run in runs):
+            whole = set(map(id_of, messages))
+            lost = [each for run in runs for each in range(run.first_id, run.first_id + run.length) if each not in whole]
+            self.outbox.settle_ids(self, lost)
+
+    def relocate(self, first_id: int, count: int, place: int) -> None:
+        """These messages were copied to another place of the log."""
+        paged = self.ready.paged
+        if paged is not None and paged.pages.count:
+            before = paged.pages.runs
+            paged.pages.relocate(first_id, count, place)
+            self.memory.used += (paged.pages.runs - before) * RUN_BYTES
+
+    def _drop_paged(self, count: int) -> None:
+        """Drop so many messages (at the most) from the head of the pages."""
+        assert self.ready.paged is not None
+        dropped = self.ready.paged.pages.take(count)
+        self.ready.forget(dropped)
+        self._settle_pages(dropped)
+
+    def _settle_pages(self, pages: Pages) -> None:
+        """Messages that aren't in memory are done with."""
+        self.body_bytes -= pages.body_bytes
+        self.memory.used -= pages.runs * RUN_BYTES
+        if self.delivery_counts:
+            for message_id in [each for each in self.delivery_counts if pages.first_id <= each <= pages.last_id]:
+                del self.delivery_counts[message_id]
+        if not self.logged:
+            self.outbox.spill.ledger.settled_pages(pages)
+        elif self.deleted:
+            self.outbox.bury_pages(pages)
+        else:
+            self.outbox.settle_pages(self, pages)
+
+    # --- basic.get at a cold head -----------------------------------------------------------------------------------
+
+    def wait_for_head(self, answer: WaitingGet) -> None:
+        """Call `answer` once the head is in memory, or nothing is left."""
+        self.getters.append(answer)
+        self.touch()
+
+    def _answer_gets(self) -> None:
+        while self.getters and not self.is_cold:
+            self.getters.popleft()()

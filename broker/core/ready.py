@@ -4,36 +4,76 @@ Order is id order. What was never delivered stands in `fresh`, a deque that only
 `returned`, a heap, so that a requeued message finds its old place (contract 6.5) and a queue that sees no requeue pays
 nothing for it. Everything in `returned` is redelivered, nothing in `fresh` is.
 
+A queue that is too deep for memory is *paged*: behind `fresh` there are `pages`, which are in the log only, and behind those the
+`tail`, which came in lately and isn't in the log yet. Ids rise from each to the next.
+
 A queue chooses its structure when it is declared; others (priorities) have the same methods.
 """
 
-from collections import deque
-from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
+from __future__ import annotations
 
-from broker.core.message import ID, Message
+from bisect import bisect_left
+from collections import deque
+from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import islice, takewhile
+from operator import gt
+from typing import TYPE_CHECKING
+
+from broker.core.message import ID, Message, id_of
+from broker.core.pages import Pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from broker.core.paging import Load
+
+
+class Paged:
+    """What a paged queue has behind `fresh`."""
+
+    __slots__ = ("loading", "low", "pages", "tail")
+
+    def __init__(self, pages: Pages | None = None) -> None:
+        self.pages = pages or Pages()
+        self.tail: deque[Message] = deque()
+        self.loading: Load | None = None
+        """The read of the head of the pages that is under way."""
+        self.low = 1
+        """With fewer than this in `fresh` it is time to read more."""
 
 
 class Ready:
     """First in, first out."""
 
-    __slots__ = ("fresh", "returned")
+    __slots__ = ("fresh", "paged", "returned")
 
     def __init__(self) -> None:
         self.fresh: deque[Message] = deque()
         self.returned: list[Message] = []
+        self.paged: Paged | None = None
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self.returned)
+        paged = self.paged
+        count = len(self.fresh) + len(self.returned)
+        return count if paged is None else count + paged.pages.count + len(paged.tail)
 
-    def extend(self, messages: Iterable[Message]) -> None:
+    @property
+    def available(self) -> int:
+        """How many, at the most, can be taken now; 0 if none can, though there may be some on the disk."""
+        paged, returned = self.paged, self.returned
+        if paged is None or not returned or self.fresh or not paged.pages.count or returned[0][ID] < paged.pages.first_id:
+            return len(self.fresh) + len(returned)
+        return 0
+
+    def extend(self, messages: Sequence[Message]) -> None:
         """Messages with rising ids, each above all that were here."""
-        self.fresh.extend(messages)
+        (self.fresh if self.paged is None else self.paged.tail).extend(messages)
 
     def take(self, count: int) -> tuple[bool, list[Message]]:
         """Remove up to `count` (at least 1) messages from the head that are all redelivered or all not: (redelivered, messages).
 
-        Call it only when something is ready.
+        Call it only when something is available.
         """
         fresh, returned = self.fresh, self.returned
         if not returned:
@@ -45,7 +85,7 @@ class Ready:
             return False, [popleft() for _ in range(count)]
         messages = []
         if not fresh or returned[0][ID] < fresh[0][ID]:
-            bound = fresh[0][ID] if fresh else None
+            bound = fresh[0][ID] if fresh else self._first_paged()
             while returned and len(messages) < count and (bound is None or returned[0][ID] < bound):
                 messages.append(heappop(returned))
             return True, messages
@@ -53,6 +93,9 @@ class Ready:
         while fresh and len(messages) < count and fresh[0][ID] < bound:
             messages.append(fresh.popleft())
         return False, messages
+
+    def _first_paged(self) -> int | None:
+        return self.paged.pages.first_id if self.paged is not None and self.paged.pages.count else None
 
     def put_back(self, redelivered: bool, messages: Sequence[Message]) -> None:
         """Undo a take: `messages` were not delivered after all."""
@@ -63,6 +106,9 @@ class Ready:
 
     def give_back(self, messages: Sequence[Message]) -> None:
         """Requeue: back to the old positions, redelivered from now on."""
+        self._return(messages)
+
+    def _return(self, messages: Sequence[Message]) -> None:
         returned = self.returned
         if len(messages) > len(returned):
             returned.extend(messages)
@@ -71,9 +117,45 @@ class Ready:
             for message in messages:
                 heappush(returned, message)
 
-    def clear(self) -> list[Message]:
-        """Remove everything; returns it in no particular order."""
+    def clear(self) -> tuple[list[Message], Pages | None]:
+        """Remove everything; returns what was in memory, in no particular order, and what wasn't."""
         messages = [*self.returned, *self.fresh]
         self.returned.clear()
         self.fresh.clear()
-        return messages
+        paged, self.paged = self.paged, None
+        if paged is None:
+            return messages, None
+        messages += paged.tail
+        return messages, paged.pages
+
+    def ids_in(self, intervals: Sequence[tuple[int, int]]) -> Iterator[int]:
+        """The ids from `low` on and below `high` of each of the intervals, in no particular order."""
+        paged = self.paged
+        for low, high in intervals:
+            for messages in (self.fresh,) if paged is None else (self.fresh, paged.tail):
+                if messages and messages[0][ID] < high:
+                    first = bisect_left(messages, low, key=id_of)
+                    yield from takewhile(partial(gt, high), map(id_of, islice(messages, first, None)))
+            yield from (message[ID] for message in self.returned if low <= message[ID] < high)
+            if paged is not None and paged.pages.count:
+                yield from paged.pages.ids_between(low, high)
+
+    # --- paging -----------------------------------------------------------------------------------------------------
+
+    def restore(self, pages: Pages) -> None:
+        """What a restart found, all of it in the log."""
+        self.paged = Paged(pages)
+
+    def read_in(self, fresh: Iterable[Message], returned: Sequence[Message]) -> None:
+        """The head of the pages was read; the pages themselves have been dropped."""
+        self.fresh.extend(fresh)
+        self._return(returned)
+
+    def forget(self, pages: Pages) -> None:
+        """These were taken from the pages and won't be read."""
+
+    def stop_paging(self) -> None:
+        """Nothing is left in the pages: the tail follows `fresh`."""
+        assert self.paged is not None
+        self.fresh.extend(self.paged.tail)
+        self.paged = None

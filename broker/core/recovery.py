@@ -8,26 +8,29 @@ Records that name a queue which the catalog doesn't know belong to a deleted one
 from __future__ import annotations
 
 import logging
-from itertools import repeat
+from array import array
+from itertools import islice
+from operator import lt
 from typing import TYPE_CHECKING
 
 from broker.core import entries
 from broker.core.arguments import QueueArguments
 from broker.core.exchanges import create
+from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
 from broker.core.queue import Queue
 from broker.core.vhost import VHost
-from storage.records import TARGET_IS_SET, TRANSIENT, Delivered, Enqueue, Requeue, RouteSet, Settle, SettleRange, decode_records
+from storage.api import Corrupt
+from storage.records import COPY, TARGET_IS_SET, TRANSIENT, Delivered, Other, Requeue, RouteSet, Settle, SettleRange, decode_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from broker.core.broker import Broker
     from broker.core.exchange import Destination
-    from broker.core.message import Message
     from storage.api import Commit, Entry
-    from storage.records import Record
 
 log = logging.getLogger("recovery")
+NEVER = 1 << 63
 
 
 def restore_catalog(broker: Broker, catalog: Iterable[Entry]) -> None:
@@ -76,15 +79,71 @@ def _restore_binding(broker: Broker, names: list[str], entry: Entry) -> None:
     vhost.restore_binding(exchange, destination, value["routing_key"], entries.arguments_of(value))
 
 
+class _Backlog:
+    """What the log says of one queue: runs of messages in the order of the log, and which ids are settled."""
+
+    __slots__ = ("counts", "firsts", "mark", "places", "settled", "settled_ids", "sizes")
+
+    def __init__(self) -> None:
+        self.firsts = array("Q")
+        self.places = array("Q")
+        self.sizes = array("Q")
+        self.settled: list[tuple[int, int]] = []
+        self.settled_ids = array("Q")
+        self.counts: dict[int, int] = {}
+        self.mark = 0
+
+    def pages(self) -> Pages:
+        """What is not settled, ids rising. A settled message is gone wherever a copy of it stands; of a message and its copy, the one
+        that is met first will do."""
+        self._sort()
+        pages = Pages()
+        gone = _merged([*self.settled, *zip(self.settled_ids, self.settled_ids, strict=True)])
+        following = 0  # the lowest id that may come now
+        at, (low, high) = 0, gone[0] if gone else (NEVER, NEVER)
+        for first, place, size in zip(self.firsts, self.places, self.sizes, strict=True):
+            count = size >> SIZE_BITS
+            end = first + count
+            first = max(first, following)
+            following = max(following, end)
+            while first < end:
+                while high < first:
+                    at += 1
+                    low, high = gone[at] if at < len(gone) else (NEVER, NEVER)
+                stop = min(end, max(low, first))
+                if stop > first:
+                    pages.append(first, stop - first, size & SIZE_MASK, place)
+                first = high + 1 if low < end else end
+        return pages
+
+    def _sort(self) -> None:
+        firsts = self.firsts
+        if all(map(lt, firsts, islice(firsts, 1, None))):
+            return
+        order = sorted(range(len(firsts)), key=firsts.__getitem__)
+        for name in ("firsts", "places", "sizes"):
+            values = getattr(self, name)
+            setattr(self, name, array("Q", map(values.__getitem__, order)))
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The ranges in order, those that touch or overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return merged
+
+
 class Replay:
-    """Reads the log's commits into the queues of a broker whose catalog is restored."""
+    """Reads the log's commits into the queues of a broker whose catalog is restored. No body is kept: the queues learn where they are."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._queues = {queue.id: queue for vhost in broker.vhosts.values() for queue in vhost.queues.values()}
-        self._live: dict[int, dict[int, Message]] = {queue_id: {} for queue_id in self._queues}
-        self._counts: dict[int, dict[int, int]] = {queue_id: {} for queue_id in self._queues}
-        self._marks: dict[int, int] = {}
+        self._backlogs = {queue_id: _Backlog() for queue_id in self._queues}
         self._sets: dict[int, tuple[int, ...]] = {}
         self._segment: int | None = None
         self._highest = 0
@@ -95,79 +154,89 @@ class Replay:
         for commit in commits:
             if commit.segment != self._segment:
                 self._begin_segment(commit.segment)
-            for data in commit.records:
-                for record in decode_records(data):
-                    self._apply(record)
+            for place, data in commit.pieces:
+                try:
+                    self._apply(commit, place, data)
+                except Corrupt as error:
+                    log.error("what follows a record at position %d can't be read and is left out: %s", place, error)
+            self._broker.outbox.ledger.end = commit.end
         self._finish()
 
     def _begin_segment(self, position: int) -> None:
         """What is alive is counted by segment. (Route sets are defined anew in each, under the same ids: the later one counts.)"""
-        if self._segment is not None:
-            self._broker.outbox.ledger.begin_segment(self._highest + 1, position)
+        ledger = self._broker.outbox.ledger
+        if self._segment is None:
+            ledger.begin(position)
+        else:
+            ledger.begin_segment(self._highest + 1, position)
         self._segment = position
 
-    def _apply(self, record: Record) -> None:
+    def _apply(self, commit: Commit, place: int, data: bytes) -> None:
+        ledger, backlogs = self._broker.outbox.ledger, self._backlogs
+        lowest, highest = NEVER, 0
+        for offset, record in decode_heads(data):
+            if isinstance(record, Other):
+                self._settle(record)
+                continue
+            _, flags, _, _, first, target, _, body_size, count, _ = record
+            self._highest = max(self._highest, first + count - 1)
+            if flags & COPY:
+                ledger.range_of(first).add_span(first, first + count - 1, commit.position, commit.end)
+            else:
+                lowest, highest = min(lowest, first), max(highest, first + count - 1)
+            if flags & TRANSIENT:
+                continue
+            for queue_id in self._targets(target, count) if flags & TARGET_IS_SET else (target,):
+                backlog = backlogs.get(queue_id)
+                if backlog is not None:
+                    backlog.firsts.append(first)
+                    backlog.places.append(place + offset)
+                    backlog.sizes.append(count << SIZE_BITS | body_size)
+        if highest:
+            ledger.range.add_span(lowest, highest, commit.position, commit.end)
+
+    def _targets(self, set_id: int, count: int) -> tuple[int, ...]:
+        targets = self._sets.get(set_id, ())
+        if not targets:
+            log.error("%d messages went to queues that a damaged part of the log named; they are lost", count)
+        return targets
+
+    def _settle(self, record: Other) -> None:
+        """Any record but an enqueue."""
         match record:
-            case Enqueue():
-                self._enqueue(record)
             case Settle():
-                self._highest = max(self._highest, max(record.message_ids, default=0))
-                self._settle(record.queue_id, record.message_ids)
+                self._name(record.message_ids)
+                if backlog := self._backlogs.get(record.queue_id):
+                    backlog.settled_ids.extend(record.message_ids)
             case SettleRange():
-                self._highest = max(self._highest, record.last_id)
-                self._settle(record.queue_id, range(record.first_id, record.last_id + 1))
+                self._name((record.last_id,))
+                if backlog := self._backlogs.get(record.queue_id):
+                    backlog.settled.append((record.first_id, record.last_id))
             case Requeue():
-                self._highest = max(self._highest, max((message_id for message_id, _ in record.counts), default=0))
-                counts = self._counts.get(record.queue_id)
-                if counts is not None:
-                    counts.update(record.counts)
+                self._name([message_id for message_id, _ in record.counts])
+                if backlog := self._backlogs.get(record.queue_id):
+                    backlog.counts.update(record.counts)
             case Delivered():
-                self._highest = max(self._highest, record.message_id)
-                self._marks[record.queue_id] = record.message_id
+                self._name((record.message_id,))
+                if backlog := self._backlogs.get(record.queue_id):
+                    backlog.mark = max(backlog.mark, record.message_id)
             case RouteSet():
                 self._sets[record.set_id] = tuple(record.queue_ids)
 
-    def _enqueue(self, record: Enqueue) -> None:
-        first, count = record.first_id, len(record.bodies)
-        self._highest = max(self._highest, first + count - 1)
-        if record.flags & TRANSIENT:
-            return
-        messages = dict(
-            zip(
-                range(first, first + count),
-                zip(range(first, first + count), repeat(record.routing), repeat(record.header), record.bodies, strict=False),
-                strict=True,
-            )
-        )
-        targets: tuple[int, ...] = (record.target,)
-        if record.flags & TARGET_IS_SET:
-            targets = self._sets.get(record.target, ())
-            if not targets:
-                log.error("%d messages went to queues that a damaged part of the log named; they are lost", count)
-        for queue_id in targets:
-            live = self._live.get(queue_id)
-            if live is not None:
-                live.update(messages)
-
-    def _settle(self, queue_id: int, ids: Iterable[int]) -> None:
-        live, counts = self._live.get(queue_id), self._counts.get(queue_id)
-        if live is None or counts is None:
-            return
-        for message_id in ids:
-            live.pop(message_id, None)
-            counts.pop(message_id, None)
+    def _name(self, ids: Sequence[int]) -> None:
+        self._highest = max(self._highest, max(ids, default=0))
 
     def _finish(self) -> None:
         ledger = self._broker.outbox.ledger
         ledger.next_id = self._highest + 1
         messages = 0
-        for queue_id, live in self._live.items():
-            queue = self._queues[queue_id]
-            ordered = [live[message_id] for message_id in sorted(live)]
-            messages += len(ordered)
-            ledger.recovered(live)
-            counts = {message_id: count for message_id, count in self._counts[queue_id].items() if message_id in live}
-            queue.restore(ordered, counts, self._marks.get(queue_id, 0))
+        while self._backlogs:  # one after the other, so that not all is held twice
+            queue_id, backlog = self._backlogs.popitem()
+            pages = backlog.pages()
+            messages += pages.count
+            ledger.recovered(pages)
+            counts = {message_id: count for message_id, count in backlog.counts.items() if pages.holds(message_id)}
+            self._queues[queue_id].restore(pages, counts, backlog.mark)
         if self._segment is not None:
             ledger.roll()
         log.info("recovered %d queues with %d messages", len(self._queues), messages)

@@ -11,6 +11,8 @@ from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broker.core.channel import Channel
     from broker.core.consumers import Holder
     from broker.core.message import Message
@@ -36,6 +38,10 @@ class Transaction:
         unacked = self.channel.unacked
         self._leases.update((tag, unacked.pop(tag)) for tag in tags)
         self._settled.append((tags, requeue))
+
+    def leases(self) -> Iterable[tuple[Holder, Message]]:
+        """What was settled, but only for the commit."""
+        return self._leases.values()
 
     def commit(self) -> None:
         """Publishes first, then acks. Raises ChannelException 406 if a queue refused a message; the rest has taken effect."""

@@ -114,7 +114,6 @@ class VHost:
     def delete_queue(self, queue: Queue) -> int:
         """Delete it with its bindings and messages; its consumers are told. Returns how many messages were ready."""
         queue.serve()
-        ready = queue.ready.clear()
         del self.queues[queue.name]
         queue.deleted = True
         self.broker.topology += 1
@@ -122,14 +121,13 @@ class VHost:
             queue.owner.exclusive_queues.pop(queue, None)
         if queue.logged:
             self.broker.outbox.forget(queue)
-        if ready:
-            queue.settle(ready)
+        ready = queue.drop_ready()
         self._unbind_destination(queue)
         if queue.durable:
             self.broker.outbox.delete(entries.queue_key(self.name, queue.name))
         for consumer in list(queue.consumers):
             consumer.channel.session.consumer_cancelled(consumer)
-        return len(ready)
+        return ready
 
     # --- bindings ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.core.outbox import Batch, Outbox
+    from broker.core.paging import SpillBatch
     from storage.api import Store
 
 log = logging.getLogger("storage")
@@ -41,12 +42,16 @@ class Committer:
         self._under_way: deque[Batch] = deque()
         self._reports: deque[Outcome] = deque()
         self._waking = False
+        self._spilled: deque[tuple[SpillBatch, Receipt]] = deque()
+        self._spill_failed = False
         self.pending_bytes = 0
         self.failed: StorageError | None = None
         self.is_behind = False
 
     def ship(self, batch: Batch) -> None:
         """Hand a batch to the store; whoever waits for it is told when it, and all before it, is durable."""
+        if batch.spill is not None:
+            self._spill(batch.spill)
         if self.failed is not None:
             batch.release(False)
             return
@@ -88,20 +93,45 @@ class Committer:
 
     def _release(self) -> None:
         self._waking = False
-        reports, outbox = self._reports, self._outbox
+        reports = self._reports
         while reports:
             outcome = reports.popleft()
             batch = self._under_way.popleft()
             self.pending_bytes -= batch.size
             if isinstance(outcome, StorageError):
                 self._fail(outcome)
-            elif isinstance(outcome, Receipt) and batch.segment is not None:
-                batch.segment.position = outcome.start
+            elif isinstance(outcome, Receipt):
+                batch.written(outcome)
             batch.release(self.failed is None)
         self.is_behind = self.is_behind and self.pending_bytes > CAUGHT_UP_BYTES
-        if self.failed is None and (before := outbox.ledger.truncation()) is not None:
-            self._store.log.truncate(before)
+        while self._spilled:
+            spill, receipt = self._spilled.popleft()
+            spill.written(receipt)
+        self.give_back()
         self._changed()
+
+    def give_back(self) -> None:
+        """Have the log go where it is dead."""
+        if self.failed is None and (before := self._outbox.ledger.truncation()) is not None:
+            self._store.log.truncate(before)
+        if (before := self._outbox.spill.ledger.truncation()) is not None and (spill := self._store.spill()) is not None:
+            spill.truncate(before)
+
+    def _spill(self, batch: SpillBatch) -> None:
+        """What can't be spilled stays in memory, and the spill is not written to any more."""
+        spill = self._store.spill() if not self._spill_failed else None
+        if spill is not None:
+            spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.segment is not None)
+
+    def _report_spilled(self, batch: SpillBatch, outcome: Receipt | StorageError) -> None:
+        """On the spill's thread."""
+        if isinstance(outcome, StorageError):
+            self._spill_failed = True
+            return
+        self._spilled.append((batch, outcome))
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._release)
 
     def _fail(self, error: StorageError) -> None:
         if self.failed is None:

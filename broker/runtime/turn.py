@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.runtime.committer import Committer
+from broker.runtime.reader import Reader
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,6 +30,7 @@ class Turn:
     def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         self.broker = broker
         self.committer = Committer(store, broker.outbox, loop, self._committed)
+        self.reader = Reader(broker, store, self.committer, loop, self.schedule)
         self._loop = loop
         self._scheduled = False
         self._unflushed: list[Connection] = []
@@ -64,6 +66,7 @@ class Turn:
         more = broker.serve()
         if broker.outbox.has_batch:
             self.committer.ship(broker.outbox.take())
+        self.reader.after_turn()
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
             connection.flush()

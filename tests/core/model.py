@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from broker.core.pages import Pages
 from protocol.methods import Basic, Channel, Tx
 from storage.records import Delivered as DeliveredMark
 from storage.records import Enqueue, Requeue, Settle, SettleRange, decode_records
@@ -18,6 +19,7 @@ from tests.core.playbook import Acked, Delivered, Got, Nacked, Playbook, Reply, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from protocol.events import Message
     from tests.core.playbook import PlayedChannel, PlayedPeer
 
 READY, HELD, GONE = "ready", "held", "gone"
@@ -271,11 +273,16 @@ class World:
         """What counts against a limit over the whole channel."""
         return sum(consumer is not None for _, _, consumer in channel.leases.values())
 
+    def backlog(self, queue: Queue) -> list[Message]:
+        """What is ready, in memory or not, in no particular order."""
+        fresh, returned = self.book.waiting(queue.core)
+        return [*fresh, *returned]
+
     def _check_heads(self) -> None:
         """What was delivered is what stood at the head."""
         for queue, taken in self.heads.items():
             bodies = {entry.body for entry in queue.ready()}
-            left = [message[0] for message in [*queue.core.ready.fresh, *queue.core.ready.returned] if message[3] in bodies]
+            left = [message[0] for message in self.backlog(queue) if message[3] in bodies]
             assert not left or max(entry.id for entry in taken) < min(left), "not from the head"
         self.heads = {}
 
@@ -446,7 +453,7 @@ class World:
         self.settled_on_disk = {(queue_id, number) for queue_id, number in self.settled_on_disk if number < next_id}
 
     def _check_contents(self, queue: Queue, on_disk: set[bytes]) -> None:
-        fresh, returned = queue.core.ready.fresh, queue.core.ready.returned
+        fresh, returned = self.book.waiting(queue.core)
         found = {message[3]: message for message in [*fresh, *returned]}
         flagged = {message[3] for message in returned}
         assert len(found) == len(fresh) + len(returned), "a message is there twice"
@@ -521,20 +528,19 @@ class World:
         """Live pairs by segment are what is not settled in it."""
         broker = self.book.broker
         ledger, outbox = broker.outbox.ledger, broker.outbox
-        ids = [
-            message[0]
-            for queue in self.queues.values()
-            if queue.durable
-            for message in [*queue.core.ready.fresh, *queue.core.ready.returned]
-        ]
+        ids = [message[0] for queue in self.queues.values() if queue.durable for message in self.backlog(queue)]
         ids += [entry.id for channel in self.channels for queue, entry, _ in channel.leases.values() if queue.durable]
-        ids += [number for settled in [*outbox._settled.values(), *outbox._buried] for number in settled]
-        firsts = [segment.first_id for segment in ledger._segments]
+        for settled in [*outbox._settled.values(), *outbox._buried, *(pages for _, pages in outbox._settled_pages)]:
+            ids += settled.ids_between(0, 1 << 62) if isinstance(settled, Pages) else settled
+        firsts = [each.first_id for each in ledger._ranges]
         live = [0] * len(firsts)
         assert min(ids, default=firsts[0]) >= firsts[0], "a live message's segment is gone"
         for number in ids:
             live[max(index for index, first in enumerate(firsts) if first <= number)] += 1
-        assert [segment.live for segment in ledger._segments] == live
+        assert [each.live for each in ledger._ranges] == live
+        for segment in ledger._segments:
+            assert segment.live == sum(each.live for each in ledger._ranges if each.home is segment)
+        assert all(any(each.home is segment for segment in ledger._segments) for each in ledger._ranges), "a live message has no home"
 
     def check_no_stall(self) -> None:
         """Nothing is ready where somebody could take it."""

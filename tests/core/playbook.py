@@ -23,7 +23,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from broker.core.broker import Broker
+from broker.core.compaction import Compaction
 from broker.core.message import join_routing
+from broker.core.paging import Load
 from broker.core.permissions import Identity, Permissions
 from broker.core.recovery import Replay, restore_catalog
 from broker.core.session import Peer, Session
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from broker.core.outbox import Batch
+    from broker.core.queue import Queue as CoreQueue
     from protocol.events import Message
     from storage.api import Catalog, Commit, Entry, Log, Receipt, StorageError, Store, type_done
 
@@ -246,9 +249,17 @@ class Disk:
 
         self._memory.log.append(records, written, sync=sync, roll=roll)
 
-    def scan(self) -> Iterator[Commit]:
+    def scan(self, start: int = 0, stop: int | None = None) -> Iterator[Commit]:
         """storage.api.Log.scan"""
-        return self._memory.log.scan()
+        return self._memory.log.scan(start, stop)
+
+    def read(self, places: Sequence[int]) -> list[bytes]:
+        """storage.api.Log.read"""
+        return self._memory.log.read(places)
+
+    def spill(self) -> Log | None:
+        """storage.api.Store.spill"""
+        return self._memory.spill()
 
     def truncate(self, before: int) -> None:
         """storage.api.Log.truncate"""
@@ -325,6 +336,8 @@ class Playbook:
     def __init__(self, *, logs: bool = True) -> None:
         self.now_ms = 1_700_000_000_000
         self.logs = logs
+        self.paging_bytes: int | None = None
+        """If given, how much may be in memory before deep queues are paged; for this broker and those after a crash."""
         self._random = Random(1)
         self.disk = Disk.open()
         self.shipped: list[Batch] = []
@@ -338,6 +351,8 @@ class Playbook:
         self.shipped = []
         self._loop = _Loop()
         self.broker = Broker(_Login(), {}, lambda: self.now_ms, self._random.randbytes, logs=self.logs)
+        if self.paging_bytes is not None:
+            self.broker.memory.paging_bytes = self.paging_bytes
         restore_catalog(self.broker, self.disk.entries())
         Replay(self.broker).apply(self.disk.scan())
         loop = cast("asyncio.AbstractEventLoop", self._loop)
@@ -353,6 +368,7 @@ class Playbook:
         """broker/runtime/turn.py, once; returns whether there is more to do."""
         more = self.broker.serve()
         self.ship()
+        self.read()
         for peer in self.peers:
             peer.flush()
         return more or bool(self.broker.outbox.touched)
@@ -365,6 +381,37 @@ class Playbook:
             self.shipped.append(batch)
             self.disk.batch = batch.number
             self.committer.ship(batch)
+
+    def read(self) -> None:
+        """Carry out what queues want to have in memory (broker/runtime/reader.py)."""
+        loads, self.broker.outbox.loads = self.broker.outbox.loads, []
+        for load in loads:
+            load.queue.loaded(load, load.read(self._source(load.spilled)))
+
+    def _source(self, spilled: bool) -> Log:
+        source = self.disk.spill() if spilled else self.disk.log
+        assert source is not None
+        return source
+
+    def compact(self) -> bool:
+        """A step of compaction, or its beginning or its end; returns whether there was any."""
+        outbox = self.broker.outbox
+        if outbox.has_batch:
+            return False
+        if outbox.compaction is None:
+            outbox.compaction = Compaction.begin(self.broker)
+            return outbox.compaction is not None
+        if outbox.compaction.is_waiting:
+            return False
+        span = outbox.compaction.next_span
+        if span is not None:
+            outbox.compaction.copy(*outbox.compaction.read(self.disk.log, span))
+        else:
+            outbox.compaction.finish()
+            outbox.compaction = None
+            self.committer.give_back()
+        assert outbox.ledger._kept is None, "a pass of compaction was given up"
+        return True
 
     def turns(self) -> None:
         """Turns until there is nothing to do."""
@@ -414,8 +461,27 @@ class Playbook:
 
     def ready(self, name: str) -> list[bytes]:
         """The bodies that are ready in a queue, in order."""
-        ready = self.queue(name).ready
-        return [message[3] for message in sorted([*ready.fresh, *ready.returned])]
+        fresh, returned = self.waiting(self.queue(name))
+        return [message[3] for message in sorted([*fresh, *returned])]
+
+    def waiting(self, queue: CoreQueue) -> tuple[list[Message], list[Message]]:
+        """What is ready in a queue, in memory or not: what was never delivered, and what was."""
+        ready = queue.ready
+        fresh, returned = list(ready.fresh), list(ready.returned)
+        if ready.paged is not None:
+            runs = ready.paged.pages.head(1 << 60, 1 << 60)
+            for message in Load(queue, ready.paged, runs, not queue.logged).read(self._source(not queue.logged)):
+                (returned if message[0] <= queue.recovered_mark or message[0] in queue.delivery_counts else fresh).append(message)
+            fresh += ready.paged.tail
+        return fresh, returned
+
+    def warm(self) -> None:
+        """Read until no basic.get waits for the head of its queue."""
+        while waiting := [queue for vhost in self.broker.vhosts.values() for queue in vhost.queues.values() if queue.getters]:
+            for queue in waiting:
+                queue.serve()
+            assert self.broker.outbox.loads, "a get waits, and nobody reads"
+            self.read()
 
 
 class PlayedPeer:
@@ -574,6 +640,7 @@ class PlayedChannel:
 
     def get(self, queue: str, *, no_ack: bool = False) -> None:
         self.do(Basic.Get, queue=queue, no_ack=no_ack)
+        self.peer.book.warm()
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         self.peer._call(lambda: self.peer.session.on_ack(self.number, tag, multiple))

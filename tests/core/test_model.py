@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from broker.core import consumers, entries, ledger, queue
+from broker.core import compaction, consumers, entries, ledger, memory, queue
 from protocol.content import Properties, encode_properties
 from protocol.methods import Basic, Channel, Confirm, Exchange, Method, Queue, Tx
 from tests.core import model
@@ -40,6 +40,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SEGMENT_BYTES", SEGMENT_BYTES)
     for each in (consumers, queue):
         monkeypatch.setattr(each, "TURN_OUTPUT_BYTES", TURN_OUTPUT_BYTES)
+    monkeypatch.setattr(ledger, "SLACK_BYTES", 0)
+    monkeypatch.setattr(compaction, "STEP_BYTES", 300)
+    monkeypatch.setattr(queue, "DEEP_BYTES", 0)
+    monkeypatch.setattr(memory, "READ_AHEAD_BYTES", 8)
 
 
 def pick(some: Sequence[T], number: int) -> T:
@@ -57,9 +61,15 @@ class BrokerMachine(RuleBasedStateMachine):
 
     # --- connections and channels ---------------------------------------------------------------------------------------
 
-    @initialize(modes=st.lists(st.sampled_from(MODES), min_size=3, max_size=3), heavy=st.booleans(), prefetch=st.integers(0, 3))
-    def begin(self, modes: list[str], heavy: bool, prefetch: int) -> None:
+    @initialize(
+        modes=st.lists(st.sampled_from(MODES), min_size=3, max_size=3),
+        heavy=st.booleans(),
+        prefetch=st.integers(0, 3),
+        paging=st.sampled_from([0, 0, 1 << 30]),
+    )
+    def begin(self, modes: list[str], heavy: bool, prefetch: int, paging: int) -> None:
         """Something to start from: two connections, four queues, an exchange, two consumers."""
+        self.world.book.paging_bytes = self.world.book.broker.memory.paging_bytes = paging
         self.connect(heavy=False)
         self.connect(heavy=heavy)
         for number, mode in enumerate(modes):
@@ -397,7 +407,7 @@ class BrokerMachine(RuleBasedStateMachine):
             def check(got: Any) -> None:
                 assert (got.body, got.tag, got.redelivered, got.left) == (head.body, tag, ever, len(ready) - 1)
 
-            core = {message[3]: message[0] for message in [*queue.core.ready.fresh, *queue.core.ready.returned]}
+            core = {message[3]: message[0] for message in world.backlog(queue)}
             assert head.body not in core, "basic.get takes the head"
             if not no_ack:
                 head.id = world.book.peers[world.book.peers.index(channel.peer)].session.channels[channel.played.number].unacked[tag][1][0]
@@ -535,6 +545,7 @@ class BrokerMachine(RuleBasedStateMachine):
         def action() -> None:
             nonlocal more
             more = self.world.book.turn()
+            more = self.world.book.compact() or more
 
         self.world.step(action)
         return more

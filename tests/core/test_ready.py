@@ -46,7 +46,7 @@ def test_a_sorted_list_says_the_same(moves: list[tuple[str, int]]) -> None:
         if move == "extend":
             ids = list(range(highest + 1, highest + 1 + count))
             highest += count
-            ready.extend(map(message, ids))
+            ready.extend(list(map(message, ids)))
             twin.give_back(ids, False)
         elif move in ("take", "put back") and len(ready):
             redelivered, messages = ready.take(count)
@@ -64,7 +64,7 @@ def test_a_sorted_list_says_the_same(moves: list[tuple[str, int]]) -> None:
             ready.give_back(list(map(message, back)))
             twin.give_back(back, True)
         elif move == "clear":
-            assert sorted(each[0] for each in ready.clear()) == twin.ids
+            assert sorted(each[0] for each in ready.clear()[0]) == twin.ids
             twin = SortedList()
         assert len(ready) == len(twin.ids)
         assert ready.body_bytes == sum(number % 5 for number in twin.ids)
@@ -96,7 +96,7 @@ def test_requeue_finds_the_old_place(book: Playbook, channel: PlayedChannel) -> 
 
 def test_take_never_mixes_redelivered_and_fresh() -> None:
     ready = Ready()
-    ready.extend(map(message, [1, 2, 3, 4]))
+    ready.extend(list(map(message, [1, 2, 3, 4])))
     taken = ready.take(3)[1]
     ready.give_back([taken[0], taken[2]])
     assert [(redelivered, [each[0] for each in messages]) for redelivered, messages in (ready.take(9), ready.take(9))] == [

@@ -8,6 +8,7 @@ import pytest
 from storage.api import Closed, Conflict, Corrupt, Entry, Receipt, Store
 from storage.local import LocalStore
 from storage.memory import MemoryStore
+from storage.records import HEADER_SIZE, decode_heads, places
 from tests.storage.calls import Answers, append, message, put, records_of
 
 Reopen = Callable[[Store], Store]
@@ -53,21 +54,35 @@ def test_positions_grow_and_meet(store: Store, reopen: Reopen) -> None:
     assert third.start >= second.end
 
 
-def test_a_receipt_names_the_block_to_read(store: Store, reopen: Reopen) -> None:
+def test_a_receipt_names_the_places_to_read(store: Store, reopen: Reopen) -> None:
+    records = [message(number, 100_000) for number in range(8)] + [message(8, 600_000), message(9), message(10)]
+    receipt = append(store.log, records)
+    found = places(records, receipt.blocks)
+    assert store.log.read(found) == records
+    again = reopen(store)
+    for _ in range(2):  # the second time blocks are known to be whole, and read in part
+        assert again.log.read(found) == records
+        assert again.log.read([found[5]]) + again.log.read([found[9], found[8], found[0]]) == [
+            records[5], records[9], records[8], records[0],
+        ]  # fmt: skip
+
+
+def test_a_scan_names_the_places_too(store: Store, reopen: Reopen) -> None:
     records = [message(number, 100_000) for number in range(8)] + [message(8, 600_000), message(9)]
     receipt = append(store.log, records)
     again = reopen(store)
     (commit,) = again.log.scan()
-    assert commit.blocks == receipt.blocks
-    begins = [begin for _, begin in receipt.blocks] + [len(records)]
-    for (position, begin), following in zip(receipt.blocks, begins[1:], strict=True):
-        assert again.log.read(position) == records[begin:following]
+    assert (commit.position, commit.end) == (receipt.start, receipt.end)
+    scanned = [place + offset for place, data in commit.pieces for offset, _ in decode_heads(data)]
+    assert scanned == places(records, receipt.blocks)
+    assert again.log.read(scanned) == records
 
 
-def test_reading_where_no_block_is(store: Store) -> None:
+def test_reading_where_no_record_is(store: Store) -> None:
     receipt = append(store.log, [message(1)])
-    with pytest.raises(Corrupt):
-        store.log.read(receipt.start + 1)
+    for place in (receipt.start, receipt.end, receipt.end + 1000):
+        with pytest.raises(Corrupt):
+            store.log.read([place])
 
 
 def test_a_scan_has_a_start_and_a_stop(store: Store) -> None:
@@ -96,7 +111,7 @@ def test_truncate_gives_back_whole_segments(store: Store, reopen: Reopen) -> Non
     append(store.log, [message(4)])
     assert records_of(store.log) == [[message(2)], [message(3)], [message(4)]]
     with pytest.raises(Closed):
-        store.log.read(starts[0])
+        store.log.read([starts[0] + HEADER_SIZE])
     assert records_of(reopen(store).log) == [[message(2)], [message(3)], [message(4)]]
 
 
@@ -144,7 +159,7 @@ def test_a_closed_store_says_so(store: Store) -> None:
     with pytest.raises(Closed):
         list(store.log.scan())
     with pytest.raises(Closed):
-        store.log.read(0)
+        store.log.read([0])
     with pytest.raises(Closed):
         store.catalog.put("a", b"")
     with pytest.raises(Closed):

@@ -15,7 +15,7 @@ from storage.files import Files
 from storage.local import LocalStore
 from storage.log import FileLog
 from storage.memory import MemoryStore
-from storage.records import BLOCK_DATA, Buffer, decode_block_header
+from storage.records import BLOCK_DATA, Buffer, decode_block_header, places
 from storage.segment import segment_name
 from storage.worker import Worker
 from tests.storage.calls import DEADLINE, Answers, append, message, records_of
@@ -149,7 +149,7 @@ def test_a_reader_of_a_truncated_segment_is_told() -> None:
     log.truncate(log.end)
     append(log, [message(4)])
     with pytest.raises(Closed):
-        log.read(first.start)
+        log.read([first.start])
     with pytest.raises(Closed):
         list(scan)
     log.close()
@@ -159,9 +159,7 @@ def test_a_record_over_several_blocks_is_read_from_where_it_begins() -> None:
     log = opened(Disk(), block_size=100)
     records = [message(1), message(2, 500), message(3), message(4)]
     receipt = append(log, records)
-    begins = [begin for _, begin in receipt.blocks] + [len(records)]
-    for (position, begin), following in zip(receipt.blocks, begins[1:], strict=True):
-        assert log.read(position) == records[begin:following]
+    assert log.read(places(records, receipt.blocks)) == records
     log.close()
 
 
@@ -175,7 +173,7 @@ def test_reading_a_damaged_block_is_corrupt() -> None:
     disk.replace("log/" + segment_name(0), bytes(content))
     log = FileLog(DIRECTORY, files=disk)
     with pytest.raises(Corrupt, match="checksum"):
-        log.read(receipt.start)
+        log.read([receipt.blocks[0][0]])
     log.close()
 
 

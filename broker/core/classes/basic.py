@@ -15,7 +15,7 @@ from protocol.methods import Basic, make
 
 if TYPE_CHECKING:
     from broker.core.channel import Channel
-    from broker.core.queue import Queue
+    from broker.core.queue import Queue as DeclaredQueue
     from broker.core.session import Session
     from protocol.tables import Table
 
@@ -59,7 +59,7 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
     queue.add_consumer(consumer)
 
 
-def _check_consumable(queue: Queue, channel: Channel, *, exclusive: bool) -> None:
+def _check_consumable(queue: DeclaredQueue, channel: Channel, *, exclusive: bool) -> None:
     """Exclusive use, and what the queue's type can't do (contract 4.8, 6.1)."""
     text = queue.vhost.queue_text(queue.name)
     if queue.type == "quorum" and channel.prefetch_shared:
@@ -104,17 +104,31 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
     if queue.type == "quorum" and queue.consumers.single_active:
         why = "basic.get operations are not supported by quorum queues with single active consumer"
         raise ChannelException(RESOURCE_LOCKED, f"cannot obtain access to locked {vhost.queue_text(name)}. {why}")
+    queue.serve()
+    if not queue.is_cold:
+        channel.write(_answer_get(session, channel, queue, method.no_ack))
+        return
+    fill = channel.hold_place()
+
+    def answer() -> None:
+        if not channel.closed:
+            fill(_answer_get(session, channel, queue, method.no_ack))
+
+    queue.wait_for_head(answer)
+
+
+def _answer_get(session: Session, channel: Channel, queue: DeclaredQueue, no_ack: bool) -> bytes:
+    """Take the head; returns the frames of get-ok or get-empty."""
     taken = queue.get()
     if taken is None:
-        channel.send(make(Basic.GetEmpty))
-        return
+        return session.wire.method(channel.number, make(Basic.GetEmpty))
     redelivered, message = taken
-    if method.no_ack:
+    if no_ack:
         queue.settle([message])
         tag = channel.take_tag()
     else:
         tag = channel.lease_to_getter(queue, message)
-    channel.write(session.wire.get_ok(channel.number, tag, redelivered, len(queue.ready), message))
+    return session.wire.get_ok(channel.number, tag, redelivered, len(queue.ready), message)
 
 
 def nack(session: Session, channel: Channel, method: Basic.Nack) -> None:

@@ -1,0 +1,219 @@
+"""Gives back the space of what is consumed while something old still lives: the live messages of the oldest segment are copied to the
+end of the log, a step at a time, and then the segment goes.
+
+    begin        which messages of the oldest segment are alive, and where they lie     (one look at every queue)
+    read         a reader's thread fetches the next stretch of the log                  (nothing is decided there)
+    copy         what is *still* alive of it is written down again: in the same turn, so that a settle comes after its copy
+    written      queues that have only a place to remember learn the new one
+    finish       all copies are durable: the messages have a new home, and the ledger lets the segment go
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from broker.core.ledger import Range
+from broker.core.message import ID
+from broker.core.outbox import Target
+from storage.records import ENQUEUE, Enqueue, decode_enqueue, split_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from broker.core.broker import Broker
+    from broker.core.ledger import Segment
+    from broker.core.outbox import Outbox
+    from broker.core.queue import Queue
+    from storage.api import Log, Receipt
+
+log = logging.getLogger("compaction")
+
+STEP_BYTES = 131_072
+"""How much of the log a step looks at, at least: a commit is looked at whole."""
+
+Owners = tuple["Queue", ...]
+
+
+class _Copy(NamedTuple):
+    """`length` messages from `first_id` on were copied, for these queues, in the record with that index of the batch."""
+
+    first_id: int
+    length: int
+    owners: Owners
+    record: int
+
+
+class Copies:
+    """What one step has copied, until it is durable. `size` is in bytes of records."""
+
+    def __init__(self, compaction: Compaction) -> None:
+        self._compaction = compaction
+        self.size = 0
+        self.done: list[_Copy] = []
+
+    def written(self, places: Sequence[int], receipt: Receipt, home: Segment) -> None:
+        """The batch is durable, its records at these places."""
+        for copy in self.done:
+            for queue in copy.owners:
+                queue.relocate(copy.first_id, copy.length, places[copy.record])
+        self._compaction.step_done(self, receipt, home)
+
+
+class Compaction:
+    """One pass: everything that keeps the oldest segment of the log."""
+
+    def __init__(self, broker: Broker, ranges: Sequence[tuple[Range, int]]) -> None:
+        self._outbox: Outbox = broker.outbox
+        self._ranges = [each for each, _ in ranges]
+        self._owners: dict[int, Owners] = {}
+        """Who still has which message: what remains to be copied."""
+        self._targets: dict[Owners, Target] = {}
+        self._home: Segment | None = None
+        self._copied = Range(0, self._ranges[0].home)
+        self._gather(broker, [(each.first_id, end) for each, end in ranges])
+        wanted = sorted(self._owners)
+        spans = sorted(chain.from_iterable(each.spans(wanted) for each in self._ranges), reverse=True)
+        self._spans = list(dict.fromkeys(spans))
+        """What is still to be read, the first last."""
+        self.is_waiting = False
+        """A step is on its way to the disk."""
+
+    @classmethod
+    def begin(cls, broker: Broker) -> Compaction | None:
+        """A pass over the oldest segment, if it is worth it. To be asked for when nothing waits in the outbox."""
+        ledger = broker.outbox.ledger
+        ranges = ledger.oldest()
+        if not ranges:
+            return None
+        compaction = cls(broker, ranges)
+        counted = sum(each.live for each, _ in ranges)
+        if compaction.pairs != counted:
+            # Giving back what somebody may still have would lose messages; keeping it costs no more than space.
+            log.error("the oldest segment of the log should hold %d live messages, the queues have %d; it stays", counted, compaction.pairs)
+            ledger.keep_oldest()
+            return None
+        return compaction
+
+    def _gather(self, broker: Broker, intervals: Sequence[tuple[int, int]]) -> None:
+        found: dict[int, list[Queue]] = {}
+        for vhost in broker.vhosts.values():
+            for queue in vhost.queues.values():
+                if queue.logged:
+                    for message_id in queue.ready.ids_in(intervals):
+                        found.setdefault(message_id, []).append(queue)
+        for holder, message in broker.leases():
+            if holder.queue.logged and any(low <= message[ID] < high for low, high in intervals):
+                found.setdefault(message[ID], []).append(holder.queue)
+        self.pairs = sum(map(len, found.values()))
+        """How many (message, queue) pairs are alive in the segment."""
+        known: dict[Owners, Owners] = {}
+        for message_id, queues in found.items():
+            owners = tuple(queue for queue in queues if not queue.deleted)
+            if owners:
+                self._owners[message_id] = known.setdefault(owners, owners)
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_span(self) -> tuple[int, int] | None:
+        """The stretch of the log to read next; None when everything was looked at."""
+        return self._spans[-1] if self._spans and self._owners else None
+
+    def read(self, store_log: Log, span: tuple[int, int]) -> tuple[int, list[Enqueue]]:
+        """On a reader's thread: the enqueues of interest from the beginning of `span`, and the position where to go on."""
+        start, end = span
+        owners = self._owners
+        found: list[Enqueue] = []
+        position = start
+        for commit in store_log.scan(start, end):
+            position = commit.end
+            for _, data in commit.pieces:
+                for record in split_records(data)[0]:
+                    if record[0] == ENQUEUE:
+                        enqueue = decode_enqueue(record)
+                        if any(map(owners.__contains__, range(enqueue.first_id, enqueue.first_id + len(enqueue.bodies)))):
+                            found.append(enqueue)
+            if position - start >= STEP_BYTES:
+                return position, found
+        return end, found
+
+    def copy(self, position: int, found: Iterable[Enqueue]) -> None:
+        """Write down again what is still alive of what was read, up to `position`."""
+        _, end = self._spans.pop()
+        if position < end:
+            self._spans.append((position, end))
+        copies = Copies(self)
+        counted: dict[Queue, list[tuple[int, int]]] = {}
+        for record in found:
+            for first, bodies, owners in self._alive(record):
+                target = self._targets.get(owners)
+                if target is None:
+                    target = self._targets[owners] = Target(tuple(queue.id for queue in owners))
+                index = self._outbox.copy(copies, record._replace(first_id=first, bodies=bodies), target)
+                copies.done.append(_Copy(first, len(bodies), owners, index))
+                self._copied.pairs += len(bodies) * len(owners)
+                for queue in owners:
+                    self._restate(queue, first, len(bodies), counted)
+        for queue, counts in counted.items():
+            self._outbox.copy_count(queue, counts)
+        self.is_waiting = bool(copies.done)
+
+    def _alive(self, record: Enqueue) -> Iterator[tuple[int, list[bytes], Owners]]:
+        """The parts of a run that the same queues still have: (first id, bodies, queues). They count as copied."""
+        ids = range(record.first_id, record.first_id + len(record.bodies))
+        for owners, group in groupby(ids, lambda message_id: self._owners.pop(message_id, ())):
+            if owners := tuple(queue for queue in owners if not queue.deleted):
+                members = list(group)
+                begin = members[0] - record.first_id
+                yield members[0], record.bodies[begin : begin + len(members)], owners
+
+    def _restate(self, queue: Queue, first: int, count: int, counted: dict[Queue, list[tuple[int, int]]]) -> None:
+        """What else the log knew of these messages, in segments that may go before they do."""
+        if queue.mark >= first:
+            self._outbox.marked[queue] = None
+        if queue.delivery_counts:
+            counts = [(each, queue.delivery_counts[each]) for each in range(first, first + count) if each in queue.delivery_counts]
+            if counts:
+                counted.setdefault(queue, []).extend(counts)
+
+    def step_done(self, copies: Copies, receipt: Receipt, home: Segment) -> None:
+        """The copies of a step are durable."""
+        self.is_waiting = False
+        self._home = self._home or home
+        self._copied.size += copies.size
+        for first_id, length, _, _ in copies.done:
+            self._copied.add_span(first_id, first_id + length - 1, receipt.start, receipt.end)
+
+    def finish(self) -> None:
+        """Everything was looked at, and what was copied is durable."""
+        ledger = self._outbox.ledger
+        if self._owners:
+            log.error("%d live messages in the oldest segment of the log could not be read; it stays", len(self._owners))
+            ledger.keep_oldest()
+        else:
+            home = self._home or ledger.range.home
+            for each in self._ranges:
+                each.moved(home, self._copied)
+
+    # --- meanwhile --------------------------------------------------------------------------------------------------
+
+    def settled(self, queue: Queue, ids: Iterable[int]) -> None:
+        """The queue is done with these messages: they need no copy."""
+        owners = self._owners
+        for message_id in ids:
+            if message_id in owners:
+                self._without(queue, message_id)
+
+    def settled_range(self, queue: Queue, first: int, last: int) -> None:
+        """The same for all of the queue's with ids in the range, both included."""
+        for message_id in [each for each in self._owners if first <= each <= last]:
+            self._without(queue, message_id)
+
+    def _without(self, queue: Queue, message_id: int) -> None:
+        left = tuple(owner for owner in self._owners[message_id] if owner is not queue)
+        if left:
+            self._owners[message_id] = left
+        else:
+            del self._owners[message_id]

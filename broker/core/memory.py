@@ -1,0 +1,38 @@
+"""What the messages in memory amount to, and when they should rather be on the disk only.
+
+Bytes are *accounted*, not measured: CPython gives little back, so the process's resident memory says nothing about what would
+fit. A message in several queues counts in each: too much rather than too little.
+"""
+
+MESSAGE_BYTES = 220
+"""What a message takes beside its body and a header of its own: the tuple, its id, a place in the queue, the bytes objects."""
+HEADER_BYTES = 33
+"""The object of a header that the message doesn't share with the one before."""
+PAGING_BYTES = 134_217_728
+"""Accounted bytes past which deep queues keep what comes in on the disk only."""
+DEEP_BYTES = 32_768
+"""A queue that holds more than this in memory is deep; a shorter one stays as fast as ever."""
+READ_AHEAD_BYTES = 262_144
+"""What a paged queue reads at a time, in bodies; an eighth of it while memory is tight."""
+
+
+class Memory:
+    """One per broker. `used` is in accounted bytes."""
+
+    __slots__ = ("paging", "paging_bytes", "used")
+
+    def __init__(self, paging_bytes: int = PAGING_BYTES) -> None:
+        self.used = 0
+        self.paging_bytes = paging_bytes
+        self.paging = 0
+        """How many queues have messages on the disk only."""
+
+    @property
+    def is_tight(self) -> bool:
+        """Deep queues should page out what comes in."""
+        return self.used > self.paging_bytes
+
+    @property
+    def read_ahead_bytes(self) -> int:
+        """How much a queue should read at a time."""
+        return READ_AHEAD_BYTES >> 3 if self.is_tight else READ_AHEAD_BYTES

@@ -1,0 +1,148 @@
+"""Out of memory, and back into it.
+
+Out: what comes into a paged queue stands in its tail until the log has it; then `PageOut` tells the queue where, and only that is
+kept. A durable queue's messages are in the log anyway. Those of other queues go to the *spill*, a log that no restart reads; a
+message is dead there as soon as it was read back.
+
+Back: a queue that will soon have nothing in memory to give asks for a `Load`, which a reader's thread carries out.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
+
+from broker.core.ledger import Ledger
+from broker.core.message import BODY, ID
+from storage import records
+from storage.api import Corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.core.ledger import Segment
+    from broker.core.message import Message
+    from broker.core.pages import Run
+    from broker.core.queue import Queue
+    from broker.core.ready import Paged
+    from storage.api import Log, Receipt
+
+log = logging.getLogger("queue")
+
+
+class PageOut(NamedTuple):
+    """A run of messages that a paged queue need not keep once it is written: in one record of the batch, that with the index
+    `record`, or each in one of its own from there on."""
+
+    queue: Queue
+    messages: Sequence[Message]
+    record: int
+    alike: bool
+
+    def written(self, places: Sequence[int]) -> None:
+        """The batch was written, its records at these places."""
+        if self.alike:
+            self.queue.page_out(self.messages, [(len(self.messages), places[self.record])])
+        else:
+            self.queue.page_out(self.messages, [(1, place) for place in places[self.record : self.record + len(self.messages)]])
+
+
+class Load:
+    """The head of a queue's pages, on its way into memory."""
+
+    __slots__ = ("paged", "queue", "runs", "spilled")
+
+    def __init__(self, queue: Queue, paged: Paged, runs: list[Run], spilled: bool) -> None:
+        self.queue = queue
+        self.paged = paged
+        self.runs = runs
+        self.spilled = spilled
+
+    def read(self, store_log: Log) -> list[Message]:
+        """The messages, on a reader's thread. What is damaged is left out, and told of in the broker's log.
+
+        Raises Closed if a record isn't where it was: it was copied elsewhere meanwhile.
+        """
+        try:
+            return self._read(store_log, self.runs)
+        except Corrupt:
+            return [message for run in self.runs for message in self._read_what_is_whole(store_log, run)]
+
+    def _read(self, store_log: Log, runs: Sequence[Run]) -> list[Message]:
+        messages: list[Message] = []
+        routing = header = b""
+        for run, data in zip(runs, store_log.read([run.place for run in runs]), strict=True):
+            record = records.decode_enqueue(data)
+            begin = run.first_id - record.first_id
+            if not 0 <= begin <= len(record.bodies) - run.length:
+                raise Corrupt(f"position {run.place} holds other messages")
+            # One object for what is equal: deliveries of one routing and header are encoded together.
+            routing = routing if record.routing == routing else record.routing
+            header = header if record.header == header else record.header
+            bodies = record.bodies[begin : begin + run.length]
+            messages += zip(range(run.first_id, run.first_id + run.length), repeat(routing), repeat(header), bodies, strict=False)
+        return messages
+
+    def _read_what_is_whole(self, store_log: Log, run: Run) -> list[Message]:
+        try:
+            return self._read(store_log, [run])
+        except Corrupt as error:
+            text = "%d messages of %s, from number %d on, can't be read and are lost: %s"
+            log.error(text, run.length, self.queue.vhost.queue_text(self.queue.name), run.first_id, error)
+            return []
+
+
+class SpillBatch(NamedTuple):
+    """What a turn spills."""
+
+    records: list[bytes]
+    page_outs: list[PageOut]
+    segment: Segment | None
+
+    def written(self, receipt: Receipt) -> None:
+        """It is in the spill."""
+        if self.segment is not None:
+            self.segment.position = receipt.start
+        places = records.places(self.records, receipt.blocks)
+        for page_out in self.page_outs:
+            page_out.written(places)
+
+
+class Spill:
+    """What goes to the spill, and what is still alive there."""
+
+    __slots__ = ("_page_outs", "_records", "ledger")
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._records: list[bytes] = []
+        self._page_outs: list[PageOut] = []
+
+    def add(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool) -> None:
+        """Messages with rising ids came into these queues; `alike` but for their bodies or not."""
+        first = len(self._records)
+        if alike:
+            number, routing, header, _ = messages[0]
+            bodies = [message[BODY] for message in messages]
+            self._records.append(records.encode_enqueue(number, 0, 0, routing, header, bodies))
+        else:
+            self._records += [records.encode_enqueue(number, 0, 0, routing, header, (body,)) for number, routing, header, body in messages]
+        self._page_outs += [PageOut(queue, messages, first, alike) for queue in queues]
+        self.ledger.enqueued(len(messages) * len(queues))
+        self.ledger.next_id = messages[-1][ID] + 1
+
+    @property
+    def has_records(self) -> bool:
+        """Something was added since the last take."""
+        return bool(self._records)
+
+    def take(self) -> SpillBatch | None:
+        """What was added since the last take."""
+        if not self._records:
+            return None
+        segment, self.ledger.rolled = self.ledger.rolled, None
+        batch = SpillBatch(self._records, self._page_outs, segment)
+        self.ledger.shipped(sum(map(len, self._records)))
+        self._records, self._page_outs = [], []
+        return batch
