@@ -1,0 +1,103 @@
+"""The power goes after each operation of the disk; what a restart finds keeps every promise, and so does what comes after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from tests.campaign.machine import Machine, PowerDisk, PowerOff
+from tests.campaign.promises import Broken, Promises
+from tests.campaign.workload import Workload
+
+pytestmark = pytest.mark.usefixtures("small_segments")
+
+ATTEMPTS = 3
+"""Power cuts at each operation: the disk may have lost more or less of what wasn't synced."""
+
+
+class Campaign:
+    """One life from a seed, cut off after each operation of its disk, and lives after it."""
+
+    def __init__(self, seed: int, attempts: int = ATTEMPTS) -> None:
+        self.seed = seed
+        self.attempts = attempts
+        self.cuts: Counter[str] = Counter()
+        """Operations at which the power went, by name."""
+        self.restarts = 0
+
+    def run(self, turns: int) -> None:
+        chance = Random(self.seed)
+        power, promises = PowerDisk(), Promises()
+        machine = Machine(power, chance)  # with no vhost yet there is nobody to promise anything
+        power.fault = lambda number, name: self._cut(power, promises, f"seed {self.seed}, operation {number} ({name})", name)
+        workload = Workload(machine, promises, chance)
+        workload.furnish()
+        workload.live(turns)
+        self._cut(power, promises, f"seed {self.seed}, between operations", "none")
+        workload.rest()
+        workload.rest()
+        power.fault = None
+        disk = machine.stop()
+        for place in [place for client in workload.clients for place in client.leases.values()]:
+            promises.returned(place, workload.batch)
+        promises.stopped()
+        self._restart(disk.copy(), promises, f"seed {self.seed}, stopped")
+
+    def _cut(self, power: PowerDisk, promises: Promises, what: str, name: str) -> None:
+        """The power goes now, several times; the life itself goes on as if nothing had happened."""
+        self.cuts[name] += 1
+        for attempt in range(self.attempts):
+            chance = Random(f"{self.seed} {len(power.operations)} {attempt}")
+            disk = power.after_power_cut(chance)
+            self._live_on(disk, promises, chance, f"{what}, attempt {attempt}", depth=2 if attempt == 0 else 0)
+
+    def _restart(self, disk: PowerDisk, promises: Promises, what: str) -> Promises:
+        """Check what a restart finds; returns the promises of a life from there on. The disk stays as it is."""
+        self.restarts += 1
+        machine = Machine(disk.copy())
+        queue_ids, contents = machine.queue_ids(), machine.contents()
+        try:
+            assert not [damage for damage in machine.disk.log.damage() if damage.kind != "torn"]
+            promises.check(queue_ids, contents)
+        except Broken as broken:
+            raise Broken(f"{what}: {broken}") from None
+        return promises.after(queue_ids, contents)
+
+    def _live_on(self, disk: PowerDisk, promises: Promises, chance: Random, what: str, depth: int) -> None:
+        """Restart, live a little and crash again, perhaps while starting."""
+        following = self._restart(disk, promises, what)
+        if not depth:
+            return
+        last = len(disk.operations) + chance.randrange(1, 25)
+        disk.fault = power_off_at(last)
+        what += f", then at operation {last} of the next life"
+        try:
+            machine = Machine(disk, chance)
+        except PowerOff:  # while starting: nobody was told anything since
+            self._live_on(disk.after_power_cut(chance), promises, chance, what, depth - 1)
+            return
+        try:
+            workload = Workload(machine, following, chance)
+            workload.live(6)
+        except PowerOff:
+            pass
+        except Broken as broken:
+            raise Broken(f"{what}: {broken}") from None
+        self._live_on(disk.after_power_cut(chance), following, chance, what, depth - 1)
+
+
+def power_off_at(last: int) -> object:
+    def fault(number: int, name: str) -> None:
+        if number >= last:
+            raise PowerOff(name)
+
+    return fault
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_power_cut_at_each_operation(seed: int) -> None:
+    campaign = Campaign(seed)
+    campaign.run(40)
+    assert {"write", "write_synced", "sync", "create", "unlink", "sync_directory", "commit"} <= campaign.cuts.keys()
