@@ -7,4 +7,4 @@ from broker.core import ledger
 
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SEGMENT_BYTES", 2500)
+    monkeypatch.setattr(ledger, "SEGMENT_BYTES", 1200)

@@ -23,7 +23,7 @@ class Broken(AssertionError):
     """A promise was not kept."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Place:
     """A message in one durable queue."""
 
@@ -42,6 +42,11 @@ class Place:
     settled_unit: int = 0
     """The transaction that settles it."""
     leased: bool = False
+
+    def __repr__(self) -> str:
+        settled = f", settled in {self.settled}" if self.settled < NEVER else ", leased" if self.leased else ""
+        what = f"{self.body[:8].decode()} ({len(self.body)} bytes) in queue {self.queue}, published in batch {self.batch}"
+        return f"{what}, delivered in {self.delivered}, returned in {self.returned}{settled}"
 
     @property
     def ready(self) -> bool:

@@ -97,6 +97,9 @@ class Workload:
             for _ in range(self.chance.choice((1, 1, 2, 4))):
                 self.act()
                 self.hear()
+                if self.chance.random() < 0.2:  # the store's reports come when they come
+                    self.machine.step()
+                    self.hear()
             self.turn()
 
     def turn(self) -> None:
