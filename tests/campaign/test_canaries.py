@@ -108,11 +108,6 @@ def a_new_segment_does_not_sync_the_last(patch: Patch) -> None:
     patch.setattr(FileLog, "_roll", roll)
 
 
-def the_space_of_a_deleted_queue_is_free_at_once(patch: Patch) -> None:
-    """Before its deletion is on its way: a crash brings the queue back."""
-    patch.setattr(Outbox, "bury", lambda self, messages: self.ledger.settled([message[0] for message in messages]))
-
-
 def declarations_come_last(patch: Patch) -> None:
     """Behind the records, whose receipt releases what waits."""
     ship = Committer.ship
@@ -173,7 +168,6 @@ CANARIES: list[Callable[[Patch], None]] = [
     segments_go_too_early,
     truncation_does_not_sync_first,
     a_new_segment_does_not_sync_the_last,
-    the_space_of_a_deleted_queue_is_free_at_once,
     declarations_come_last,
     a_batch_is_a_commit_a_record,
     queue_ids_are_given_twice,

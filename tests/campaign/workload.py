@@ -167,11 +167,12 @@ class Workload:
             (4, self.publish_unlike),
             (6, self.fan_out),
             (10, self.settle),
+            (4, self.settle_all),
             (3, self.requeue),
             (3, self.get),
             (3, self.consume),
             (1, self.cancel),
-            (1, self.purge),
+            (2, self.purge),
             (1, self.delete),
             (2, self.declare_any),
             (1, self.bind_any),
@@ -300,6 +301,15 @@ class Workload:
     def requeue(self, client: Client) -> None:
         """Nack one or several back to the queue."""
         self._settle(client, requeue=True)
+
+    def settle_all(self, client: Client) -> None:
+        """Ack whatever is out."""
+        if tags := client.free_tags:
+            client.channel.ack(0, multiple=True)
+            if client.mode == "tx":
+                client.pending_settles.append((tags, False))
+            else:
+                self._settled(client, tags, False)
 
     def _settle(self, client: Client, *, requeue: bool) -> None:
         if not (tags := client.free_tags):
