@@ -109,7 +109,7 @@ def check(broker: Leveret, load: Load) -> None:
 
 
 def temporary(broker: Leveret) -> list[Any] | None:
-    """What the declarer's queue holds, None if it isn't there."""
+    """What the declarer's queue holds, None if it isn't there; it is gone then."""
     with Wire.connect(broker) as wire:
         channel = wire.open_channel()
         channel.send(Queue.Declare, queue="temporary", passive=True)
@@ -117,7 +117,10 @@ def temporary(broker: Leveret) -> list[Any] | None:
         if not isinstance(frame.method, Queue.DeclareOk):
             channel.expect_close(404)
             return None
-    return drain(broker, "temporary")
+        messages = drain(broker, "temporary")
+        channel.expect(Queue.DeclareOk)
+        channel.call(Queue.Delete, queue="temporary")
+    return messages
 
 
 @pytest.fixture

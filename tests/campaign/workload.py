@@ -371,12 +371,14 @@ class Workload:
         self.declare(client, self.chance.choice(QUEUES))
 
     def bind(self, client: Client, name: str) -> None:
+        if FAN_OUT not in self.machine.broker.vhosts["/"].exchanges:
+            return  # the crash came before it was declared
         client.channel.bind(name, FAN_OUT)
         client.due.append(Due(self.batch, False))
 
     def bind_any(self, client: Client) -> None:
         name = self.chance.choice(QUEUES)
-        if name in self.ids and FAN_OUT in self.machine.broker.vhosts["/"].exchanges:
+        if name in self.ids:
             self.bind(client, name)
 
     def purge(self, client: Client) -> None:
