@@ -18,12 +18,14 @@ from tests.runtime.process import PERSISTENT, publish_bytes
 from tests.wire import METHOD, ConnectionEnded, Wire, WireChannel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.oracle.leveret import Leveret
 
 TRANSIENT = 1
 FAN_QUEUES = ("fan-0", "fan-1", "fan-2")
 TX_QUEUES = ("tx-0", "tx-1")
-QUEUES = ("slow", "fast", "requeued", *FAN_QUEUES, *TX_QUEUES, "barrier")
+QUEUES = ("slow", "fast", "requeued", *FAN_QUEUES, *TX_QUEUES, "barrier", "held")
 
 
 def body_of(stream: str, number: int, most: int = 3000) -> bytes:
@@ -44,7 +46,8 @@ def declare_all(broker: Leveret) -> None:
         channel = wire.open_channel()
         channel.exchange("fan", "fanout", durable=True)
         for name in QUEUES:
-            channel.queue(name, durable=True)
+            # What nobody takes holds the segment that it is in.
+            channel.queue(name, durable=True, arguments={"x-max-length": 1} if name == "barrier" else {})
             if name in FAN_QUEUES:
                 channel.bind(name, "fan")
 
@@ -171,10 +174,11 @@ class Consumer(Client):
     EACH = 15
     """So many deliveries to a publish."""
 
-    def __init__(self, broker: Leveret, seed: str, queue: str, *, prefetch: int, requeue: int = 0) -> None:
+    def __init__(self, broker: Leveret, seed: str, queue: str, *, prefetch: int, requeue: int = 0, stream: str = "") -> None:
         """Of the messages one in `requeue` goes back once."""
         super().__init__(broker, seed)
         self.queue = queue
+        self.stream = stream or queue
         self.prefetch = prefetch
         self.requeue = requeue
         self.delivered: dict[int, int] = {}
@@ -207,7 +211,7 @@ class Consumer(Client):
                     self._publish(channel)
 
     def _settle(self, channel: WireChannel, message: Any) -> None:
-        number, tag = number_of(self.queue, message.body), message.tag
+        number, tag = number_of(self.stream, message.body), message.tag
         again = number in self.delivered
         assert number not in self.acked, f"{number} was acked, and is delivered again"
         assert message.method.redelivered is again, f"{number} was delivered {self.delivered.get(number, 0)} times before, and is flagged {not again}"
@@ -275,29 +279,60 @@ class Declarer(Client):
         self.said.append(what)
 
 
-class Load:
-    """All of them at once."""
+class Holder(Client):
+    """Leaves a few messages where they are while others come and go, then takes them: an old segment may go only when they are gone."""
 
-    def __init__(self, broker: Leveret, seed: str) -> None:
-        self.broker = broker
+    LONG = 400
+    """So many promises of the others."""
+
+    def __init__(self, broker: Leveret, seed: str, others: Callable[[], int]) -> None:
+        super().__init__(broker, seed)
+        self.others = others
+        self.published = 0
+        self.confirmed: set[int] = set()
+        self.acked: set[int] = set()
+
+    def work(self) -> None:
+        with Wire.connect(self.broker) as wire:
+            channel = wire.open_channel()
+            while True:
+                numbers = [self.published, self.published + 1]
+                self.published += 2
+                channel.publish_confirmed("", "held", *[body_of("held", number) for number in numbers], delivery_mode=PERSISTENT)
+                self.confirmed.update(numbers)
+                end = self.others() + self.LONG
+                while self.others() < end:
+                    assert channel.counts("held") == (2, 0)
+                for number in numbers:
+                    message = channel.take("held", no_ack=False)
+                    assert number_of("held", message.body) == number
+                    self.acked.add(number)
+                    channel.ack(message.tag)
+
+
+class Load:
+    """All of them at once. With `drained` nothing stays in the queues for long, so that old segments go; else some fill up."""
+
+    def __init__(self, broker: Leveret, seed: str, *, drained: bool) -> None:
         self.slow = PikaPublisher(broker, seed, "slow", transient=5)
         self.fast = Publisher(broker, seed, "fast", burst=50, transient=4)
         self.requeued = Publisher(broker, seed, "requeued", burst=20)
         self.fan = Publisher(broker, seed, "fan", exchange="fan", burst=10)
-        self.transactions = Transactions(broker, seed)
-        self.fast_consumer = Consumer(broker, seed, "fast", prefetch=30)
-        self.requeueing_consumer = Consumer(broker, seed, "requeued", prefetch=10, requeue=3)
+        self.transactions = None if drained else Transactions(broker, seed)
         self.declarer = Declarer(broker, seed)
-        self.clients: list[Client] = [
-            self.slow,
-            self.fast,
-            self.requeued,
-            self.fan,
-            self.transactions,
-            self.fast_consumer,
-            self.requeueing_consumer,
-            self.declarer,
-        ]
+        self.consumers = {
+            "fast": Consumer(broker, seed, "fast", prefetch=30),
+            "requeued": Consumer(broker, seed, "requeued", prefetch=10, requeue=3),
+        }
+        if drained:
+            self.consumers["slow"] = Consumer(broker, seed, "slow", prefetch=2)
+            self.consumers |= {name: Consumer(broker, seed, name, prefetch=7, stream="fan") for name in FAN_QUEUES}
+        publishers = [self.slow, self.fast, self.requeued, self.fan]
+        self.clients: list[Client] = [*publishers, *self.consumers.values(), self.declarer]
+        if self.transactions is not None:
+            self.clients.append(self.transactions)
+        self.holder = Holder(broker, seed, lambda: self.promises)
+        self.clients.append(self.holder)
         for client in self.clients:
             client.thread.start()
 
