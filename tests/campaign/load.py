@@ -282,7 +282,7 @@ class Declarer(Client):
 class Holder(Client):
     """Leaves a few messages where they are while others come and go, then takes them: an old segment may go only when they are gone."""
 
-    LONG = 400
+    LONG = 1500
     """So many promises of the others."""
 
     def __init__(self, broker: Leveret, seed: str, others: Callable[[], int]) -> None:

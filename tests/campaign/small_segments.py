@@ -1,4 +1,4 @@
-"""`python -m tests.campaign.small_segments serve ...`: the broker with segments of a few hundred kilobytes, so that it rolls and
+"""`python -m tests.campaign.small_segments serve ...`: the broker with segments of some hundred kilobytes, so that it rolls and
 truncates all the time."""
 
 import sys
@@ -7,7 +7,7 @@ from broker.cli.main import main
 from broker.core import ledger
 from tests.oracle.leveret import Leveret
 
-SEGMENT_BYTES = 300_000
+SEGMENT_BYTES = 150_000
 
 
 class SmallSegments(Leveret):
