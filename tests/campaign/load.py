@@ -214,7 +214,10 @@ class Consumer(Client):
         number, tag = number_of(self.stream, message.body), message.tag
         again = number in self.delivered
         assert number not in self.acked, f"{number} was acked, and is delivered again"
-        assert message.method.redelivered is again, f"{number} was delivered {self.delivered.get(number, 0)} times before, and is flagged {not again}"
+        times = self.delivered.get(number, 0)
+        assert message.method.redelivered is again, f"{number} was delivered {times} times before, and is flagged {not again}"
+            f"{number} was delivered {self.delivered.get(number, 0)} times before, and is flagged {not again}"
+        )
         if not again:
             assert number > self.highest, f"{number} comes behind {self.highest}"
             self.highest = number

@@ -86,7 +86,7 @@ def pieces(disk: PowerDisk) -> list[Piece]:
         if not name.startswith("log/"):
             continue
         start = int(name.removeprefix("log/").partition(".")[0])
-        blocks = [item for item in walk(lambda length, at, content=content: content[at : at + length], start, len(content), None)]
+        blocks = list(walk(lambda length, at, content=content: content[at : at + length], start, len(content), None))
         assert all(isinstance(block, Block) for block in blocks)
         commits = {commit.position: commit for commit in _scan(disk)}
         at = 0

@@ -420,4 +420,3 @@ class Workload:
                 if isinstance(reply, Delivered):
                     self._hear(client, reply, self.batch)
             client.channel.peer.wire.heard += [reply for reply in heard if not isinstance(reply, Delivered)]
-
