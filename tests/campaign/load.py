@@ -216,8 +216,6 @@ class Consumer(Client):
         assert number not in self.acked, f"{number} was acked, and is delivered again"
         times = self.delivered.get(number, 0)
         assert message.method.redelivered is again, f"{number} was delivered {times} times before, and is flagged {not again}"
-            f"{number} was delivered {self.delivered.get(number, 0)} times before, and is flagged {not again}"
-        )
         if not again:
             assert number > self.highest, f"{number} comes behind {self.highest}"
             self.highest = number
