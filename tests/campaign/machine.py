@@ -192,6 +192,11 @@ class Machine(Playbook):
         """The durable queues that are there, and which of that name each is."""
         return {name: queue.id for name, queue in self.broker.vhosts["/"].queues.items() if queue.durable}
 
+    def bound(self, exchange: str) -> list[int]:
+        """The durable queues that are bound to an exchange, by their ids."""
+        ids, known = self.queue_ids(), self.broker.vhosts["/"].exchanges.get(exchange)
+        return [ids[each.destination.name] for each in known.bindings() if each.destination.name in ids] if known is not None else []
+
     def contents(self) -> dict[int, list[Found]]:
         """What the durable queues hold, by their ids, in the order in which it comes out. It is out then."""
         counts = {queue_id: dict(self.queue(name).delivery_counts) for name, queue_id in self.queue_ids().items()}

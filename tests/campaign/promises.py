@@ -61,6 +61,8 @@ class QueueLife:
     name: str
     declared: int
     deleted: int = NEVER
+    bound: int = NEVER
+    """To the one exchange of the workload."""
 
 
 class Promises:
@@ -87,8 +89,13 @@ class Promises:
             if place.ready:
                 place.settled = batch
 
+    def bound(self, queue_id: int, batch: int) -> None:
+        life = self.queues[queue_id]
+        life.bound = min(life.bound, batch)
+
     def unit(self) -> int:
-        """A number for what is all or nothing."""
+        """A number for what is all or nothing: publishes and settles that carry it. (A dead letter will be one publish and one settle:
+        then it is never lost between its two queues, and never in both.)"""
         self.units += 1
         return self.units
 
@@ -147,6 +154,15 @@ class Promises:
         first, last = self._check_prefix(present, contents) if in_order else (self.synced, NEVER)
         for key, each in present.items():
             self._check_history(self.places[key], each, first, last)
+
+    def check_bindings(self, bound: Iterable[int]) -> None:
+        """Of the queues that were found, these are bound."""
+        there = set(bound)
+        for life in self.queues.values():
+            if life.bound <= self.done and life.deleted == NEVER and life.id not in there:
+                raise Broken(f"{life} is not bound any more")
+            if life.bound == NEVER and life.declared <= self.done and life.id in there:
+                raise Broken(f"{life} is bound, as an older queue of that name was")
 
     def _check_queues(self, queue_ids: Mapping[str, int]) -> None:
         found = set(queue_ids.values())
@@ -228,12 +244,12 @@ class Promises:
 
     # --- and on it goes ---------------------------------------------------------------------------------------------------
 
-    def after(self, queue_ids: Mapping[str, int], contents: Mapping[int, Sequence[Found]]) -> Promises:
+    def after(self, queue_ids: Mapping[str, int], contents: Mapping[int, Sequence[Found]], bound: Iterable[int]) -> Promises:
         """Those of the next life: what was found is durable, the rest must never come back."""
         following = Promises()
         following.orders, following.units = self.orders, self.units
         for name, queue_id in queue_ids.items():
-            following.queues[queue_id] = QueueLife(queue_id, name, 0)
+            following.queues[queue_id] = QueueLife(queue_id, name, 0, bound=0 if queue_id in bound else NEVER)
             for each in contents[queue_id]:
                 old = self.places[queue_id, each.body]
                 place = following.places[queue_id, each.body] = Place(each.body, old.order, queue_id, True, 0)

@@ -123,6 +123,16 @@ def declarations_come_last(patch: Patch) -> None:
     patch.setattr(Committer, "ship", shipped)
 
 
+def bindings_outlive_their_queue(patch: Patch) -> None:
+    delete = Outbox.delete
+    patch.setattr(Outbox, "delete", lambda self, key: None if key.startswith("binding/") else delete(self, key))
+
+
+def bindings_are_not_written(patch: Patch) -> None:
+    put = Outbox.put
+    patch.setattr(Outbox, "put", lambda self, key, value: None if key.startswith("binding/") else put(self, key, value))
+
+
 def a_batch_is_a_commit_a_record(patch: Patch) -> None:
     append = FileLog.append
 
@@ -169,6 +179,8 @@ CANARIES: list[Callable[[Patch], None]] = [
     truncation_does_not_sync_first,
     a_new_segment_does_not_sync_the_last,
     declarations_come_last,
+    bindings_outlive_their_queue,
+    bindings_are_not_written,
     a_batch_is_a_commit_a_record,
     queue_ids_are_given_twice,
     transient_messages_survive,

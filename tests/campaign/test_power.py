@@ -9,7 +9,7 @@ import pytest
 
 from tests.campaign.machine import Machine, PowerDisk, PowerOff
 from tests.campaign.promises import Broken, Promises
-from tests.campaign.workload import Workload
+from tests.campaign.workload import FAN_OUT, Workload
 
 pytestmark = pytest.mark.usefixtures("small_segments")
 
@@ -46,11 +46,8 @@ class Campaign:
         workload.live(turns)
         self._cut(power, promises, f"seed {self.seed}, between operations", "none")
         workload.rest()
-        workload.rest()
-        power.fault = None
+        workload.release()
         disk = machine.stop()
-        for place in [place for client in workload.clients for place in client.leases.values()]:
-            promises.returned(place, workload.batch)
         promises.stopped()
         self._restart(disk.copy(), promises, f"seed {self.seed}, stopped")
 
@@ -70,14 +67,15 @@ class Campaign:
         """Check what a restart finds; returns the promises of a life from there on. The disk stays as it is."""
         self.restarts += 1
         machine = Machine(disk.copy())
-        queue_ids, contents = machine.queue_ids(), machine.contents()
+        queue_ids, bound, contents = machine.queue_ids(), machine.bound(FAN_OUT), machine.contents()
         try:
             promises.check(queue_ids, contents)
+            promises.check_bindings(bound)
             if damage := [each for each in machine.disk.log.damage() if each.kind != "torn"]:
                 raise Broken(f"a power cut leaves no damage but a torn tail: {damage}")
         except Broken as broken:
             raise Broken(f"{what}: {broken}") from None
-        return promises.after(queue_ids, contents)
+        return promises.after(queue_ids, contents, bound)
 
     def _live_on(self, disk: PowerDisk, promises: Promises, chance: Random, what: str, depth: int) -> None:
         """Restart, live a little and crash again, perhaps while starting."""

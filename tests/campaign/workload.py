@@ -77,6 +77,12 @@ class Workload:
 
     # --- turns ------------------------------------------------------------------------------------------------------------
 
+    def release(self) -> None:
+        """All connections are about to be closed: what they hold goes back."""
+        for client in self.clients:
+            for place in client.leases.values():
+                self.promises.returned(place, self.batch)
+
     def furnish(self) -> None:
         """What there is to work with, declared and durable."""
         first = self.clients[0]
@@ -375,6 +381,7 @@ class Workload:
             return  # the crash came before it was declared
         client.channel.bind(name, FAN_OUT)
         client.due.append(Due(self.batch, False))
+        self.promises.bound(self.ids[name], self.batch)
 
     def bind_any(self, client: Client) -> None:
         name = self.chance.choice(QUEUES)
