@@ -30,7 +30,7 @@ from tests.storage.disk import DIRECTORY, Disk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from storage.api import Commit, Entry
+    from storage.api import Commit, Entry, Failed
 
 BLOCK_BYTES = 256
 """Small, so that one message goes over several blocks."""
@@ -110,9 +110,14 @@ class DiskCatalog(BaseCatalog):
 
     def run(self, operations: Sequence[Change]) -> None:
         """The worker's side: one transaction."""
-        self._disk.commit(operations)
+        failure = self._worker.failure
+        if failure is None:
+            try:
+                self._disk.commit(operations)
+            except OSError as error:
+                failure = self._worker.fail(error)
         for change in operations:
-            answer(change.done, None)
+            answer(change.done, failure)
 
     def _store(self, change: Change) -> None:
         self._worker.submit(self, change)
@@ -133,6 +138,10 @@ class Store:
 
     def scan(self) -> Iterator[Commit]:
         return self.log.scan()
+
+    @property
+    def failure(self) -> Failed | None:
+        return self._worker.failure
 
     @property
     def is_idle(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -240,6 +241,60 @@ def test_nothing_is_confirmed_before_it_is_synced(machine: Machine, channel: Pla
             confirmed = [reply.tag for reply in publisher.take() if isinstance(reply, Acked)]
             there = restarted(machine.power.after_power_cut(Random(number))).bodies("a")
             assert there is not None and len(there) >= (max(confirmed) + 1) // 2 if confirmed else True
+
+
+def publish_until_it_fails(machine: Machine, channel: PlayedChannel) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Publishes over some segments, taken out again in part; returns what was confirmed, what was acked, and what surely."""
+    publisher = machine.connect().channel()
+    publisher.do(Confirm.Select)
+    publisher.take()
+    confirmed: list[bytes] = []
+    acked: list[bytes] = []
+    sure: list[bytes] = []
+    for number in range(12):
+        body = b"%02d" % number * 150
+        publisher.publish("a", body)
+        machine.settle()
+        (answer,) = publisher.take()
+        if isinstance(answer, Acked):
+            confirmed.append(body)
+            sure = list(acked)
+        if number % 3 == 2 and machine.committer.failed is None:
+            channel.get("a")
+            machine.settle()
+            (got,) = channel.take()
+            assert isinstance(got, Got)
+            channel.ack(got.tag)
+            acked.append(got.body)
+    return confirmed, acked, sure
+
+
+def test_a_disk_that_fails_once_is_not_written_to_again(machine: Machine, channel: PlayedChannel) -> None:
+    """Whichever operation it is: what was confirmed is there, after the process's end and after a power cut."""
+    fresh = machine.power.copy()
+    whole = Machine(fresh.copy())
+    publish_until_it_fails(whole, whole.connect().channel())
+    for number in range(2, len(whole.power.operations) + 1):  # the first is the start's
+        disk = fresh.copy()
+        machine = Machine(disk)
+        disk.fault = fails_at(number)
+        confirmed, acked, sure = publish_until_it_fails(machine, machine.connect().channel())
+        assert machine.disk.failure is not None, f"operation {number}: nobody noticed"
+        for after in (restarted(disk), *[restarted(disk.after_power_cut(Random(attempt))) for attempt in range(ATTEMPTS)]):
+            bodies = after.bodies("a")
+            assert bodies is not None and bodies == sorted(bodies)
+            assert set(confirmed) <= {*bodies, *acked}, f"operation {number}: lost"
+            assert not set(sure) & set(bodies), f"operation {number}: acked, and back"
+
+
+def fails_at(last: int) -> Callable[[int, str], None]:
+    """The operation with that number fails, and all others work."""
+
+    def fault(number: int, name: str) -> None:
+        if number == last:
+            raise OSError(errno.EIO, f"a test's {name}")
+
+    return fault
 
 
 def test_a_no_ack_delivery_is_settled_and_a_get_leases(machine: Machine, channel: PlayedChannel) -> None:
