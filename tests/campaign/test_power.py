@@ -34,7 +34,7 @@ class Campaign:
             self._run(turns)
         except PowerOff:
             assert self._broken is not None
-            raise self._broken from None
+            raise self._broken
 
     def _run(self, turns: int) -> None:
         chance = Random(self.seed)
@@ -59,9 +59,9 @@ class Campaign:
             disk = power.after_power_cut(chance)
             try:
                 self._live_on(disk, promises, chance, f"{what}, attempt {attempt}", depth=2 if attempt == 0 else 0)
-            except Broken as broken:  # it comes up inside the store's worker, which would take it for a failure of the disk
-                self._broken = broken
-                raise PowerOff(name) from broken
+            except Exception as error:
+                self._broken = error if isinstance(error, Broken) else Broken(f"{what}, attempt {attempt}: {error!r}")
+                raise PowerOff(name) from error
 
     def _restart(self, disk: PowerDisk, promises: Promises, what: str) -> Promises:
         """Check what a restart finds; returns the promises of a life from there on. The disk stays as it is."""

@@ -44,18 +44,21 @@ def restarted(disk: PowerDisk, at: str = "") -> After:
 
 def cut_off(machine: Machine, act: Callable[[], None]) -> list[After]:
     """Play `act` until all of it is durable; returns what restarts find after power cuts at each operation on the way."""
-    power, found = machine.power, []
+    power = machine.power
+    found: list[After] = []
+    disks: list[tuple[str, PowerDisk]] = []
 
     def cut(number: int, name: str) -> None:
         for attempt in range(ATTEMPTS):
             at = f"operation {number} ({name}), attempt {attempt}"
-            found.append(restarted(power.after_power_cut(Random(at)), at))
+            disks.append((at, power.after_power_cut(Random(at))))
 
     machine.settle()
     power.fault = cut
     act()
     machine.settle()
     power.fault = None
+    found += [restarted(disk, at) for at, disk in disks]
     found.append(restarted(power.after_power_cut(Random(1)), "the end"))
     return found
 
