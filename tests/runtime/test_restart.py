@@ -1,11 +1,7 @@
 """What is there after a stop and after a kill -9 (contract 5.3; design.md §2, "The order law")."""
 
 import os
-import random
-import struct
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ from pamqp.commands import Basic, Connection, Exchange, Queue
 from tests.oracle.leveret import Leveret
 from tests.oracle.rabbitmq import BrokerFailed
 from tests.runtime.conftest import Start
-from tests.runtime.process import MB, PERSISTENT, fill, is_rising, log_lines, publish_bytes, soon
+from tests.runtime.process import MB, PERSISTENT, fill, log_lines, soon
 from tests.wire import METHOD, Wire, WireChannel, encode_method, frame_bytes
 
 BOTH_ENDS = pytest.mark.parametrize("end", ["stop", "kill"])
@@ -376,159 +372,6 @@ def test_a_torn_commit_counts_as_nothing(durable: Leveret, tmp_path: Path, what:
     durable.start()
     expected = [[], [b"before", body, body], [b"before", body, body]] if what == "transaction" else [[b"before", body * 4]] * 3
     assert [bodies(durable, queue) for queue in "abc"] == expected
-
-
-class Load:
-    """Clients that work until the broker dies under them, and know what it had promised.
-
-    Message bodies are numbers that rise by one; `promised` is how many of them were confirmed or committed, by name of the client.
-    """
-
-    BATCH = 20
-    TRANSACTION = 7
-
-    def __init__(self, broker: Leveret) -> None:
-        self.broker = broker
-        self.published = dict.fromkeys(("queue-0", "queue-1", "fan", "tx"), 0)
-        self.promised = dict(self.published)
-        self.delivered: dict[int, int] = {}
-        """By the consumer of queue-0: number to how often."""
-        roles: list[tuple[Callable[[str], None], str]] = [
-            (self._confirms, "queue-0"),
-            (self._confirms, "queue-1"),
-            (self._fan_out, "fan"),
-            (self._transactions, "tx"),
-            (self._consume, "queue-0"),
-        ]
-        self.threads = [threading.Thread(target=self._until_the_end, args=role, daemon=True) for role in roles]
-        self.unexpected: list[BaseException] = []
-        for thread in self.threads:
-            thread.start()
-
-    @staticmethod
-    def declare(broker: Leveret) -> None:
-        with Wire.connect(broker) as wire:
-            channel = wire.open_channel()
-            channel.exchange("fan", "fanout", durable=True)
-            for name in ("queue-0", "queue-1", "fan-0", "fan-1", "fan-2", "tx-0", "tx-1"):
-                channel.queue(name, durable=True)
-                if name.startswith("fan"):
-                    channel.bind(name, "fan")
-
-    def _until_the_end(self, role: Callable[[str], None], name: str) -> None:
-        try:
-            role(name)
-        except (AssertionError, OSError):
-            pass  # the broker is gone: that is the point
-        except BaseException as error:  # noqa: BLE001 the test's thread looks at it
-            self.unexpected.append(error)
-
-    def _body(self, name: str) -> bytes:
-        number = self.published[name]
-        self.published[name] = number + 1
-        return struct.pack(">Q", number) + b"." * (number * 37 % 3000)
-
-    def _confirms(self, name: str, exchange: str = "") -> None:
-        with Wire.connect(self.broker) as wire:
-            channel = wire.open_channel()
-            channel.confirm_select()
-            sent = 0
-            while True:
-                frames = [
-                    publish_bytes(channel.number, exchange, name, self._body(name), delivery_mode=PERSISTENT) for _ in range(self.BATCH)
-                ]
-                wire.send_raw(b"".join(frames))
-                sent += self.BATCH
-                confirmed = 0
-                while sent - confirmed > self.BATCH:
-                    confirm = channel.expect(Basic.Ack)
-                    confirmed = confirm.delivery_tag
-                    self.promised[name] = confirmed
-
-    def _fan_out(self, name: str) -> None:
-        self._confirms(name, "fan")
-
-    def _transactions(self, name: str) -> None:
-        with Wire.connect(self.broker) as wire:
-            channel = wire.open_channel()
-            channel.tx_select()
-            while True:
-                for at in range(self.TRANSACTION):
-                    channel.publish("", f"tx-{at % 2}", self._body(name), delivery_mode=PERSISTENT)
-                channel.commit()
-                self.promised[name] += self.TRANSACTION
-
-    def _consume(self, name: str) -> None:
-        with Wire.connect(self.broker) as wire:
-            channel = wire.open_channel()
-            channel.qos(30)
-            channel.consume(name)
-            while True:
-                message = channel.deliver()
-                number = number_of(message.body)
-                self.delivered[number] = self.delivered.get(number, 0) + 1
-                if number % 3:
-                    channel.ack(message.tag, multiple=not number % 10)
-
-    def kill_after(self, promises: int) -> None:
-        """kill -9 once so many more were promised."""
-        wanted = sum(self.promised.values()) + promises
-        soon(lambda: sum(self.promised.values()) >= wanted or self.unexpected, 60, "the load")
-        self.broker.kill()
-        for thread in self.threads:
-            thread.join(30)
-            assert not thread.is_alive()
-        assert not self.unexpected, self.unexpected
-
-
-def number_of(body: bytes) -> int:
-    number: int = struct.unpack_from(">Q", body)[0]
-    assert body[8:] == b"." * (number * 37 % 3000), "the body isn't the one that was published"
-    return number
-
-
-def check_promises(load: Load) -> None:
-    """After a restart; takes everything."""
-    broker = load.broker
-    left = {}
-    for queue in ("queue-0", "queue-1", "fan-0", "fan-1", "fan-2", "tx-0", "tx-1"):
-        left[queue] = [number_of(body) for body in bodies(broker, queue)]
-        assert is_rising(left[queue]), f"{queue}: {left[queue]}"
-    # A queue nobody took from: everything up to some point behind the last promise, without a hole.
-    for queue in ("queue-1", "fan-0"):
-        name = queue.partition("-")[0] if queue.startswith("fan") else queue
-        assert left[queue] == list(range(len(left[queue]))), f"a hole in {queue}"
-        assert len(left[queue]) >= load.promised[name], f"{queue} lost confirmed messages"
-    assert left["fan-0"] == left["fan-1"] == left["fan-2"], "a fan-out is all or nothing"
-    committed = sorted(left["tx-0"] + left["tx-1"])
-    assert committed == list(range(len(committed))), "a hole in the transactions"
-    assert len(committed) % Load.TRANSACTION == 0, "half a transaction"
-    assert len(committed) >= load.promised["tx"], "a committed transaction is lost"
-    # The consumer took from the head: what is left and what it was given is everything.
-    there = set(left["queue-0"]) | set(load.delivered)
-    promised = set(range(load.promised["queue-0"]))
-    assert promised <= there, sorted(promised - there)[:10]
-    assert all(count == 1 for count in load.delivered.values()), "delivered twice, though nothing was requeued"
-
-
-def kill_under_load(broker: Leveret, rounds: int, seed: int) -> None:
-    chance = random.Random(seed)
-    Load.declare(broker)
-    for _ in range(rounds):
-        load = Load(broker)
-        load.kill_after(chance.choice((0, 1, 50, 500, 3000)) + chance.randrange(500))
-        broker.start()
-        check_promises(load)
-
-
-def test_what_was_confirmed_survives_kill_9_under_load(durable: Leveret) -> None:
-    kill_under_load(durable, rounds=3, seed=1)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("seed", range(2, 7))
-def test_what_was_confirmed_survives_kill_9_under_load_for_long(durable: Leveret, seed: int) -> None:
-    kill_under_load(durable, rounds=10, seed=seed)
 
 
 # --- the log
