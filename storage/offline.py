@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from storage.files import Files
-from storage.records import FIRST, HEAD_SIZE, LAST, record_size, split_records
+from storage.records import FIRST, HEAD_SIZE, HEADER_SIZE, LAST, record_size, split_records
 from storage.segment import Block, Gap, Tail, find_tail, first_log_id, join_records, segment_name, segment_start, walk
 
 LOG_NAME: Final = "log"
@@ -46,19 +46,31 @@ class SegmentFile:
             files.close(descriptor)
 
     @contextmanager
-    def items(self, log_id: int | None) -> Iterator[Iterator[Block | Gap]]:
-        """Its blocks and gaps, while the file is open."""
+    def items(self, log_id: int | None, position: int | None = None) -> Iterator[Iterator[Block | Gap]]:
+        """Its blocks and gaps, from a block's position on if one is given, while the file is open."""
         with self.opened() as read:
-            yield walk(read, self.start, self.size, log_id)
+            yield walk(read, self.start, self.size, log_id, 0 if position is None else position - self.start)
 
 
 class Found(NamedTuple):
-    """The records of a commit, or what is left of one that isn't `whole`. `blocks` are those that hold it."""
+    """The records of a commit, or what is left of one that isn't `whole`. `blocks` are those that hold it, `places` as in
+    storage.api.Receipt."""
 
     segment: SegmentFile
     blocks: list[Block]
     records: list[bytes]
+    places: list[tuple[int, int]]
     whole: bool
+
+    def positions(self) -> Iterator[int]:
+        """The log position of each record's first byte."""
+        firsts = {block.position: block.header.first for block in self.blocks}
+        stops = [index for _, index in self.places[1:]]
+        for (position, index), stop in zip(self.places, [*stops, len(self.records)], strict=False):
+            at = position + HEADER_SIZE + firsts[position]
+            for record in self.records[index:stop]:
+                yield at
+                at += len(record)
 
 
 class Lost(NamedTuple):
@@ -167,8 +179,8 @@ def _joined(segment: SegmentFile, blocks: list[Block]) -> Iterator[Found | Lost]
     if any(0 < len(block.data) == block.header.first for block in blocks):
         for block in fillers(blocks):
             yield Lost("filler", segment, block.position, block.end, "a filler")
-    records, _, whole = join_records(blocks)
-    yield Found(segment, blocks, records, whole)
+    records, places, whole = join_records(blocks)
+    yield Found(segment, blocks, records, places, whole)
 
 
 def _segments(directory: Path) -> list[SegmentFile]:
@@ -179,3 +191,21 @@ def _segments(directory: Path) -> list[SegmentFile]:
         size = path.stat().st_size
         segments.append(SegmentFile(path, start, size if following is None else min(size, following - start), size, following))
     return segments
+
+
+@contextmanager
+def stopped(directory: Path) -> Iterator[None]:
+    """Keeps brokers from the data directory. Raises Fenced where one has it, which names its process.
+
+    A directory without a lock file, a backup for one, has no broker: every broker makes the file first.
+    """
+    path = directory / LOCK_NAME
+    if not path.exists():
+        yield
+        return
+    files = Files()
+    descriptor = files.lock(path)
+    try:
+        yield
+    finally:
+        files.close(descriptor)

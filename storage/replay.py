@@ -4,6 +4,8 @@ A message of a queue is a byte, and the ids that follow one another in a queue s
 queues by turns take 170 MB, and in one queue 10 MB. `broker/core/recovery.py` does the same with the messages themselves.
 """
 
+from __future__ import annotations
+
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator
