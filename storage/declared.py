@@ -153,3 +153,13 @@ def _missing(kind: str, names: list[str], values: dict[str, dict[str, Any]]) -> 
 
 def _key(*names: str) -> str:
     return "/".join(quote(name, safe="", errors="surrogateescape") for name in names)
+
+
+def with_id(value: bytes, queue_id: int) -> bytes:
+    """A queue's value with another id."""
+    return json.dumps(json.loads(value) | {"id": queue_id}, separators=(",", ":")).encode()
+
+
+def next_id(queue_id: int) -> bytes:
+    """The value that says from where on queue ids were never given out."""
+    return json.dumps({"next": queue_id}, separators=(",", ":")).encode()

@@ -54,13 +54,14 @@ class SegmentFile:
 
 class Found(NamedTuple):
     """The records of a commit, or what is left of one that isn't `whole`. `blocks` are those that hold it, `places` as in
-    storage.api.Receipt."""
+    storage.api.Receipt; `hurt` if something between its records is lost, of late or before a repair."""
 
     segment: SegmentFile
     blocks: list[Block]
     records: list[bytes]
     places: list[tuple[int, int]]
     whole: bool
+    hurt: bool
 
     def positions(self) -> Iterator[int]:
         """The log position of each record's first byte."""
@@ -176,17 +177,17 @@ def fillers(blocks: list[Block]) -> list[Block]:
 
 
 def _joined(segment: SegmentFile, blocks: list[Block]) -> Iterator[Found | Lost]:
-    if any(0 < len(block.data) == block.header.first for block in blocks):
-        for block in fillers(blocks):
-            yield Lost("filler", segment, block.position, block.end, "a filler")
+    filled = fillers(blocks) if any(0 < len(block.data) == block.header.first for block in blocks) else []
+    for block in filled:
+        yield Lost("filler", segment, block.position, block.end, "a filler")
     records, places, whole = join_records(blocks)
-    yield Found(segment, blocks, records, places, whole)
+    yield Found(segment, blocks, records, places, whole, bool(filled) or not whole)
 
 
 def _segments(directory: Path) -> list[SegmentFile]:
     starts = [start for start in map(segment_start, Files().names(directory)) if start is not None]
     segments = []
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
+    for start, following in zip(starts, [*starts[1:], None], strict=False):
         path = directory / segment_name(start)
         size = path.stat().st_size
         segments.append(SegmentFile(path, start, size if following is None else min(size, following - start), size, following))

@@ -204,10 +204,13 @@ class Replay:
         """The highest queue id that a record names."""
         self.unrouted = 0
         """Messages whose route set is in what is lost."""
+        self.in_loss = False
+        """What is lost may go on between the records that come: they are of one commit."""
         self._wanted = wanted
         self._next_queue = next_queue
         self._problem = problem
         self._sets: dict[int, tuple[int, ...]] = {}
+        self._nowhere = QueueIds()  # messages whose route set is unknown
         self._segment_is_hurt = False
         self._highest = 0
         self._floor = 0 if start == 0 else None  # below it messages went with segments that are gone for good
@@ -263,13 +266,15 @@ class Replay:
             self.messages += count
             if self._floor is None:
                 self._floor = first
-            self.losses.end(first)
+            if not self.in_loss:
+                self.losses.end(first)
             if first <= self._highest:
                 self._problem(f"message {first} comes behind message {self._highest}: ids must rise, and come once")
             self._highest = max(self._highest, first + count - 1)
         targets = self.targets(record)
         if not targets:
             self.unrouted += count
+            self._nowhere.copy(first, count, LIVE)
             if not self._segment_is_hurt:
                 self._problem(f"message {first} goes to route set {record.target}, which its segment doesn't define")
         for queue_id in targets:
@@ -300,6 +305,9 @@ class Replay:
         for low, high in ranges:
             if floor is None or high < floor:
                 continue
-            odd = next((number for number in range(max(low, floor), high + 1) if not self.losses.explain(number)), None)
+            odd = next((number for number in range(max(low, floor), high + 1) if not self._is_explained(number)), None)
             if odd is not None:
                 self._problem(f"message {odd} of queue {queue_id} is settled, and was never put into it")
+
+    def _is_explained(self, message_id: int) -> bool:
+        return self.losses.explain(message_id) or self._nowhere.find(message_id)[0] is not None

@@ -112,6 +112,7 @@ class _Checker:
         report.records += len(found.records)
         for block in found.blocks:
             self._check_header(block.header)
+        replay.in_loss = found.hurt
         if not found.whole:
             replay.lose()
             self._problem(f"a commit of which {len(found.records)} records are left")
