@@ -73,6 +73,7 @@ class Messages:
     """
 
     def __init__(self, directory: Path, vhost: str | None = None, queue: str | None = None) -> None:
+        self._log = OfflineLog(directory)
         known = declared.read(directory)
         if known.broken:
             raise Corrupt(f"the catalog: {known.broken}")
@@ -82,7 +83,6 @@ class Messages:
             if vhost in (None, names[0]) and queue in (None, names[1])
         }
         """(vhost, name) of the queues that are read, by id, in the order in which they are."""
-        self._log = OfflineLog(directory)
         start = self._log.segments[0].start if self._log.segments else 0
         self._replay = _Replay(set(self.queues), start)
         for record in _records(self._log, self._replay.begin_segment):
