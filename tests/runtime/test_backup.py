@@ -145,3 +145,17 @@ def test_the_broker_waits_while_somebody_else_has_the_catalog(start: Start, tmp_
         lock.execute("ROLLBACK")
     assert answered.wait(DEADLINE_SECONDS)
     thread.join(DEADLINE_SECONDS)
+
+
+def test_a_mended_catalog_without_its_seed_mark_keeps_its_queues(start: Start, tmp_path: Path) -> None:
+    broker = start()
+    with Wire.connect(broker) as wire:
+        wire.open_channel().queue("kept", durable=True)
+        wire.close()
+    broker.stop()
+    with closing(sqlite3.connect(tmp_path / "data" / CATALOG_NAME, isolation_level=None)) as catalog:
+        catalog.execute("DELETE FROM entries WHERE key = 'meta/seeded'")
+    broker.start()
+    with Wire.connect(broker) as wire:
+        wire.open_channel().queue("kept", passive=True)
+        wire.close()
