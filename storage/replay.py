@@ -65,7 +65,7 @@ class Run:
             if first < end:
                 index, upto = bases[at] + first - begin, bases[at] + min(last + 1, end) - begin
                 self.states[index:upto] = self.states[index:upto].translate(_SETTLE)
-                first = min(last + 1, end)
+                first = end
             at += 1
 
     def ids(self, state: int) -> Iterator[int]:

@@ -1,11 +1,14 @@
 """A backup of a store in this process: what is copied, and what may happen meanwhile. Under load: tests/runtime/test_backup.py."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from storage.api import StorageError
 from storage.backup import backup
+from storage.catalog import CATALOG_NAME
 from storage.files import Files
 from storage.local import LocalStore
 from storage.records import encode_settle
@@ -74,6 +77,24 @@ def test_a_segment_that_goes_between_listing_and_opening(store: LocalStore, tmp_
     store.close()
     assert len(listings) == 2
     assert restored(tmp_path / "copy") == [[message(3)], [message(4)], [encode_settle(7, [1, 2])], [message(5)]]
+
+
+def test_nobody_changes_the_catalog_while_the_log_is_looked_at(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, tried = Files.names, []
+
+    def names_while_locked(self: Files, directory: Path) -> list[str]:
+        with closing(sqlite3.connect(store.directory / CATALOG_NAME, isolation_level=None, timeout=0)) as other:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            tried.append(directory)
+        return names(self, directory)
+
+    monkeypatch.setattr(Files, "names", names_while_locked)
+    backup(store.directory, tmp_path / "copy")
+    monkeypatch.undo()
+    put(store.catalog, "vhost/later", b"{}")  # and now they may
+    store.close()
+    assert tried
 
 
 def test_a_backup_that_fails_leaves_nothing(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,3 +190,19 @@ def test_a_broken_catalog_is_kept_and_queue_ids_are_not_given_out_again(tmp_path
     assert (directory / "quarantine" / CATALOG_NAME).read_bytes().startswith(b"nothing that")
     assert "new queues get ids from 8 on" in lines
     assert verify(directory).ok
+
+
+def test_a_record_that_a_start_would_stumble_over_goes_with_its_block(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    store = LocalStore(directory)
+    put(store.catalog, "vhost/%2F", b"{}")
+    put(store.catalog, "ids/queue", b'{"next":1001}')
+    good = encode_enqueue(1, 7, 0, b"\x00\x05tasks", b"h", [b"body"])
+    append(store.log, [good])
+    append(store.log, [b"\x09" + bytes(7)])
+    append(store.log, [encode_settle(7, [1])])
+    store.close()
+    lines = list(repair(directory))
+    assert "has a record that can't be read: unknown record type 9" in lines[0]
+    assert verify(directory).ok
+    assert served(directory) == ([good, encode_settle(7, [1])], [])
