@@ -84,13 +84,17 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
 
 
 def _seed(broker: Broker, users: Users, config: Config) -> None:
-    """The default vhost and user of an empty store; written down last that it was done, so that a crash meanwhile does it again."""
-    broker.add_vhost(config.default_vhost)
-    user = User(config.default_user, ("administrator",))
-    user.set_password(config.default_pass.encode())
-    user = users.put(user)
-    user.grant(config.default_vhost, Permissions(".*", ".*", ".*"))
-    broker.outbox.put(entries.key("user", user.name), entries.dump(user.to_json()))
+    """The default vhost and user of an empty store; written down last that it was done, so that a crash meanwhile does it again.
+
+    What is there already stays: a catalog that was mended may have lost only the mark."""
+    if config.default_vhost not in broker.vhosts:
+        broker.add_vhost(config.default_vhost)
+    if config.default_user not in users:
+        user = User(config.default_user, ("administrator",))
+        user.set_password(config.default_pass.encode())
+        user = users.put(user)
+        user.grant(config.default_vhost, Permissions(".*", ".*", ".*"))
+        broker.outbox.put(entries.key("user", user.name), entries.dump(user.to_json()))
     broker.outbox.put(entries.SEEDED, entries.dump({}))
 
 

@@ -23,6 +23,7 @@ from storage.records import (
     Buffer,
     cut_into_blocks,
     encode_block_header,
+    split_records,
 )
 from storage.segment import Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
 from storage.worker import Worker, answer
@@ -398,6 +399,7 @@ class FileLog:
         pieces, whole = join_records(blocks)
         position, end = blocks[0].position, blocks[-1].end
         if not whole:
-            text = "a commit of which " + ("a part is left" if pieces else "nothing is left")
+            left = sum(len(split_records(data)[0]) for _, data in pieces)
+            text = f"a commit of which {left} records are left"
             self._quarantine.note("corrupt", segment.start, position, end - position, text)
         return Commit(position, end, segment.start, pieces)

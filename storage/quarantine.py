@@ -30,13 +30,14 @@ class Quarantine:
         if (kind, position) in self._damage:
             return
         try:
-            name = self._save(f"{position:020d}-{len(data)}.{kind}", data)
+            name = self.save(f"{position:020d}-{len(data)}.{kind}", data)
             text = f"{text}; kept as {self._directory.name}/{name}"
         except OSError as error:
             text = f"{text}; its bytes could not be kept: {error}"
         self.note(kind, segment, position, len(data), text)
 
-    def _save(self, name: str, data: bytes) -> str:
+    def save(self, name: str, data: bytes) -> str:
+        """Keep bytes under a name, or one like it where that is taken by others; returns the name. Raises OSError."""
         self._files.make_directory(self._directory)
         for attempt in range(1, 1000):
             unique = name if attempt == 1 else f"{name}.{attempt}"

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from broker.identity import LEVERET_VERSION, RABBITMQ_VERSION
 
 EXIT_USAGE: Final = 64
+EXIT_UNAVAILABLE: Final = 69
 EXIT_CONFIG: Final = 78
 
 
@@ -26,7 +27,11 @@ class Command(NamedTuple):
     help: str
 
 
-COMMANDS: Final = (Command("serve", "broker.cli.serve", "run the broker in the foreground"),)
+COMMANDS: Final = (
+    Command("serve", "broker.cli.serve", "run the broker in the foreground"),
+    Command("backup", "broker.cli.backup", "copy a data directory whose broker may be running"),
+    Command("log", "broker.cli.log", "check, print or mend the data directory of a stopped broker"),
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -38,6 +38,10 @@ def test_help_tells_the_defaults(leveret: Run) -> None:
     ("arguments", "text"),
     [
         (["serf"], "leveret: there is no command 'serf'; did you mean 'serve'?"),
+        (["log", "polish", "DIR"], "leveret log: argument COMMAND: invalid choice: 'polish'"),
+        (["log", "verify"], "leveret log verify: the following arguments are required: DIR"),
+        (["log", "dump", "DIR", "--json", "--records"], "argument --records: not allowed with argument --json"),
+        (["backup"], "leveret backup: the following arguments are required: DEST"),
         (["polish"], "leveret: there is no command 'polish'\n"),
         (["--verbose"], "leveret: unrecognized arguments: --verbose"),
         (["serve", "--prot", "5672"], "unrecognized arguments: --prot 5672"),

@@ -37,7 +37,12 @@ def test_make_help_names_every_target() -> None:
 
 def test_every_option_in_the_readme_is_one(leveret: Run) -> None:
     options = set(re.findall(r"(?<![\w-])--[a-z-]+", "\n".join(line for line in code(README).splitlines() if "leveret" in line)))
-    known = set(re.findall(r"--[a-z-]+", leveret("serve", "--help").stdout + leveret("--help").stdout))
+    helps = [
+        leveret("--help").stdout,
+        *(leveret(command.name, "--help").stdout for command in COMMANDS),
+        leveret("log", "dump", "--help").stdout,
+    ]
+    known = set(re.findall(r"--[a-z-]+", "".join(helps)))
     assert options
     assert options <= known
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.catalog import CATALOG_NAME
-from storage.dump import describe, dump, verify
+from storage.dump import describe, dump
 from storage.local import LocalStore
 from storage.records import (
     COPY,
@@ -67,49 +66,3 @@ def test_a_dump_shows_segments_blocks_and_records(directory: Path) -> None:
     assert sum("settle queue 7: 1" in line for line in lines) == 1
     assert sum(line.startswith("  block") for line in lines) == 8, "two heads, one, three, one, and the last that vouches"
     assert snapshot(directory) == before, "nothing is written"
-
-
-def test_a_sound_directory_verifies(directory: Path) -> None:
-    report = verify(directory)
-    assert report.ok and report.damage == []
-    assert (report.segments, report.blocks, report.records, report.messages, report.entries) == (2, 8, 4, 3, 1)
-
-
-def test_a_running_broker_is_not_disturbed(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "data")
-    append(store.log, [message(1)])
-    assert verify(tmp_path / "data").ok
-    append(store.log, [message(2)])
-    store.close()
-
-
-def test_damage_is_found_and_nothing_changed(directory: Path) -> None:
-    first = min((directory / "log").iterdir())
-    content = bytearray(first.read_bytes())
-    content[300_000] ^= 1
-    first.write_bytes(content)
-    before = snapshot(directory)
-    report = verify(directory)
-    assert not report.ok
-    assert {damage.kind for damage in report.damage} == {"corrupt"}
-    assert report.messages == 2, "the others are there"
-    assert any("damage at" in line for line in dump(directory))
-    assert snapshot(directory) == before
-
-
-def test_a_torn_tail_is_told_and_is_no_damage(directory: Path) -> None:
-    with max((directory / "log").iterdir()).open("ab") as file:
-        file.write(b"torn")
-    report = verify(directory)
-    assert [damage.kind for damage in report.damage] == ["torn"]
-    assert report.ok
-
-
-def test_a_missing_segment_and_a_broken_catalog_are_found(directory: Path) -> None:
-    first = min((directory / "log").iterdir())
-    first.write_bytes(first.read_bytes()[:-10])
-    (directory / CATALOG_NAME).write_bytes(b"nothing that SQLite knows" * 50)
-    report = verify(directory)
-    assert "missing" in {damage.kind for damage in report.damage}
-    assert "can't be read" in report.catalog
-    assert not report.ok
