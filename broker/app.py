@@ -141,7 +141,8 @@ def wall_clock() -> int:
 
 
 async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[socket.socket]) -> int:
-    server = Server(broker, store, config, asyncio.get_running_loop())
+    free = store.free if isinstance(store, LocalStore) else None
+    server = Server(broker, store, config, asyncio.get_running_loop(), free)
     server.turn.schedule()
     addresses = ", ".join(map(address_text, sockets))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core import entries, ids
+from broker.core.memory import Memory
 from broker.core.outbox import Outbox
 from broker.core.properties import REPLY_TO
 from broker.core.session import Peer, Session
@@ -48,6 +49,7 @@ class Broker:
         self.random_bytes = random_bytes
         self.outbox = Outbox(clock)
         self.logs = logs
+        self.memory = Memory()
         self.vhosts: dict[str, VHost] = {}
         self.sessions: dict[Session, None] = {}
         self.reply_channels: dict[str, Channel] = {}

@@ -117,6 +117,7 @@ class Queue:
         self.ready.extend(messages)
         self.published += len(messages)
         self.body_bytes += body_bytes
+        self.vhost.broker.memory.used += body_bytes + 200 * len(messages)
         if not self.touched:
             self.touched = True
             self.outbox.touched.append(self)
@@ -133,6 +134,7 @@ class Queue:
         self.mark = mark
         self.delivery_counts = delivery_counts
         self.body_bytes = sum(map(len, map(body_of, messages)))
+        self.vhost.broker.memory.used += self.body_bytes + 200 * len(messages)
         back = [message for message in messages if message[ID] <= mark or message[ID] in delivery_counts]
         known = set(map(id_of, back))
         self.ready.extend(message for message in messages if message[ID] not in known)
@@ -219,7 +221,9 @@ class Queue:
 
     def settle(self, messages: list[Message]) -> None:
         """Messages are done with."""
-        self.body_bytes -= sum(map(len, map(body_of, messages)))
+        size = sum(map(len, map(body_of, messages)))
+        self.body_bytes -= size
+        self.vhost.broker.memory.used -= size + 200 * len(messages)
         if self.delivery_counts:
             for message in messages:
                 self.delivery_counts.pop(message[ID], None)
