@@ -141,7 +141,7 @@ def wall_clock() -> int:
 
 
 async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[socket.socket]) -> int:
-    free = store.free if isinstance(store, LocalStore) else None
+    free = None if isinstance(store, MemoryStore) else store.free
     server = Server(broker, store, config, asyncio.get_running_loop(), free)
     server.turn.schedule()
     addresses = ", ".join(map(address_text, sockets))
