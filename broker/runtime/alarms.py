@@ -100,9 +100,13 @@ class Alarms:
         self._handle = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check)
         self._counts_connections = not self._counts_connections
         if self._counts_connections:
-            self._connections_bytes = sum([connection.held_bytes for connection in self._connections])
+            self.count_connections()
         self.check_disk()
         self.check_memory()
+
+    def count_connections(self) -> None:
+        """Add up what they hold beside the queues, for the next `check_memory`."""
+        self._connections_bytes = sum([connection.held_bytes for connection in self._connections])
 
     def check_disk(self) -> None:
         """Look how much is free now; where the system can't tell, the alarm stays as it is."""

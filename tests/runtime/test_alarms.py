@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pika
 import pytest
@@ -344,23 +343,23 @@ def test_consumers_make_room_and_nothing_is_lost(start: Start) -> None:
 
 
 def test_what_a_connection_does_not_read_counts(start: Start) -> None:
-    """The queue is empty again, but its messages wait in a socket's buffer; they count until the peer is gone."""
-    broker = start(memory=True, **{"vm_memory_high_watermark.absolute": "300kB"})
-    with Wire.connect(broker, receive_buffer=4096) as idle, Wire.connect(broker) as wire:
-        channel = idle.open_channel()
+    """The queue is empty, but what went to the consumer waits in a buffer: the alarm stays until the peer is gone."""
+    broker = start(memory=True, **{"vm_memory_high_watermark.absolute": "100kB"})
+    with Wire.connect(broker, receive_buffer=4096) as idle, Wire.connect(broker) as wire, Wire.connect(broker) as other:
+        channel, publisher, bystander = idle.open_channel(), wire.open_channel(), other.open_channel()
         channel.queue("q", durable=True)
         channel.send(Basic.Consume, queue="q", no_ack=True)
-        publisher = wire.open_channel()
         publisher.confirm_select()
-        raised: list[Any] = []
 
-        def is_raised() -> bool:
-            if not raised:
-                publisher.publish("", "q", b"x" * 100_000)
-            raised.extend(frame for frame in [wire.next_frame()] if isinstance(frame.method, Connection.Blocked))
-            return bool(raised)
+        def is_blocked() -> bool:
+            publisher.publish("", "q", b"x" * 20_000)
+            return isinstance(wire.next_frame().method, Connection.Blocked)
 
-        soon(is_raised)
+        soon(is_blocked)
+        bystander.call(Queue.Purge, queue="q")
+        begin = time.monotonic()
+        soon(lambda: time.monotonic() - begin > 1.2, what="the connections were counted again")
+        assert not log_lines(broker, "alarm cleared")
         idle.abort()
         wire.expect(Connection.Unblocked, 0)
 
