@@ -14,15 +14,13 @@ PARTS_MAX = 1024
 class Content:
     """A message whose frames are still coming in on one channel."""
 
-    __slots__ = ("bits", "header", "joined", "missing", "parts", "received", "routing")
+    __slots__ = ("bits", "header", "joined", "missing", "parts", "routing")
 
     def __init__(self, routing: bytes, bits: int) -> None:
         self.routing = routing
         self.bits = bits
         self.header: bytes | None = None
         self.missing = 0
-        self.received = 0
-        """Bytes of body that are in."""
         self.parts: list[bytes] = []
         self.joined = 0
         """So many of `parts`, from the first on, are made of PARTS_MAX frames each."""
@@ -30,7 +28,6 @@ class Content:
     def add(self, piece: bytes) -> None:
         """One more body frame. Frames of a few bytes would cost twenty times their size, were they kept one by one."""
         self.missing -= len(piece)
-        self.received += len(piece)
         self.parts.append(piece)
         if len(self.parts) - self.joined == PARTS_MAX:
             self.parts[self.joined :] = [b"".join(self.parts[self.joined :])]

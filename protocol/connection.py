@@ -86,6 +86,7 @@ class ServerConnection(Replies):
 
     __slots__ = (
         "_at",
+        "_bodies_size",
         "_body_max",
         "_body_size",
         "_buffer",
@@ -116,6 +117,7 @@ class ServerConnection(Replies):
         """While `holding`: a publish is next, and waits."""
         self._events = events
         self._body_max = 0
+        self._bodies_size = 0
         self._buffer = b""
         self._at = 0
         self._chunks: list[bytes] = []
@@ -159,11 +161,7 @@ class ServerConnection(Replies):
     @property
     def unfinished_bytes(self) -> int:
         """The same, and the bodies of messages that are still coming in."""
-        size = len(self._buffer) - self._at + self._chunks_size
-        for channel in self._channels.values():
-            if channel.content is not None:
-                size += channel.content.received
-        return size
+        return len(self._buffer) - self._at + self._chunks_size + self._bodies_size
 
     def _protocol_header(self) -> bool:
         head = self._buffer[:8]
@@ -521,6 +519,7 @@ class ServerConnection(Replies):
             raise unexpected(channel)
         if payload:
             content.add(payload)
+            self._bodies_size += len(payload)
         return self._complete(channel, number) if not content.missing else 0
 
     def _complete(self, channel: ChannelInput, number: int) -> int:
@@ -528,6 +527,7 @@ class ServerConnection(Replies):
         assert content is not None
         assert content.header is not None
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
+        self._bodies_size -= len(body)
         return self._events.on_publishes(number, content.routing, content.bits, (content.header,), [body])
 
     # --- limits and ends ----------------------------------------------------------------------------------------------
@@ -541,6 +541,8 @@ class ServerConnection(Replies):
     def close_channel(self, channel: int, error: AmqpError) -> bytes:
         """See Wire."""
         state = self._channels[channel]
+        if state.content is not None:
+            self._bodies_size -= sum(map(len, state.content.parts))
         state.state, state.content = CHANNEL_CLOSING, None
         self._drop_templates(channel)
         return codec.encode_method_frame(channel, _close(Channel.Close, error))

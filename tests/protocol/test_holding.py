@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from protocol.errors import ChannelException
 from protocol.states import ConnectionState
 from tests.protocol.playbook import (
     Acked,
@@ -100,6 +101,10 @@ def test_unfinished_bytes() -> None:
     reads(peer, body(1, b"x" * 100), body(1, b"x" * 500)[:90])
     assert connection.unfinished_bytes == 590
     reads(peer, body(1, b"x" * 500)[90:])
+    assert connection.unfinished_bytes == 0
+    # and of a message that is given up, because the broker closes its channel (here for the publish of another)
+    reads(peer, publish(1, "x", "k"), header(1, 1000), body(1, b"x" * 400))
+    connection.close_channel(1, ChannelException(404, "gone"))
     assert connection.unfinished_bytes == 0
 
 
