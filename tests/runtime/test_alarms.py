@@ -166,7 +166,7 @@ def test_a_client_without_the_capability_is_blocked_without_a_word(broker: Fault
         with Wire.connect(broker) as third:
             assert third.open_channel().counts("q") == (0, 0)
         enough_disk(broker)
-        channel.expect(Queue.DeclareOk, message_count=1)
+        wire.expect(Queue.DeclareOk, message_count=1)
 
 
 def test_what_cannot_be_published_is_found_out_after_the_alarm(broker: Faulty) -> None:
