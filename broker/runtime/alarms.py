@@ -129,10 +129,12 @@ class Alarms:
     def check_memory(self) -> None:
         """Look how much the queues hold now, and what the connections held when they were last counted."""
         used, limit = self._memory.used + self._connections_bytes, self.memory_limit_bytes
-        if used > limit and MEMORY not in self.active:
+        # RabbitMQ is never below 0 bytes, and people set 0 to stop all publishing.
+        too_much = used > limit or not limit
+        if too_much and MEMORY not in self.active:
             advice = "consume or purge what waits in queues, or raise vm_memory_high_watermark"
             self._raise(MEMORY, f"messages take too much memory. Memory used: {used}. Allowed: {limit}", advice)
-        elif used <= limit and MEMORY in self.active:
+        elif not too_much and MEMORY in self.active:
             self._clear(MEMORY, f"memory is sufficient. Memory used: {used}. Allowed: {limit}")
         # While the alarm is on the turn has nothing to ask: its end is the timer's to see.
         self.queued_max_bytes = math.inf if MEMORY in self.active else limit - self._connections_bytes

@@ -5,6 +5,7 @@ them. RabbitMQ 3.10.8 was asked by hand, with `rabbitmqctl set_disk_free_limit 9
 rabbit_alarm:set_alarm and clear_alarm where both were wanted at once; "RabbitMQ:" below is what it said.
 """
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -380,6 +381,37 @@ def test_a_limit_that_the_disk_cannot_meet_blocks_from_the_start(start: Start) -
     with Wire.connect(broker) as wire:
         channel = wire.open_channel()
         blocks(channel, channel.queue())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 80 MB, where the machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80000000", "none", str(folder)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine mounts nothing for us: {error}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_real_disk(small_disk: Path, start: Start) -> None:
+    broker = start(directory="disk/data")
+    with Wire.connect(broker) as wire:
+        channel = wire.open_channel()
+        channel.queue("q", durable=True)
+        channel.publish_confirmed("", "q", b"1", delivery_mode=PERSISTENT)
+        channel.confirm_select()
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(40_000_000))
+        broker.wait_for_log("disk resource limit alarm set")
+        channel.publish("", "q", b"2", delivery_mode=PERSISTENT)
+        blocked(wire, "low on disk")
+        filler.unlink()
+        wire.expect(Connection.Unblocked)
+        assert channel.confirms(1) == {1: True}
+        assert channel.bodies("q") == [b"1", b"2"]
 
 
 def test_a_disk_that_does_not_tell_changes_nothing(broker: Faulty) -> None:

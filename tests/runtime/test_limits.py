@@ -78,6 +78,12 @@ def test_the_edges() -> None:
     assert room.look() == ()
 
 
+def test_a_watermark_of_0_blocks_all_publishing() -> None:
+    room = Room(vm_memory_high_watermark=0.0)
+    assert room.look() == (MEMORY,)
+    assert room.look() == (MEMORY,)
+
+
 def test_connections_are_told_of_the_first_alarm_and_of_the_last_clearing() -> None:
     room = Room(disk_free_limit=100, vm_memory_high_watermark=1000)
     said = room.connections[0].said
