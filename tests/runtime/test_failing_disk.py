@@ -56,8 +56,9 @@ def after_a_restart(faulty: Faulty) -> list[bytes]:
 @FAULTS
 def test_pending_confirms_are_nacked_and_later_publishes_wait(faulty: Faulty, channel: WireChannel, fault: str) -> None:
     faulty.fault(fault)
-    for number in range(3, 6):
-        channel.publish("", "q", b"%d" % number, delivery_mode=PERSISTENT)
+    # In one write, so that all are in before the failure is known.
+    bodies = [b"3", b"4", b"5"]
+    channel.wire.send_raw(b"".join(publish_bytes(channel.number, "", "q", body, delivery_mode=PERSISTENT) for body in bodies))
     assert channel.confirms(3) == {1: False, 2: False, 3: False}
     # and it doesn't come right again by itself: what the disk holds is unknown
     faulty.fault("")
