@@ -145,7 +145,8 @@ def wall_clock() -> int:
 
 
 async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[socket.socket]) -> int:
-    server = Server(broker, store, config, asyncio.get_running_loop())
+    free = None if isinstance(store, MemoryStore) else store.free
+    server = Server(broker, store, config, asyncio.get_running_loop(), free)
     server.turn.schedule()
     addresses = ", ".join(map(address_text, sockets))
 

@@ -51,6 +51,10 @@ class Config:
     """Proposed in connection.tune; 0 sets no limit."""
     handshake_timeout_seconds: float = constants.HANDSHAKE_TIMEOUT_SECONDS
     max_message_size_bytes: int = constants.MESSAGE_SIZE_MAX_BYTES
+    disk_free_limit: float = 50_000_000
+    """Less free space raises the disk alarm: an int is bytes, a float a multiple of the machine's memory."""
+    vm_memory_high_watermark: float = 0.4
+    """More memory raises the memory alarm: an int is bytes, a float a share of the machine's memory."""
     default_user: str = "guest"
     default_pass: str = field(default="guest", repr=False)
     default_vhost: str = "/"
@@ -193,6 +197,8 @@ def _from_environment(reader: _Reader, environ: Mapping[str, str]) -> Given:
 
 def _assemble(values: Mapping[str, tuple[Setting, Any]]) -> Given:
     """Turn one source's values by key into attributes; several keys make one listeners or loopback_users."""
+    from broker import settings
+
     given: Given = {}
     endpoints = {key: value for key, (setting, value) in values.items() if setting.attribute == "listeners"}
     if endpoints:
@@ -202,8 +208,7 @@ def _assemble(values: Mapping[str, tuple[Setting, Any]]) -> Given:
         names = (key.removeprefix("loopback_users.") for key, value in flags.items() if value is True)
         given["loopback_users"] = frozenset() if "loopback_users" in flags else frozenset(names)
     for key, (setting, value) in values.items():
-        # Both levels give `log_level`, and the console's is the narrower one.
-        if setting.attribute not in given or key == "log.console.level":
+        if setting.attribute not in given or key in settings.WINNING:
             given[setting.attribute] = value
     return given
 

@@ -13,6 +13,12 @@ from typing import Final, NamedTuple
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "none")
 _LEVELS: Final = f"one of {', '.join(LOG_LEVELS)}"
 
+_SIZE_UNIT: Final = "bytes, or with a unit: kB, MB, GB, KiB, MiB, GiB"
+_SIZE_MAX: Final = 2**63 - 1
+_SIZE: Final = f"a size from 0 to {_SIZE_MAX} bytes"
+_FRACTION_MAX: Final = 1000
+_FRACTION: Final = f"a number from 0.0 to {_FRACTION_MAX}.0"
+
 
 class Setting(NamedTuple):
     """A row of the table.
@@ -160,11 +166,58 @@ SETTINGS: Final = (
         "max_message_size_bytes",
         "size",
         "134217728",
-        "bytes, or with a unit: kB, MB, GB, KiB, MiB, GiB",
+        _SIZE_UNIT,
         "a size from 1 to 536870912 bytes",
         "The largest message body. Publishing a larger one closes the channel.",
         1,
         536870912,
+    ),
+    Setting(
+        "disk_free_limit.absolute",
+        "disk_free_limit",
+        "size",
+        "50MB",
+        _SIZE_UNIT,
+        _SIZE,
+        "With less space free on the disk of the data directory, publishers are blocked (the disk alarm).",
+        0,
+        _SIZE_MAX,
+    ),
+    Setting(
+        "disk_free_limit.relative",
+        "disk_free_limit",
+        "fraction",
+        "none given",
+        "multiples of the machine's memory",
+        _FRACTION,
+        "The same as a multiple of the memory of the machine, or of its container. Wins over disk_free_limit.absolute.",
+        0,
+        _FRACTION_MAX,
+        "disk_free_limit.relative = 1.0",
+    ),
+    Setting(
+        "vm_memory_high_watermark.relative",
+        "vm_memory_high_watermark",
+        "fraction",
+        "0.4",
+        "share of the machine's memory",
+        _FRACTION,
+        "With more of the memory of the machine, or of its container, taken by messages and by what connections hold, publishers are\n"
+        "blocked (the memory alarm). 0 blocks them always. Wins over vm_memory_high_watermark.absolute.",
+        0,
+        _FRACTION_MAX,
+    ),
+    Setting(
+        "vm_memory_high_watermark.absolute",
+        "vm_memory_high_watermark",
+        "size",
+        "none given",
+        _SIZE_UNIT,
+        _SIZE,
+        "The same as a size.",
+        0,
+        _SIZE_MAX,
+        "vm_memory_high_watermark.absolute = 2GiB",
     ),
     Setting(
         "cluster_name",
@@ -182,6 +235,10 @@ SETTINGS: Final = (
     Setting("log.console.level", "log_level", "level", "info", "level", _LEVELS, "The same for stdout; wins over log.default.level."),
 )
 
+WINNING: Final = frozenset({"log.console.level", "disk_free_limit.relative", "vm_memory_high_watermark.relative"})
+"""Keys that win over others of the same attribute, wherever in the file they stand: the console's level is the narrower one, and
+RabbitMQ (rabbit.schema) takes a relative limit before an absolute one."""
+
 RABBITMQ_VARIABLES: Final = {
     "RABBITMQ_NODE_PORT": Setting("", "port", "integer", "", "", "a port from 0 to 65535", "", 0, 65535),
     "RABBITMQ_NODE_IP_ADDRESS": Setting("", "host", "host", "", "", "an address, or auto for every address", ""),
@@ -194,8 +251,8 @@ RABBITMQ_VARIABLES: Final = {
 NOT_HERE: Final = """
     listeners.tcp listeners.ssl.* ssl_options.* default_user_tags.* default_permissions.* default_users.* anonymous_login_user
     anonymous_login_pass load_definitions definitions.* initial_frame_max consumer_timeout ssl_handshake_timeout
-    vm_memory_high_watermark.* vm_memory_high_watermark_paging_ratio vm_memory_calculation_strategy memory_monitor_interval
-    total_memory_available_override_value disk_free_limit.* max_connections vhost_max channel_max_per_node
+    vm_memory_high_watermark_paging_ratio vm_memory_calculation_strategy memory_monitor_interval
+    total_memory_available_override_value max_connections vhost_max channel_max_per_node
     consumer_max_per_channel max_channels_per_connection default_queue_type queue_leader_locator queue_master_locator cluster_tags.*
     node_tags.* collect_statistics collect_statistics_interval auth_mechanisms.* auth_backends.* auth_http.* auth_ldap.* auth_oauth2.*
     auth_cache.* password_hashing_module log.* tcp_listen_options.* num_acceptors.* reverse_dns_lookups proxy_protocol management.*

@@ -31,6 +31,8 @@ def _annotation(setting: Setting) -> Any:
             return Annotated[bounded, AfterValidator(lambda value: value / 1000)]
         case "size":
             return Annotated[bounded, BeforeValidator(_bytes)]
+        case "fraction":
+            return Annotated[float, Field(ge=setting.low, le=setting.high, allow_inf_nan=False)]
         case "frame_max":
             return Annotated[Literal["0"], AfterValidator(int)] | bounded
         case "endpoint":

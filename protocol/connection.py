@@ -86,6 +86,7 @@ class ServerConnection(Replies):
 
     __slots__ = (
         "_at",
+        "_bodies_size",
         "_body_max",
         "_body_size",
         "_buffer",
@@ -101,6 +102,8 @@ class ServerConnection(Replies):
         "_missing",
         "_template",
         "_template_channel",
+        "held",
+        "holding",
         "message_size_max",
     )
 
@@ -108,8 +111,13 @@ class ServerConnection(Replies):
         """`tuning` is what the server offers; `output_ready` is called when `output` stops being empty."""
         super().__init__(tuning, output_ready)
         self.message_size_max = message_size_max
+        self.holding = False
+        """Nothing is read from the next basic.publish on; a message that has begun is finished."""
+        self.held = False
+        """While `holding`: a publish is next, and waits."""
         self._events = events
         self._body_max = 0
+        self._bodies_size = 0
         self._buffer = b""
         self._at = 0
         self._chunks: list[bytes] = []
@@ -143,12 +151,17 @@ class ServerConnection(Replies):
         self._at = 0
         if state is WAITING_HEADER and not self._protocol_header():
             return True
-        return self._read(budget)
+        return self._read_up_to_publish(budget) if self.holding else self._read(budget)
 
     @property
     def buffered_bytes(self) -> int:
         """What has been received and not been read."""
         return len(self._buffer) - self._at + self._chunks_size
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The same, and the bodies of messages that are still coming in."""
+        return len(self._buffer) - self._at + self._chunks_size + self._bodies_size
 
     def _protocol_header(self) -> bool:
         head = self._buffer[:8]
@@ -181,6 +194,32 @@ class ServerConnection(Replies):
                 return True
             budget -= cost
         return self._at >= len(buffer)
+
+    def _read_up_to_publish(self, budget: int) -> bool:
+        """Frame by frame, but no publish: those who publish without a pause pay nothing for the question."""
+        self.held = False
+        while budget > 0 and self.output_bytes < UNSENT_MAX_BYTES:
+            if self._is_at_publish():
+                self.held = True
+                return False
+            cost = self._frame()
+            if cost == INCOMPLETE:
+                self._keep_rest()
+                return True
+            budget -= cost
+        return self._at >= len(self._buffer)
+
+    def _is_at_publish(self) -> bool:
+        """The next frame is a basic.publish on an open channel, whole and sound."""
+        buffer, at = self._buffer, self._at
+        begin = at + FRAME_HEADER_BYTES
+        if self.state is not RUNNING or buffer[begin : begin + len(PUBLISH)] != PUBLISH:
+            return False
+        kind, number, length = frame_header.unpack_from(buffer, at)
+        channel = self._channels.get(number)
+        if kind != FRAME_METHOD or channel is None or channel.state is not OPEN or channel.content is not None:
+            return False
+        return length <= self._frame_max and buffer[begin + length : begin + length + 1] == END
 
     def _keep_rest(self) -> None:
         """Remember how many bytes what is incomplete at the end will have."""
@@ -480,6 +519,7 @@ class ServerConnection(Replies):
             raise unexpected(channel)
         if payload:
             content.add(payload)
+            self._bodies_size += len(payload)
         return self._complete(channel, number) if not content.missing else 0
 
     def _complete(self, channel: ChannelInput, number: int) -> int:
@@ -487,6 +527,7 @@ class ServerConnection(Replies):
         assert content is not None
         assert content.header is not None
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
+        self._bodies_size -= len(body)
         return self._events.on_publishes(number, content.routing, content.bits, (content.header,), [body])
 
     # --- limits and ends ----------------------------------------------------------------------------------------------
@@ -500,6 +541,8 @@ class ServerConnection(Replies):
     def close_channel(self, channel: int, error: AmqpError) -> bytes:
         """See Wire."""
         state = self._channels[channel]
+        if state.content is not None:
+            self._bodies_size -= sum(map(len, state.content.parts))
         state.state, state.content = CHANNEL_CLOSING, None
         self._drop_templates(channel)
         return codec.encode_method_frame(channel, _close(Channel.Close, error))

@@ -27,6 +27,10 @@ class Memory:
         self.paging = 0
         """How many queues have messages on the disk only."""
 
+    def set_watermark(self, limit_bytes: int) -> None:
+        """Publishers are blocked at this limit: paging has to begin well before."""
+        self.paging_bytes = min(PAGING_BYTES, limit_bytes // 2)
+
     @property
     def is_tight(self) -> bool:
         """Deep queues should page out what comes in."""

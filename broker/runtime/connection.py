@@ -1,7 +1,8 @@
 """One TCP connection: bytes in, bytes out, and what the socket can and can't take.
 
 Between the socket and the session lies protocol.connection. A connection stops being read while its budget for the turn is
-spent, while the disk is behind its publishes, and while it leaves far more unread than deliveries alone can amount to. It
+spent, while the disk is behind its publishes, from its first publish during an alarm to the end of all alarms, and while it
+leaves far more unread than deliveries alone can amount to. It
 stops being delivered to (the session is *congested*) as soon as the socket's buffer is full.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from broker.core.consumers import TURN_OUTPUT_BYTES
 from broker.core.session import Peer
+from protocol import methods
 from protocol.connection import ServerConnection
 from protocol.constants import CLOSE_DELAY_SECONDS, INTERNAL_ERROR
 from protocol.errors import ConnectionException, FramingException, HandshakeFailed
@@ -62,6 +64,7 @@ class Connection(asyncio.Protocol):
         self.session = self._turn.broker.open_session(peer)
         self.wire = ServerConnection(self.session, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
         self.session.wire = self.wire
+        self.wire.holding = bool(self._turn.alarms.active)
         self._timer = asyncio.get_running_loop().call_later(self._config.handshake_timeout_seconds, self._handshake_timeout)
         log.info("<%s> accepting AMQP connection", self.name)
 
@@ -130,7 +133,10 @@ class Connection(asyncio.Protocol):
         else:
             if not whole:
                 self._pause("budget")
-                turn.read_later(self)
+                if self.wire.holding and self.wire.held:
+                    self._block()
+                else:
+                    turn.read_later(self)
             if turn.committer.is_behind and self.session.publisher.has_published:
                 self._pause("disk")
                 turn.read_when_durable(self)
@@ -151,6 +157,43 @@ class Connection(asyncio.Protocol):
             elif not self._pauses and not self._transport.is_closing():
                 self.heard = True
                 self._transport.resume_reading()
+
+    # --- alarms -----------------------------------------------------------------------------------------------------
+
+    def hold_publishes(self) -> None:
+        """An alarm is on: the next publish blocks the connection."""
+        self.wire.holding = True
+
+    def release_publishes(self) -> None:
+        """No alarm is on any more: go on with the publish that waits, if one does."""
+        self.wire.holding = False
+        if self.is_blocked:
+            self._say(methods.Connection.Unblocked())
+            self._resume("alarm")
+
+    def _block(self) -> None:
+        """A publish came during an alarm: it waits, and all that comes after it, acks too, as in RabbitMQ."""
+        self._pause("alarm")
+        self._say(methods.make(methods.Connection.Blocked, reason=self._turn.alarms.reason))
+
+    def _say(self, method: methods.Method) -> None:
+        """What only clients hear that asked for it."""
+        if "connection.blocked" in self.session.capabilities and self.wire.state is ConnectionState.RUNNING:
+            self.wire.send(0, method)
+
+    @property
+    def is_blocked(self) -> bool:
+        """A publish of its waits for the end of the alarms."""
+        return "alarm" in self._pauses
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds beside the queues: unsent output, and input that isn't finished.
+
+        Blocked input doesn't count: it waits for the end of the alarm, which it could put off for ever.
+        """
+        unsent = self._transport.get_write_buffer_size()
+        return unsent if "alarm" in self._pauses else unsent + self.wire.unfinished_bytes
 
     @property
     def is_paused(self) -> bool:
@@ -247,6 +290,9 @@ class Connection(asyncio.Protocol):
             self.session.force_close(reason)
         elif self.wire.state is not ConnectionState.CLOSING:
             self.abort()
+        # It is going whatever the alarms: its close-ok is to be heard, and what it published is dropped.
+        self.wire.holding = False
+        self._resume("alarm")
         self._resume("stop")
 
     def end_for_silence(self) -> None:

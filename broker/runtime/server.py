@@ -1,4 +1,4 @@
-"""The running server: listeners, connections, heartbeats, the turn, and its end.
+"""The running server: listeners, connections, heartbeats, alarms, the turn, and its end.
 
 A graceful stop takes nothing more in, confirms what it has taken, tells every connection 320 CONNECTION_FORCED, gives the
 peers a moment to answer, ships what is left and waits until it is durable.
@@ -11,8 +11,10 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
+from broker.runtime.alarms import Alarms
 from broker.runtime.connection import Connection
 from broker.runtime.heartbeats import Heartbeats
+from broker.runtime.machine import memory_bytes
 from broker.runtime.turn import Turn
 
 if TYPE_CHECKING:
@@ -34,12 +36,16 @@ SHUTDOWN = "broker forced connection closure with reason 'shutdown'"
 class Server:
     """Serves one broker on one event loop."""
 
-    def __init__(self, broker: Broker, store: Store, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, broker: Broker, store: Store, config: Config, loop: asyncio.AbstractEventLoop, free: Callable[[], int] | None
+    ) -> None:
+        """`free` tells the bytes that are free on the store's disk, if it has one."""
         self._broker = broker
         self._config = config
         self._loop = loop
-        self.turn = Turn(broker, store, loop)
         self.connections: set[Connection] = set()
+        self.alarms = Alarms(config, broker.memory, self.connections, free, memory_bytes())
+        self.turn = Turn(broker, store, loop, self.alarms)
         self._servers: list[asyncio.Server] = []
         self._heartbeats = Heartbeats(self.connections)
         self._stop = asyncio.Event()
@@ -55,6 +61,7 @@ class Server:
             server = await self._loop.create_server(lambda: Connection(self.turn, self._config, self.connections), sock=bound, backlog=1024)
             self._servers.append(server)
         self._heartbeats.start()
+        self.alarms.start()
         ready()
         await self._stop.wait()
         await self._end()
@@ -68,6 +75,7 @@ class Server:
         for server in self._servers:
             server.close()
         self._heartbeats.stop()
+        self.alarms.stop()
         # Whoever waits for a confirm of what was taken in gets it before the close.
         for connection in list(self.connections):
             connection.stop_reading()

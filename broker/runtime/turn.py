@@ -2,6 +2,7 @@
 
     every socket that has something    connection.data_received: parse, apply to the core
     then, once                         serve each touched queue
+                                       see whether the queues hold too much (runtime.alarms)
                                        hand the batch to the store's thread
                                        write each connection's output, once
                                        wake the connections that drained, read on where the budget stopped a read
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from broker.core.broker import Broker
+    from broker.runtime.alarms import Alarms
     from broker.runtime.connection import Connection
     from storage.api import Store
 
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 class Turn:
     """One per event loop."""
 
-    def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop, alarms: Alarms) -> None:
         self.broker = broker
+        self.alarms = alarms
         self.committer = Committer(store, broker.outbox, loop, self._committed)
         self.reader = Reader(broker, store, self.committer, loop, self.schedule)
         self._loop = loop
@@ -64,6 +67,8 @@ class Turn:
         for connection in unread:
             connection.read_on()
         more = broker.serve()
+        if broker.memory.used > self.alarms.queued_max_bytes:
+            self.alarms.check_memory()
         if broker.outbox.has_batch:
             self.committer.ship(broker.outbox.take())
         self.reader.after_turn()
@@ -74,6 +79,8 @@ class Turn:
             self.schedule()
 
     def _committed(self) -> None:
+        if self.committer.failed is not None:
+            self.alarms.store_failed()
         if self._waiting_for_disk and not self.committer.is_behind:
             waiting, self._waiting_for_disk = self._waiting_for_disk, []
             for connection in waiting:

@@ -1,9 +1,10 @@
 """`python -m tests.runtime.faulty serve ...`: the broker on a disk that does what a file tells it to.
 
-The file is called `fault` and lies beside the data directory. It holds a line `<operation> <action>`, or isn't there:
+The file is called `fault` and lies beside the data directory. It holds lines `<operation> <action>`, or isn't there:
 
     write_synced EIO     every such operation of storage.files.Files raises that error
     any 1.5              every change takes so many seconds longer
+    free 1000            so many bytes are free on the disk; or free EIO
 """
 
 import errno
@@ -32,17 +33,19 @@ class FaultyFiles(Files):
         self._control = control
 
     def _ask(self, operation: str) -> None:
+        for action in self._actions(operation, "any"):
+            if action[0].isdigit():
+                time.sleep(float(action))
+            else:
+                raise _error(action)
+
+    def _actions(self, *operations: str) -> list[str]:
+        """What the file says of any of them."""
         try:
-            wanted, action = self._control.read_text().split()
-        except (FileNotFoundError, ValueError):
-            return
-        if wanted not in (operation, "any"):
-            return
-        if action[0].isdigit():
-            time.sleep(float(action))
-        else:
-            code = getattr(errno, action)
-            raise OSError(code, os.strerror(code))
+            lines = self._control.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [action for operation, _, action in (line.partition(" ") for line in lines) if operation in operations]
 
     def write(self, descriptor: int, data: Buffer, offset: int) -> None:
         self._ask("write")
@@ -56,9 +59,21 @@ class FaultyFiles(Files):
         self._ask("sync")
         super().sync(descriptor)
 
+    def free(self, path: Path) -> int:
+        for action in self._actions("free"):
+            if action.isdigit():
+                return int(action)
+            raise _error(action)
+        return super().free(path)
+
+
+def _error(name: str) -> OSError:
+    code = getattr(errno, name)
+    return OSError(code, os.strerror(code))
+
 
 class Faulty(Leveret):
-    """The broker on such a disk; `fault("write_synced EIO")`, `fault("")`."""
+    """The broker on such a disk; `fault("write_synced EIO", "free 1000")`, `fault("")`."""
 
     module = "tests.runtime.faulty"
 
@@ -66,9 +81,9 @@ class Faulty(Leveret):
         super().__init__(directory / "data", **options)
         self._control = directory / FAULT
 
-    def fault(self, what: str) -> None:
+    def fault(self, *lines: str) -> None:
         new = self._control.with_suffix(".new")
-        new.write_text(what)
+        new.write_text("\n".join(lines))
         new.rename(self._control)
 
 

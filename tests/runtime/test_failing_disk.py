@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pamqp.commands import Basic, Queue, Tx
+from pamqp.commands import Basic, Connection, Queue, Tx
 
 from tests.oracle.leveret import Leveret
 from tests.oracle.rabbitmq import BrokerFailed
@@ -19,6 +19,7 @@ from tests.wire import Wire, WireChannel
 
 EXIT_STORAGE = 74
 INTERNAL_ERROR = 541
+STORE_FAILED = "the message store failed"
 FAULTS = pytest.mark.parametrize("fault", ["write_synced EIO", "write_synced ENOSPC", "any EIO"])
 
 
@@ -53,16 +54,16 @@ def after_a_restart(faulty: Faulty) -> list[bytes]:
 
 
 @FAULTS
-def test_pending_and_later_confirms_are_nacked(faulty: Faulty, channel: WireChannel, fault: str) -> None:
+def test_pending_confirms_are_nacked_and_later_publishes_wait(faulty: Faulty, channel: WireChannel, fault: str) -> None:
     faulty.fault(fault)
-    for number in range(3, 6):
-        channel.publish("", "q", b"%d" % number, delivery_mode=PERSISTENT)
+    # In one write, so that all are in before the failure is known.
+    bodies = [b"3", b"4", b"5"]
+    channel.wire.send_raw(b"".join(publish_bytes(channel.number, "", "q", body, delivery_mode=PERSISTENT) for body in bodies))
     assert channel.confirms(3) == {1: False, 2: False, 3: False}
     # and it doesn't come right again by itself: what the disk holds is unknown
     faulty.fault("")
     channel.publish("", "q", b"6", delivery_mode=PERSISTENT)
-    nack = channel.expect(Basic.Nack)
-    assert (nack.delivery_tag, nack.multiple) == (4, False)
+    channel.wire.expect(Connection.Blocked, 0, reason=STORE_FAILED)
     assert len(log_lines(faulty, r"\[critical\]")) == 1
     channel.wire.abort()
     bodies = after_a_restart(faulty)
@@ -71,13 +72,19 @@ def test_pending_and_later_confirms_are_nacked(faulty: Faulty, channel: WireChan
 
 
 def test_a_pipeline_that_breaks_in_the_middle(faulty: Faulty, channel: WireChannel) -> None:
-    """Each publish is answered once; all that was acked is there."""
+    """Each publish is answered at most once, in order, and then the connection is blocked; all that was acked is there."""
     frames = [publish_bytes(channel.number, "", "q", b"%d" % number, delivery_mode=PERSISTENT) for number in range(3, 3003)]
     answers: dict[int, bool] = {}
+    blocked = False
 
     def read_on(until: int) -> None:
-        while len(answers) < until:
-            method: Any = channel.wire.next_frame(channel.number).method
+        """So many answers, or all that there are before the connection is blocked."""
+        nonlocal blocked
+        while len(answers) < until and not blocked:
+            method: Any = channel.wire.next_frame().method
+            if isinstance(method, Connection.Blocked):
+                blocked = method.reason == STORE_FAILED
+                continue
             tags = range(1, method.delivery_tag + 1) if method.multiple else [method.delivery_tag]
             fresh = [tag for tag in tags if tag not in answers]
             assert fresh, "answered twice"
@@ -89,6 +96,11 @@ def test_a_pipeline_that_breaks_in_the_middle(faulty: Faulty, channel: WireChann
             faulty.fault("any EIO")
         channel.wire.send_raw(b"".join(frames[at : at + 100]))
     read_on(3000)
+    # If all were taken in before the failure was known, then the next is the one that waits.
+    channel.publish("", "q", b"last", delivery_mode=PERSISTENT)
+    read_on(3001)
+    assert blocked
+    assert list(answers) == list(range(1, len(answers) + 1))
     acked = [tag for tag, ack in answers.items() if ack]
     assert 500 <= len(acked) < 3000
     assert acked == list(range(1, len(acked) + 1)), "acks are for what came first"
@@ -132,21 +144,19 @@ def test_whatever_is_durable_gets_541(faulty: Faulty, channel: WireChannel, what
 
 
 def test_what_needs_no_disk_goes_on(faulty: Faulty, channel: WireChannel) -> None:
-    """Consumers drain what there is, transient queues work, connections come and go."""
+    """Consumers drain what there is, transient things are declared, connections come and go; but nobody publishes."""
     faulty.fault("any EIO")
     channel.publish("", "q", b"breaks it", delivery_mode=PERSISTENT)
     channel.expect(Basic.Nack)
     with Wire.connect(faulty) as wire, Pinger(faulty) as pinger:
         other = wire.open_channel()
         name = other.queue()
-        other.confirm_select()
-        other.publish("", name, b"passing")
-        assert other.confirms(1) == {1: True}
-        assert other.take(name).body == b"passing"
+        other.bind(name, "amq.direct", "k")
         assert [other.take("q", no_ack=False).body for _ in range(3)] == [b"0", b"1", b"2"]
         other.ack(0, multiple=True)
         pinger.pings(20)
-        wire.close()
+        other.publish("", name, b"transient")
+        wire.expect(Connection.Blocked, 0, reason=STORE_FAILED)
     channel.wire.abort()
     assert after_a_restart(faulty)[:3] == [b"0", b"1", b"2"], "the acks could not be written down"
 
