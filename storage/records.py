@@ -40,7 +40,7 @@ Every record begins with the same head, and its payload begins behind it:
                    header, the same body size. Message i has the id first_id + i. `small` is the length of the routing.
                    The target is a queue, or with TARGET_IS_SET a route set. With COPY it states again, later in the log,
                    a message that is still live: recovery takes the later one.
-     ROUTE_SET     set id u64, queue ids u64 * n      names the queues of a fan-out for the rest of the segment
+     ROUTE_SET     set id u64, queue ids u64 * n      names the queues of a fan-out, until the set is defined anew or the segment ends
      SETTLE        queue id u64, message ids u64 * n  acknowledged, expired, dead-lettered, dropped
      SETTLE_RANGE  queue id, first id, last id        every message of that queue with an id in the range, both included
      REQUEUE       queue id, (message id u64, delivery count u32) * n
@@ -224,7 +224,7 @@ class Enqueue(NamedTuple):
 
 
 class RouteSet(NamedTuple):
-    """`set_id` stands for these queues in the rest of the segment."""
+    """`set_id` stands for these queues, until it is defined anew or the segment ends."""
 
     set_id: int
     queue_ids: tuple[int, ...]

@@ -84,13 +84,11 @@ class Range:
 class Ledger:
     """One per log."""
 
-    __slots__ = ("_bytes", "_first_ids", "_kept", "_ranges", "_segments", "_sets", "end", "next_id", "rolled", "segment")
+    __slots__ = ("_bytes", "_first_ids", "_kept", "_ranges", "_segments", "_sets", "end", "next_id", "rolled")
 
     def __init__(self) -> None:
         self.next_id = 1
         """The id of the next message of the broker."""
-        self.segment = 0
-        """Counts segments; tells a route set whether this segment knows it."""
         self.rolled: Segment | None = None
         """The segment that the next batch of records begins."""
         self.end = 0
@@ -186,7 +184,6 @@ class Ledger:
         """From here on a new segment, and a new range; `position` if it is known already."""
         self._bytes = 0
         self._sets = 0
-        self.segment += 1
         segment = Segment(position)
         self._segments.append(segment)
         if self._first_ids[-1] == first_id and not self._ranges[-1].live:

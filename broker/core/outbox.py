@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 
 class Target:
-    """The durable queues that a publish goes to, as the log names them: one queue's id, or a set of ids defined once a segment."""
+    """The durable queues that a publish goes to, as the log names them: one queue's id, or a set of ids defined once a batch."""
 
-    __slots__ = ("flags", "id", "queue_ids", "segment")
+    __slots__ = ("batch", "flags", "id", "queue_ids")
 
     def __init__(self, queue_ids: tuple[int, ...]) -> None:
         self.queue_ids = queue_ids
         self.id = queue_ids[0]
         self.flags = 0
-        self.segment = -1
+        self.batch = 0
 
 
 class Batch:
@@ -149,7 +149,7 @@ class Outbox:
 
     def enqueue(self, first_id: int, target: Target, routing: bytes, header: bytes, bodies: Sequence[bytes], persistent: bool) -> None:
         """A run of like messages went to the queues of `target`, with ids from `first_id` on."""
-        if target.segment != self.ledger.segment:
+        if target.batch != self.number:
             self._name(target)
         flags = target.flags
         if persistent:
@@ -162,7 +162,7 @@ class Outbox:
 
     def enqueue_each(self, messages: Sequence[Message], target: Target, facts: Sequence[int]) -> None:
         """The same for messages that differ: a record each. `facts` are those of their headers (protocol.content.scan)."""
-        if target.segment != self.ledger.segment:
+        if target.batch != self.number:
             self._name(target)
         encode, target_id, now, persistent_flags = records.encode_enqueue, target.id, self.clock(), target.flags
         transient_flags = persistent_flags | records.TRANSIENT
@@ -189,7 +189,7 @@ class Outbox:
 
     def copy(self, copies: Copies, record: records.Enqueue, target: Target) -> int:
         """Write a live message of the oldest segment down again; returns the index of the record."""
-        if target.segment != self.ledger.segment:
+        if target.batch != self.number:
             self._name(target)
         self._copies = copies
         self._sync = True
@@ -206,8 +206,8 @@ class Outbox:
         self._records.append(records.encode_requeue(queue.id, counts))
 
     def _name(self, target: Target) -> None:
-        """A fan-out names a route set, which every segment defines for itself: an old segment can then go by itself."""
-        target.segment = self.ledger.segment
+        """A fan-out names a route set, which every batch defines for itself: what becomes of the others doesn't matter to it."""
+        target.batch = self.number
         if len(target.queue_ids) > 1:
             target.flags = records.TARGET_IS_SET
             target.id = self.ledger.next_set()

@@ -23,14 +23,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storage.catalog import BaseCatalog, Change
 from storage.log import FileLog
+from storage.memory import MemoryStore
 from storage.worker import Worker, answer
+from tests.campaign.promises import Broken
 from tests.core.playbook import Delivered, Playbook
 from tests.storage.disk import DIRECTORY, Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from storage.api import Commit, Entry, Failed
+    from storage.api import Commit, Entry, Failed, Log
 
 BLOCK_BYTES = 256
 """Small, so that one message goes over several blocks."""
@@ -130,6 +132,7 @@ class Store:
         self.batch = 0
         self._group = group
         self._worker = SteppedWorker()
+        self._spill: Log | None = None
         self.catalog = DiskCatalog(disk, self._worker)
         self.log = FileLog(DIRECTORY, self._worker, disk, BLOCK_BYTES)
 
@@ -138,6 +141,13 @@ class Store:
 
     def scan(self) -> Iterator[Commit]:
         return self.log.scan()
+
+    def spill(self) -> Log:
+        """What is in it is nothing to a start, so it need not be on the disk."""
+        if self._spill is None:
+            self._spill = MemoryStore(keep=True).spill()
+        assert self._spill is not None
+        return self._spill
 
     @property
     def failure(self) -> Failed | None:
@@ -173,6 +183,7 @@ class Machine(Playbook):
         self.logs = True
         self.power = disk or PowerDisk()
         self.chance = chance or Random(1)
+        self.paging_bytes = self.chance.choice((0, 1 << 30))
         self._random = Random(1)
         self.disk: Any = Store(self.power, lambda: self.chance.choice((1, 1, 1, 2, 3, 20)))
         self._start()
@@ -181,7 +192,10 @@ class Machine(Playbook):
             self.settle()
 
     def background(self) -> None:
-        """What the broker does beside the turns (a step of compaction, loads from the log) goes here."""
+        """What the broker does beside the turns: a step of compaction."""
+        self.compact()
+        if self.broker.outbox.ledger._kept is not None:
+            raise Broken("a pass of compaction was given up")
 
     def crash(self, *, keep_unsynced: bool = False) -> None:
         raise NotImplementedError("take power.after_power_cut and start another machine")

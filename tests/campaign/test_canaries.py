@@ -10,6 +10,7 @@ import pytest
 
 from broker.core import recovery
 from broker.core.broker import Broker
+from broker.core.compaction import Compaction
 from broker.core.ledger import Ledger
 from broker.core.outbox import Outbox
 from broker.core.recovery import Replay
@@ -66,12 +67,12 @@ def _without(patch: Patch, *kinds: int) -> None:
 
 
 def route_sets_are_defined_once(patch: Patch) -> None:
-    """And not again in every segment."""
+    """And not again in every batch."""
     name = Outbox._name
 
     def named(self: Outbox, target: Any) -> None:
         if target.flags:
-            target.segment = self.ledger.segment
+            target.batch = self.number
         else:
             name(self, target)
             self.ledger._sets += 1000
@@ -157,10 +158,40 @@ def delivery_counts_are_forgotten(patch: Patch) -> None:
     finish = Replay._finish
 
     def finished(self: Replay) -> None:
-        self._counts = {queue: {each: count for each, count in counts.items() if count > 1} for queue, counts in self._counts.items()}
+        for backlog in self._backlogs.values():
+            backlog.counts = {each: count for each, count in backlog.counts.items() if count > 1}
         finish(self)
 
     patch.setattr(Replay, "_finish", finished)
+
+
+def copies_follow_their_settles(patch: Patch) -> None:
+    """Compaction doesn't hear of what is settled while it copies."""
+    patch.setattr(Compaction, "settled", lambda self, queue, ids: None)
+    patch.setattr(Compaction, "settled_range", lambda self, queue, first, last: None)
+
+
+def copies_are_not_synced(patch: Patch) -> None:
+    """When the oldest segment goes."""
+    copy = Outbox.copy
+
+    def copied(self: Outbox, *arguments: Any) -> int:
+        sync = self._sync
+        index = copy(self, *arguments)
+        self._sync = sync
+        return index
+
+    patch.setattr(Outbox, "copy", copied)
+    truncation_does_not_sync_first(patch)
+
+
+def copies_leave_out_half(patch: Patch) -> None:
+    alive = Compaction._alive
+    patch.setattr(Compaction, "_alive", lambda self, record: list(alive(self, record))[record.first_id % 2 :])
+
+
+def copies_forget_delivery_counts_and_marks(patch: Patch) -> None:
+    patch.setattr(Compaction, "_restate", lambda *_: None)
 
 
 def a_torn_tail_is_left(patch: Patch) -> None:
@@ -185,6 +216,10 @@ CANARIES: list[Callable[[Patch], None]] = [
     queue_ids_are_given_twice,
     transient_messages_survive,
     delivery_counts_are_forgotten,
+    copies_follow_their_settles,
+    copies_are_not_synced,
+    copies_leave_out_half,
+    copies_forget_delivery_counts_and_marks,
     a_torn_tail_is_left,
 ]
 

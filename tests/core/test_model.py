@@ -546,6 +546,7 @@ class BrokerMachine(RuleBasedStateMachine):
             nonlocal more
             more = self.world.book.turn()
             more = self.world.book.compact() or more
+            assert self.world.book.broker.outbox.ledger._kept is None, "a pass of compaction was given up"
 
         self.world.step(action)
         return more
