@@ -187,19 +187,22 @@ class Channel:
 
     def settle(self, tags: Sequence[int], requeue: bool | None) -> None:
         """Ack outstanding tags (`requeue` is None), put them back, or drop them."""
-        if requeue:
-            self.requeue(tags)
-        else:
+        if requeue is None:
             self.ack(tags)
+        else:
+            self._give_back(tags, requeue)
 
     def requeue(self, tags: Sequence[int]) -> None:
         """Give leased messages back to their queues, all of one queue at once."""
+        self._give_back(tags, True)
+
+    def _give_back(self, tags: Sequence[int], requeue: bool) -> None:
         by_holder: dict[Holder, list[Message]] = {}
         for tag in tags:
             holder, message = self.unacked.pop(tag)
             by_holder.setdefault(holder, []).append(message)
         for holder, messages in by_holder.items():
-            holder.queue.requeue(messages)
+            (holder.queue.requeue if requeue else holder.queue.reject)(messages)
             holder.settled(len(messages))
         self._credit_shared()
 

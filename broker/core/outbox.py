@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.ledger import Ledger
-from broker.core.memory import Memory
+from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES, Memory
 from broker.core.message import id_of
 from broker.core.paging import PageOut, Spill
 from protocol.content import PERSISTENT
@@ -43,6 +43,12 @@ class Target:
         self.id = queue_ids[0]
         self.flags = 0
         self.batch = 0
+
+
+def target_of(queues: Sequence[Queue]) -> Target | None:
+    """What the log calls the durable ones of these queues."""
+    logged = tuple([queue.id for queue in queues if queue.logged])
+    return Target(logged) if logged else None
 
 
 class Batch:
@@ -173,6 +179,22 @@ class Outbox:
         self._sync = self._sync or any(each & PERSISTENT for each in facts)
         self.ledger.enqueued(len(messages) * len(target.queue_ids))
 
+    def enqueue_one(
+        self, queues: Sequence[Queue], target: Target | None, routing: bytes, header: bytes, body: bytes, persistent: bool
+    ) -> Message:
+        """Number one message and put it into these queues, the durable ones of which are `target`; returns it."""
+        number = self.ledger.next_id
+        self.ledger.next_id = number + 1
+        message: Message = (number, routing, header, body)
+        overhead = MESSAGE_BYTES + HEADER_BYTES + len(header)
+        for queue in queues:
+            queue.enqueue([message], len(body), overhead)
+        if target is not None:
+            self.enqueue(number, target, routing, header, (body,), persistent)
+        if self.memory.paging:
+            self.page_out(queues, (message,), alike=True)
+        return message
+
     def page_out(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool) -> None:
         """These messages, which were logged last if the queue is logged at all, need not stay in the memory of paged queues."""
         spilling: list[Queue] = []
@@ -233,11 +255,6 @@ class Outbox:
         """Messages of a logged queue came back; their delivery counts are up to date."""
         counts = queue.delivery_counts
         self._records.append(records.encode_requeue(queue.id, [(message[0], counts[message[0]]) for message in messages]))
-
-    def forget(self, queue: Queue) -> None:
-        """The queue is deleted: its messages go with its catalog entry. (Its mark stays: a crash may undo the deletion.)"""
-        if ids := self._settled.pop(queue, None):
-            self._buried.append(ids)
 
     def bury(self, messages: list[Message]) -> None:
         """Messages of a deleted queue are done with. They count as dead when the deletion is on its way, so that space never comes back

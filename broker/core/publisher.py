@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from broker.core import properties
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import ID, split_routing
-from broker.core.outbox import Target
+from broker.core.outbox import Target, target_of
 from broker.core.vhost import DEFAULT_EXCHANGE
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
 from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, headers, scan
@@ -55,12 +55,6 @@ class Route:
         self.by_headers = False
         self.plain = False
         """Nothing about a message can change where it goes."""
-
-
-def target_of(queues: Sequence[Queue]) -> Target | None:
-    """What the log calls the durable ones of these queues."""
-    logged = tuple([queue.id for queue in queues if queue.logged])
-    return Target(logged) if logged else None
 
 
 class Publisher:
@@ -228,18 +222,8 @@ class Publisher:
         queues = [queue for queue in publish.queues if not queue.deleted]
         taken = [queue for queue in queues if not queue.refuses(publish.body)]
         target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
-        number = outbox.ledger.next_id
-        outbox.ledger.next_id = number + 1
-        message: Message = (number, publish.routing, publish.header, publish.body)
-        overhead = MESSAGE_BYTES + HEADER_BYTES + len(publish.header)
-        for queue in taken:
-            queue.enqueue([message], len(publish.body), overhead)
-        durable = False
-        if target is not None:
-            durable = publish.facts & PERSISTENT != 0
-            outbox.enqueue(number, target, publish.routing, publish.header, (publish.body,), durable)
-        if outbox.memory.paging:
-            outbox.page_out(taken, (message,), alike=True)
+        persistent = publish.facts & PERSISTENT != 0
+        message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent)
         if publish.reply is not None:
             publish.reply.session.deliver_reply(publish.reply, message)
         if not queues and publish.bits & MANDATORY:
@@ -250,7 +234,7 @@ class Publisher:
                 channel.confirms.published += 1
                 channel.confirms.refuse(channel.confirms.published, channel.confirms.published)
             else:
-                self._confirm(channel, 1, durable)
+                self._confirm(channel, 1, persistent and target is not None)
         return len(taken) == len(queues)
 
 

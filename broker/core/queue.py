@@ -16,6 +16,7 @@ from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
+from broker.core.dead_letter import MAXLEN, REJECTED, DeadLetters
 from broker.core.limits import limit_of, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import HEADER, ID, body_of, id_of
@@ -50,7 +51,8 @@ class Queue:
     is_queue = True
 
     __slots__ = (
-        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumers", "deleted", "delivered",
+        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumers", "dead_letters", "deleted",
+        "delivered",
         "delivery_counts", "durable", "exclusive_consumer", "getters", "id", "limit", "logged", "mark", "memory", "name", "outbox", "owner",
         "published", "ready", "recovered_mark", "touched", "unacked", "vhost",
     )  # fmt: skip
@@ -79,6 +81,8 @@ class Queue:
         self.can_page = vhost.broker.logs
         self.memory = outbox.memory
         self.limit = limit_of(arguments)
+        exchange = arguments.dead_letter_exchange
+        self.dead_letters = DeadLetters(self, exchange, arguments.dead_letter_routing_key) if exchange is not None else None
         self.ready = ready_for(self.limit)
         self.consumers = Consumers(arguments.single_active_consumer)
         self.exclusive_consumer = False
@@ -202,9 +206,13 @@ class Queue:
         while surplus := limit.surplus(self):
             if self.available():
                 dropped += self.ready.take(surplus)[1]
-            else:
+            elif self.dead_letters is None:
                 self._drop_paged(surplus)
+            else:
+                break  # what is to go elsewhere has to be read first
         if dropped:
+            if self.dead_letters is not None:
+                self.dead_letters.publish(dropped, MAXLEN)
             self.settle(dropped)
 
     def _deal(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
@@ -252,8 +260,15 @@ class Queue:
     # --- gone -------------------------------------------------------------------------------------------------------
 
     def settle_leased(self, messages: list[Message]) -> None:
-        """Leased messages are acked, or rejected without requeue."""
+        """Leased messages are acked."""
         self.unacked -= len(messages)
+        self.settle(messages)
+
+    def reject(self, messages: list[Message]) -> None:
+        """Leased messages are rejected and don't come back."""
+        self.unacked -= len(messages)
+        if self.dead_letters is not None and not self.deleted:
+            self.dead_letters.publish(messages, REJECTED)
         self.settle(messages)
 
     def settle(self, messages: list[Message]) -> None:
@@ -351,7 +366,8 @@ class Queue:
         """Ask for the head of the pages if somebody will want it soon."""
         if paged.loading is not None or not paged.pages.count or len(self.ready.fresh) >= paged.low:
             return
-        if self.getters or self.consumers.next_round(1)[0]:
+        is_over = self.limit is not None and not self.limit.rejects and self.limit.surplus(self) > 0
+        if self.getters or is_over or self.consumers.next_round(1)[0]:
             paged.loading = Load(self, paged, paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
             self.outbox.loads.append(paged.loading)
 

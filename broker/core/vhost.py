@@ -119,8 +119,6 @@ class VHost:
         self.broker.topology += 1
         if queue.owner is not None:
             queue.owner.exclusive_queues.pop(queue, None)
-        if queue.logged:
-            self.broker.outbox.forget(queue)
         ready = queue.drop_ready()
         self._unbind_destination(queue)
         if queue.durable:

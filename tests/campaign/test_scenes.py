@@ -100,10 +100,34 @@ def test_an_ack_and_the_delete_of_its_queue_in_one_turn(machine: Machine, channe
 
     outcomes = cut_off(machine, act)
     for after in outcomes:
-        assert after.bodies("a") in (None, [b"1", b"2"]), f"{after.at}: a deletion that a crash undoes brings back what it took"
+        brought_back = ([b"1", b"2"], [b"2"])
+        assert after.bodies("a") in (None, *brought_back), f"{after.at}: a deletion that a crash undoes brings back what it took"
         assert after.bodies("b") in ([b"3"], []), after.at
         assert after.bodies("a") is not None or after.bodies("b") == [], f"{after.at}: deletions come after the records of their turn"
     assert outcomes[-1].queues == {"b": [], "c": []}
+
+
+@pytest.mark.parametrize("deleted", [True, False], ids=["source deleted", "source stays"])
+def test_a_dead_letter_is_in_one_of_its_two_queues(machine: Machine, channel: PlayedChannel, deleted: bool) -> None:
+    """A nack that dead-letters, and perhaps a delete of the source in the same turn."""
+    channel.declare("source", durable=True, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "b"})
+    published(machine, channel, "source", BIG)
+    published(machine, channel, "source", b"2")
+    channel.get("source")
+    channel.get("source")
+    machine.settle()
+
+    def act() -> None:
+        channel.nack(2, multiple=True, requeue=False)
+        if deleted:
+            channel.do(Queue.Delete, queue="source")
+
+    outcomes = cut_off(machine, act)
+    for after in outcomes:
+        assert (after.bodies("source"), after.bodies("b")) in (([BIG, b"2"], []), ([], [BIG, b"2"]), (None, [BIG, b"2"])), after.at
+    assert [after for after in outcomes if not after.bodies("b")], "both were seen"
+    assert outcomes[-1].bodies("b") == [BIG, b"2"]
+    assert outcomes[-1].bodies("source") == (None if deleted else [])
 
 
 @pytest.mark.parametrize("turns", ["one turn", "two turns", "two lives"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.core.playbook import PlayedChannel, PlayedPeer, Reply
 
 QUEUES = ("a", "b", "c")
+DEAD_LETTERS = {"a": "dead"}
 FAN_OUT = "x"
 SIZES = (0, 0, 0, 30, 300, 700)
 """Of bodies, in bytes beyond their number; the last go over several blocks."""
@@ -88,9 +89,9 @@ class Workload:
         first = self.clients[0]
         first.channel.exchange(FAN_OUT, "fanout", durable=True)
         first.due.append(Due(self.batch, False))
-        for name in QUEUES:
+        for name in (*QUEUES, *DEAD_LETTERS.values()):
             self.declare(first, name)
-            if name != "c":
+            if name in QUEUES and name != "c":
                 self.bind(first, name)
         first.channel.declare("passing")
         first.channel.bind("passing", FAN_OUT)
@@ -324,14 +325,26 @@ class Workload:
         tags = [each for each in tags if each <= tag] if multiple else [tag]
         if requeue:
             client.channel.nack(tag, multiple=multiple)
-        elif not multiple and self.chance.random() < 0.2:
-            client.channel.reject(tag, requeue=False)
+        elif not multiple and client.mode != "tx" and self.chance.random() < 0.4:
+            self._reject(client, tag)
+            return
         else:
             client.channel.ack(tag, multiple=multiple)
         if client.mode == "tx":
             client.pending_settles.append((tags, requeue))
         else:
             self._settled(client, tags, requeue)
+
+    def _reject(self, client: Client, tag: int) -> None:
+        """What is rejected goes on to the queue for dead letters, if its queue has one: all of that or nothing."""
+        place = client.leases[tag]
+        source = self.promises.queues[place.queue]
+        unit = self.promises.unit()
+        client.channel.reject(tag, requeue=False)
+        self._settled(client, [tag], False, unit)
+        target = DEAD_LETTERS.get(source.name)
+        if target in self.ids and source.deleted == NEVER:
+            self.promises.published({self.ids[target]}, place.body, place.persistent, self.batch, unit)
 
     def _settled(self, client: Client, tags: list[int], requeue: bool, unit: int = 0) -> None:
         for tag in tags:
@@ -368,7 +381,9 @@ class Workload:
     # queues
 
     def declare(self, client: Client, name: str) -> None:
-        client.channel.declare(name, durable=True)
+        target = DEAD_LETTERS.get(name)
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target} if target else {}
+        client.channel.declare(name, durable=True, arguments=arguments)
         client.due.append(Due(self.batch, False))
         self.ids[name] = self.machine.queue(name).id
         self.promises.declared(self.ids[name], name, self.batch)

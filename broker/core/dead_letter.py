@@ -1,0 +1,125 @@
+"""Dead letters: what a queue doesn't keep goes on to its dead-letter exchange, with its history in the headers (contract 7.5-7.7).
+
+The source settles and the target enqueues in one turn, so in one commit of the log: after a crash a dead letter is in one of the two
+queues, never in both and never in none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.message import join_routing, split_routing
+from broker.core.outbox import target_of
+from protocol import content
+from protocol.tables import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.core.message import Message
+    from broker.core.queue import Queue
+    from protocol.tables import Table
+
+REJECTED = "rejected"
+MAXLEN = "maxlen"
+"""Reasons, as they stand in x-death."""
+
+
+class DeadLetters:
+    """Where the dead letters of one queue go."""
+
+    __slots__ = ("_queue", "exchange", "routing_key")
+
+    def __init__(self, queue: Queue, exchange: str, routing_key: str | None) -> None:
+        self._queue = queue
+        self.exchange = exchange
+        self.routing_key = routing_key
+        """In place of the message's own keys."""
+
+    def publish(self, messages: Sequence[Message], reason: str) -> None:
+        """Messages die in the queue; the caller settles them. Without the exchange they are dropped, as by RabbitMQ."""
+        exchange = self._queue.vhost.exchanges.get(self.exchange)
+        if exchange is None:
+            return
+        for message in messages:
+            self._publish(message, reason)
+
+    def _publish(self, message: Message, reason: str) -> None:
+        queue = self._queue
+        vhost, outbox = queue.vhost, queue.outbox
+        _, routing, header, body = message
+        source, routing_key = split_routing(routing)
+        table = content.headers(header)
+        keys = _keys(table, routing_key)
+        table = died(table, queue.name, reason, source, keys, outbox.clock() // 1000, content.expiration(header))
+        header = content.with_headers(content.with_expiration(header, None), table)
+        if self.routing_key is not None:
+            keys = [self.routing_key]
+        found, _ = vhost.route(vhost.exchanges[self.exchange], keys, table)
+        deaths = _deaths(table)
+        queues = [each for each in found if not _is_cycle(each.name, deaths) and not each.refuses(body)]
+        if queues:
+            persistent = content.scan(header) & content.PERSISTENT != 0
+            outbox.enqueue_one(queues, target_of(queues), join_routing(self.exchange, keys[0]), header, body, persistent)
+
+
+def died(table: Table, queue: str, reason: str, exchange: str, keys: Sequence[str], seconds: int, expiration: str | None) -> Table:
+    """The headers of a message that died in `queue`, at that time in seconds since 1970; its x-death has one entry for each queue and
+    reason, the latest first. An entry that is there counts up and keeps what the first death said."""
+    deaths = _deaths(table)
+    known = next((death for death in deaths if (_string(death.get("queue")), _string(death.get("reason"))) == (queue, reason)), None)
+    if known is not None:
+        deaths.remove(known)
+        count = known.get("count")
+        death = known | {"count": Field("l", (count.value if count is not None and isinstance(count.value, int) else 0) + 1)}
+    else:
+        death = {} if expiration is None else {"original-expiration": _longstr(expiration)}
+        death |= {
+            "count": Field("l", 1),
+            "reason": _longstr(reason),
+            "queue": _longstr(queue),
+            "time": Field("T", seconds),
+            "exchange": _longstr(exchange),
+            "routing-keys": Field("A", list(map(_longstr, keys))),
+        }
+    table = {name: field for name, field in table.items() if name != "x-death" and not name.startswith("x-last-death-")}
+    table["x-death"] = Field("A", [Field("F", each) for each in (death, *deaths)])
+    for name, value in (("reason", reason), ("queue", queue), ("exchange", exchange)):
+        table.setdefault(f"x-first-death-{name}", _longstr(value))
+        table[f"x-last-death-{name}"] = _longstr(value)
+    return table
+
+
+def _keys(table: Table, routing_key: str) -> list[str]:
+    """The routing keys that brought the message here: CC keeps standing in the headers when a dead-letter-routing-key replaces all."""
+    deaths = _deaths(table)
+    if deaths and _strings(deaths[0].get("routing-keys"))[:1] != [routing_key]:
+        return [routing_key]
+    return [routing_key, *_strings(table.get("CC"))]
+
+
+def _deaths(table: Table) -> list[Table]:
+    field = table.get("x-death")
+    return [each.value for each in field.value if each.kind == "F"] if field is not None and field.kind == "A" else []
+
+
+def _is_cycle(queue: str, deaths: Sequence[Table]) -> bool:
+    """The message died in that queue before, and nobody rejected it since: it would go round for ever."""
+    for death in deaths:
+        if _string(death.get("reason")) == REJECTED:
+            return False
+        if _string(death.get("queue")) == queue:
+            return True
+    return False
+
+
+def _strings(field: Field | None) -> list[str]:
+    return [_string(each) for each in field.value if each.kind == "S"] if field is not None and field.kind == "A" else []
+
+
+def _string(field: Field | None) -> str:
+    return field.value.decode("utf-8", "surrogateescape") if field is not None and field.kind == "S" else ""
+
+
+def _longstr(text: str) -> Field:
+    return Field("S", text.encode("utf-8", "surrogateescape"))
