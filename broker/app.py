@@ -23,7 +23,7 @@ from broker.runtime.listeners import CannotListen, address_text, bind
 from broker.runtime.server import Server
 from protocol import sasl
 from protocol.tables import table_of
-from storage.api import Failed, StorageError
+from storage.api import Corrupt, Damage, Failed, StorageError
 from storage.local import LocalStore
 from storage.memory import MemoryStore
 
@@ -58,6 +58,9 @@ def serve(config: Config) -> int:
     try:
         broker = build(config, store)
         status = _run(_serve(broker, store, config, sockets))
+    except Corrupt as error:
+        log.critical("cannot start: %s", error)
+        status = EXIT_UNAVAILABLE
     finally:
         try:
             store.close()
@@ -77,10 +80,20 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
         users.put(User.from_json(entries.load(entry.value)))
     Replay(broker).apply(store.log.scan())
     for damage in store.log.damage():
-        log.error("damage in the log: %s", damage.text)
+        log.error("damage in the log: %s%s", damage.text, _lost(broker, damage))
     if store.catalog.get(entries.SEEDED) is None:
         _seed(broker, users, config)
     return broker
+
+
+def _lost(broker: Broker, damage: Damage) -> str:
+    """What an operator is told of the messages that were in it; some of them may have been consumed before."""
+    queues = {queue.id: queue for vhost in broker.vhosts.values() for queue in vhost.queues.values()}
+    known = [(queues[queue_id], count) for queue_id, count in damage.messages if queue_id in queues]
+    if not known:
+        return ""
+    parts = [f"{count} of {queue.vhost.queue_text(queue.name)}" for queue, count in known]
+    return f"; messages that were in it and are lost, unless they had been consumed: {', '.join(parts)}"
 
 
 def _seed(broker: Broker, users: Users, config: Config) -> None:

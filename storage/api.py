@@ -74,7 +74,8 @@ class Damage:
     `kind` is "torn" for the end of the log, cut back to its last whole commit after an unclean stop (nothing in it was
     known to be durable); "corrupt" for bytes that were durable once and no longer match their checksum; "missing" for
     a segment, or the end of one, that isn't there. `position` and `length` are log-wide and in bytes, `segment` is the
-    start position of the segment.
+    start position of the segment. `messages` is what can still be made out of what was in it: how many messages were put
+    there into which queue, by the queue's id.
     """
 
     kind: Literal["torn", "corrupt", "missing"]
@@ -82,6 +83,7 @@ class Damage:
     position: int
     length: int
     text: str
+    messages: tuple[tuple[int, int], ...] = ()
 
 
 type_done = Callable[["Receipt | StorageError"], None]

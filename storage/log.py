@@ -23,6 +23,7 @@ from storage.records import (
     Buffer,
     cut_into_blocks,
     encode_block_header,
+    messages_in,
     split_records,
 )
 from storage.segment import Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
@@ -381,7 +382,8 @@ class FileLog:
                 positions.append(item.position)
             if isinstance(item, Gap):
                 data = segment.read(item.end - item.position, item.position - segment.start)
-                self._quarantine.keep("corrupt", segment.start, item.position, data, item.text)
+                first = HEADER_SIZE + (item.header.first if item.header is not None else 0)
+                self._quarantine.keep("corrupt", segment.start, item.position, data, item.text, messages_in(data[first:]))
                 continue
             if item.header.flags & FIRST and blocks:
                 yield self._join(segment, blocks)  # its end is in a gap

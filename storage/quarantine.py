@@ -1,12 +1,16 @@
 """Where bytes go that should have been a block and aren't: kept for people to look at, and told of."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from storage.api import Damage
 from storage.files import Files
 
 Kind = Literal["torn", "corrupt", "missing"]
+
+
+NOTHING: Final[Mapping[int, int]] = {}
 
 
 class Quarantine:
@@ -21,11 +25,12 @@ class Quarantine:
         """All that was noted, in the order of position."""
         return sorted(self._damage.values(), key=lambda damage: damage.position)
 
-    def note(self, kind: Kind, segment: int, position: int, length: int, text: str) -> None:
-        """Remember damage that left no bytes to keep."""
-        self._damage.setdefault((kind, position), Damage(kind, segment, position, length, text))
+    def note(self, kind: Kind, segment: int, position: int, length: int, text: str, messages: Mapping[int, int] = NOTHING) -> None:
+        """Remember damage that left no bytes to keep. `messages` counts those that were in it, by queue id."""
+        damage = Damage(kind, segment, position, length, text, tuple(messages.items()))
+        self._damage.setdefault((kind, position), damage)
 
-    def keep(self, kind: Kind, segment: int, position: int, data: bytes, text: str) -> None:
+    def keep(self, kind: Kind, segment: int, position: int, data: bytes, text: str, messages: Mapping[int, int] = NOTHING) -> None:
         """Remember damage and keep its bytes. Never raises for the disk: what can't be kept must not stop recovery."""
         if (kind, position) in self._damage:
             return
@@ -34,7 +39,7 @@ class Quarantine:
             text = f"{text}; kept as {self._directory.name}/{name}"
         except OSError as error:
             text = f"{text}; its bytes could not be kept: {error}"
-        self.note(kind, segment, position, len(data), text)
+        self.note(kind, segment, position, len(data), text, messages)
 
     def save(self, name: str, data: bytes) -> str:
         """Keep bytes under a name, or one like it where that is taken by others; returns the name. Raises OSError."""

@@ -11,7 +11,7 @@ import logging
 from array import array
 from itertools import islice
 from operator import lt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.core import entries
 from broker.core.arguments import QueueArguments
@@ -19,11 +19,12 @@ from broker.core.exchanges import create
 from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
 from broker.core.queue import Queue
 from broker.core.vhost import VHost
+from protocol.errors import ChannelException
 from storage.api import Corrupt
 from storage.records import COPY, TARGET_IS_SET, TRANSIENT, Delivered, Other, Requeue, RouteSet, Settle, SettleRange, decode_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from broker.core.broker import Broker
     from broker.core.exchange import Destination
@@ -34,49 +35,70 @@ NEVER = 1 << 63
 
 
 def restore_catalog(broker: Broker, catalog: Iterable[Entry]) -> None:
-    """Vhosts, exchanges, queues and bindings, in this order."""
-    by_kind: dict[str, list[tuple[list[str], Entry]]] = {"vhost": [], "exchange": [], "queue": [], "binding": []}
+    """Vhosts, exchanges, queues and bindings, in this order.
+
+    Raises Corrupt where an entry makes no sense: going on without a queue would let go of its messages.
+    """
+    by_kind: dict[str, list[Entry]] = {kind: [] for kind in _RESTORE}
     for entry in catalog:
-        kind, *names = entries.parts(entry.key)
+        kind, *_ = entries.parts(entry.key)
         if kind in by_kind:
-            by_kind[kind].append((names, entry))
-        elif entry.key == entries.QUEUE_IDS:
-            broker.queue_ids = broker.queue_ids_taken = entries.load(entry.value)["next"]
-    for (name,), _ in by_kind["vhost"]:
-        broker.vhosts[name] = VHost(broker, name)
-    for (vhost_name, name), entry in by_kind["exchange"]:
-        value = entries.load(entry.value)
-        exchange = create(
-            value["type"],
-            name,
-            durable=True,
-            auto_delete=value["auto_delete"],
-            internal=value["internal"],
-            arguments=entries.arguments_of(value),
-        )
-        broker.vhosts[vhost_name].exchanges[name] = exchange
-    for (vhost_name, name), entry in by_kind["queue"]:
-        value = entries.load(entry.value)
-        vhost = broker.vhosts[vhost_name]
-        arguments = QueueArguments(entries.arguments_of(value))
-        queue = Queue(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
-        vhost.queues[name] = queue
-        # The step is written with the first queue of a thousand, in the same transaction or before; still, never go below what is there.
-        broker.queue_ids = max(broker.queue_ids, queue.id + 1)
-    for names, entry in by_kind["binding"]:
-        _restore_binding(broker, names, entry)
+            by_kind[kind].append(entry)
+    for kind, restore in _RESTORE.items():
+        for entry in by_kind[kind]:
+            try:
+                restore(broker, entry.key, entries.parts(entry.key)[1:], entries.load(entry.value))
+            except (KeyError, ValueError, TypeError, ChannelException) as error:
+                text = f"the catalog's entry {entry.key} makes no sense ({error!r}); `leveret log repair` moves it to quarantine"
+                raise Corrupt(text) from error
 
 
-def _restore_binding(broker: Broker, names: list[str], entry: Entry) -> None:
+def _restore_ids(broker: Broker, key: str, _: list[str], value: dict[str, Any]) -> None:
+    if key == entries.QUEUE_IDS:
+        broker.queue_ids = broker.queue_ids_taken = int(value["next"])
+
+
+def _restore_vhost(broker: Broker, _key: str, names: list[str], _value: dict[str, Any]) -> None:
+    (name,) = names
+    broker.vhosts[name] = VHost(broker, name)
+
+
+def _restore_exchange(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:
+    vhost, name = names
+    bits = {"durable": True, "auto_delete": value["auto_delete"], "internal": value["internal"]}
+    broker.vhosts[vhost].exchanges[name] = create(value["type"], name, **bits, arguments=entries.arguments_of(value))
+
+
+def _restore_queue(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:
+    vhost, name = broker.vhosts[names[0]], names[1]
+    arguments = QueueArguments(entries.arguments_of(value))
+    queue = Queue(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
+    vhost.queues[name] = queue
+    # The step is written with the first queue of a thousand, in the same transaction or before; still, never go below what is there.
+    broker.queue_ids = max(broker.queue_ids, queue.id + 1)
+
+
+def _restore_binding(broker: Broker, key: str, names: list[str], value: dict[str, Any]) -> None:
     vhost_name, source, kind, name, _ = names
     vhost = broker.vhosts[vhost_name]
-    value = entries.load(entry.value)
     exchange = vhost.exchanges.get(source)
     destination: Destination | None = vhost.queues.get(name) if kind == "queue" else vhost.exchanges.get(name)
     if exchange is None or destination is None:
-        log.warning("binding %s leads nowhere and is left out", entry.key)
+        # A crash came between the deletions of one batch.
+        log.warning("binding %s leads nowhere any more", key)
+        broker.outbox.delete(key)
         return
     vhost.restore_binding(exchange, destination, value["routing_key"], entries.arguments_of(value))
+
+
+_RESTORE: Final[dict[str, Callable[[Broker, str, list[str], dict[str, Any]], None]]] = {
+    "ids": _restore_ids,
+    "vhost": _restore_vhost,
+    "exchange": _restore_exchange,
+    "queue": _restore_queue,
+    "binding": _restore_binding,
+}
+"""What restores an entry of each kind from (broker, key, names in the key, value), in the order in which they need each other."""
 
 
 class _Backlog:
