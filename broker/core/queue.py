@@ -194,6 +194,8 @@ class Queue:
         self.delivered += served
         if complete and self.limit is not None:
             self._trim(self.limit)
+        if self.getters:
+            self._answer_gets()
         if ready.paged is not None:
             self._read_ahead(ready.paged)
         return served
@@ -350,6 +352,8 @@ class Queue:
         leave memory, unless somebody was quicker."""
         paged = self.ready.paged
         if paged is None or not paged.tail or paged.tail[0][ID] != messages[0][ID]:
+            if not self.logged:
+                self.outbox.spill.ledger.settled(list(map(id_of, messages)))
             return
         first = 0
         for count, place in runs:
@@ -378,7 +382,7 @@ class Queue:
             return  # purged, or deleted
         paged.loading = None
         runs = load.runs
-        if messages is not None and paged.pages.first_id == runs[0].first_id:
+        if messages is not None and paged.pages.count and paged.pages.first_id == runs[0].first_id:
             self._take_in(paged, runs, messages)
         self.touch()
         self._answer_gets()

@@ -57,6 +57,7 @@ class Committer:
             return
         if batch.is_empty:
             if not batch.has_waiters:
+                self.give_back()
                 return
             if self._under_way:
                 # Nothing of its own, but what it speaks of may be in a batch that is on its way.
@@ -114,6 +115,10 @@ class Committer:
         """Have the log go where it is dead."""
         if self.failed is None and (before := self._outbox.ledger.truncation()) is not None:
             self._store.log.truncate(before)
+        self.give_back_spill()
+
+    def give_back_spill(self) -> None:
+        """The same for the spill, which nothing else may speak of."""
         if (before := self._outbox.spill.ledger.truncation()) is not None and (spill := self._store.spill()) is not None:
             spill.truncate(before)
 

@@ -51,6 +51,7 @@ class Reader:
     def after_turn(self) -> None:
         """Nothing waits in the outbox: read what queues ask for, and see to compaction."""
         outbox = self._broker.outbox
+        self._committer.give_back_spill()
         if outbox.loads:
             loads, outbox.loads = outbox.loads, []
             for load in loads:

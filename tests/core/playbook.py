@@ -382,6 +382,7 @@ class Playbook:
             self.shipped.append(batch)
             self.disk.batch = batch.number
             self.committer.ship(batch)
+        self.committer.give_back_spill()
 
     def read(self) -> None:
         """Carry out what queues want to have in memory (broker/runtime/reader.py)."""

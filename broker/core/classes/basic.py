@@ -111,8 +111,7 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
     fill = channel.hold_place()
 
     def answer() -> None:
-        if not channel.closed:
-            fill(_answer_get(session, channel, queue, method.no_ack))
+        fill(b"" if channel.closed else _answer_get(session, channel, queue, method.no_ack))
 
     queue.wait_for_head(answer)
 
