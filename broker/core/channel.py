@@ -32,7 +32,8 @@ class Channel:
     """One open channel of a session."""
 
     __slots__ = (
-        "__weakref__", "closed", "confirms", "consumers", "getters", "held", "last_queue", "lowest", "next_tag", "number", "prefetch",
+        "__weakref__", "closed", "confirms", "consumers", "gets", "getters", "held", "last_queue", "lowest", "next_tag",
+        "number", "prefetch",
         "prefetch_shared", "reply_address", "reply_consumer", "session", "shared_used", "transaction", "unacked",
     )  # fmt: skip
 
@@ -61,6 +62,8 @@ class Channel:
         """The consumer tag on amq.rabbitmq.reply-to."""
         self.reply_address = ""
         """Where replies to it are sent (contract 6.8)."""
+        self.gets: deque[tuple[Queue, Callable[[], None]]] = deque()
+        """Each basic.get that waits, and what answers it."""
         self.held: deque[list[Any]] | None = None
         """[batch number to wait for (0: only for what is before it), the frames], in order."""
 
@@ -89,6 +92,16 @@ class Channel:
             self.release(self.session.broker.outbox.released, True)
 
         return fill
+
+    def answer_gets(self) -> None:
+        """Answer each basic.get whose queue has its head in memory (or nothing), up to the first that hasn't."""
+        while self.gets:
+            queue, answer = self.gets[0]
+            if queue.is_cold and not self.closed:
+                queue.wait_for_head(self.answer_gets)
+                return
+            self.gets.popleft()
+            answer()
 
     def send_durable(self, method: Method) -> None:
         """A reply that waits until what was written down so far is durable."""
@@ -230,6 +243,7 @@ class Channel:
         if self.transaction is not None:
             self.transaction.rollback()
         self.requeue(list(self.unacked))
+        self.answer_gets()
 
 
 def _settle(holder: Holder, messages: list[Message]) -> None:

@@ -63,9 +63,9 @@ class MeasuredReady(Ready):
         super().restore(pages)
         self.body_bytes = pages.body_bytes
 
-    def forget(self, pages: Pages) -> None:
+    def forget(self, body_bytes: int) -> None:
         """See Ready."""
-        self.body_bytes -= pages.body_bytes
+        self.body_bytes -= body_bytes
 
 
 class Limit:

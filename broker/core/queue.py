@@ -311,7 +311,7 @@ class Queue:
             self.memory.paging -= 1
         messages, pages = self.ready.clear()
         if pages is not None and pages.count:
-            self._settle_pages(pages)
+            self._settle_pages(pages, pages.runs)
         if messages:
             self.settle(messages)
         self._answer_gets()
@@ -395,7 +395,9 @@ class Queue:
         self._held += len(messages)
         self._overhead += overhead
         self.memory.used += size + overhead - len(runs) * RUN_BYTES
-        self.body_bytes -= before - paged.pages.body_bytes - size  # what was damaged
+        damaged = before - paged.pages.body_bytes - size
+        self.body_bytes -= damaged
+        self.ready.forget(damaged)
         mark, counts = self.recovered_mark, self.delivery_counts
         if messages and (messages[0][ID] <= mark or counts):
             returned = [message for message in messages if message[ID] <= mark or message[ID] in counts]
@@ -419,18 +421,24 @@ class Queue:
             before = paged.pages.runs
             paged.pages.relocate(first_id, count, place)
             self.memory.used += (paged.pages.runs - before) * RUN_BYTES
+            if paged.pages.runs != before and paged.loading is not None:
+                # Runs were split: what is being read is no longer so many of them.
+                paged.loading = None
+                self.touch()
 
     def _drop_paged(self, count: int) -> None:
         """Drop so many messages (at the most) from the head of the pages."""
         assert self.ready.paged is not None
-        dropped = self.ready.paged.pages.take(count)
-        self.ready.forget(dropped)
-        self._settle_pages(dropped)
+        pages = self.ready.paged.pages
+        before = pages.runs
+        dropped = pages.take(count)
+        self.ready.forget(dropped.body_bytes)
+        self._settle_pages(dropped, before - pages.runs)
 
-    def _settle_pages(self, pages: Pages) -> None:
-        """Messages that aren't in memory are done with."""
+    def _settle_pages(self, pages: Pages, runs: int) -> None:
+        """Messages that aren't in memory are done with; so many runs are no longer remembered."""
         self.body_bytes -= pages.body_bytes
-        self.memory.used -= pages.runs * RUN_BYTES
+        self.memory.used -= runs * RUN_BYTES
         if self.delivery_counts:
             for message_id in [each for each in self.delivery_counts if pages.first_id <= each <= pages.last_id]:
                 del self.delivery_counts[message_id]

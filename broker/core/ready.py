@@ -151,8 +151,8 @@ class Ready:
         self.fresh.extend(fresh)
         self._return(returned)
 
-    def forget(self, pages: Pages) -> None:
-        """These were taken from the pages and won't be read."""
+    def forget(self, body_bytes: int) -> None:
+        """Messages with so many bytes of bodies went from the pages, and don't come into memory."""
 
     def stop_paging(self) -> None:
         """Nothing is left in the pages: the tail follows `fresh`."""

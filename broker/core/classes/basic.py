@@ -105,15 +105,13 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
         why = "basic.get operations are not supported by quorum queues with single active consumer"
         raise ChannelException(RESOURCE_LOCKED, f"cannot obtain access to locked {vhost.queue_text(name)}. {why}")
     queue.serve()
-    if not queue.is_cold:
+    if channel.gets or queue.is_cold:
+        # Behind one that waits, every other waits too, or their tags would be out of order.
+        fill = channel.hold_place()
+        channel.gets.append((queue, lambda: fill(b"" if channel.closed else _answer_get(session, channel, queue, method.no_ack))))
+        channel.answer_gets()
+    else:
         channel.write(_answer_get(session, channel, queue, method.no_ack))
-        return
-    fill = channel.hold_place()
-
-    def answer() -> None:
-        fill(b"" if channel.closed else _answer_get(session, channel, queue, method.no_ack))
-
-    queue.wait_for_head(answer)
 
 
 def _answer_get(session: Session, channel: Channel, queue: DeclaredQueue, no_ack: bool) -> bytes:
