@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("storage")
 
 COMPACTION_CHECK_SECONDS = 0.25
+AGAIN_SECONDS = 1.0
+"""After a read that failed."""
 
 
 class Reader:
@@ -89,13 +91,20 @@ class Reader:
     def _load(self, load: Load) -> None:
         """On the reader's thread."""
         source = self._store.spill() if load.spilled else self._store.log
-        messages: Sequence[Message] | None = None
+        assert source is not None
         try:
-            assert source is not None
-            messages = load.read(source)
+            self._tell(self._loaded, load, load.read(source))
         except Closed:
-            pass  # copied elsewhere meanwhile, or the store is being closed: the queue asks again
-        self._loop.call_soon_threadsafe(self._loaded, load, messages)
+            self._tell(self._loaded, load, None)  # copied elsewhere meanwhile: the queue asks again
+        except Exception:
+            # A disk that can't be read now may be readable later, and nothing is given up for lost; the thread must live on.
+            log.exception("%s can't be read, trying again in %.0f s", load.queue, AGAIN_SECONDS)
+            self._tell(self._loop.call_later, AGAIN_SECONDS, self._loaded, load, None)
+
+    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
+        """Have the event loop call this, if there still is one."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def _loaded(self, load: Load, messages: Sequence[Message] | None) -> None:
         load.queue.loaded(load, messages)
@@ -120,8 +129,11 @@ class Reader:
         try:
             position, found = compaction.read(self._store.log, span)
         except Closed:
-            return  # the store is being closed
-        self._loop.call_soon_threadsafe(self._looked, compaction, position, found)
+            position, found = span[1], []  # its last live message was settled meanwhile, and the segment went
+        except Exception:
+            log.exception("the log can't be read from position %d to %d", *span)
+            position, found = span[1], []  # what isn't copied keeps its segment
+        self._tell(self._looked, compaction, position, found)
 
     def _looked(self, compaction: Compaction, position: int, found: list[Enqueue]) -> None:
         self._reading = False

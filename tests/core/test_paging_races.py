@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.core import compaction, ledger, memory, queue
-from broker.core.ledger import Ledger
-from broker.core.memory import Memory
-from broker.core.pages import Pages
+from broker.core import compaction, ledger, queue
 from tests.core.playbook import Got, Playbook
 
 if TYPE_CHECKING:
