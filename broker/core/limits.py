@@ -67,6 +67,10 @@ class MeasuredReady(Ready):
         """See Ready."""
         self.body_bytes -= pages.body_bytes
 
+    def lost(self, size: int) -> None:
+        """See Ready."""
+        self.body_bytes -= size
+
 
 class Limit:
     """The limits of one queue."""

@@ -379,7 +379,9 @@ class Queue:
         self._held += len(messages)
         self._overhead += overhead
         self.memory.used += size + overhead - len(runs) * RUN_BYTES
-        self.body_bytes -= before - paged.pages.body_bytes - size  # what was damaged
+        lost_bytes = before - paged.pages.body_bytes - size  # what was damaged
+        self.body_bytes -= lost_bytes
+        self.ready.lost(lost_bytes)
         mark, counts = self.recovered_mark, self.delivery_counts
         if messages and (messages[0][ID] <= mark or counts):
             returned = [message for message in messages if message[ID] <= mark or message[ID] in counts]
@@ -395,6 +397,8 @@ class Queue:
             whole = set(map(id_of, messages))
             lost = [each for run in runs for each in range(run.first_id, run.first_id + run.length) if each not in whole]
             self.outbox.settle_ids(self, lost)
+            for each in lost:
+                counts.pop(each, None)
 
     def relocate(self, first_id: int, count: int, place: int) -> None:
         """These messages were copied to another place of the log."""

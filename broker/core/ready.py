@@ -154,6 +154,9 @@ class Ready:
     def forget(self, pages: Pages) -> None:
         """These were taken from the pages and won't be read."""
 
+    def lost(self, size: int) -> None:
+        """Bodies of so many bytes were in the pages, and can't be read."""
+
     def stop_paging(self) -> None:
         """Nothing is left in the pages: the tail follows `fresh`."""
         assert self.paged is not None
