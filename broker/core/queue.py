@@ -413,6 +413,8 @@ class Queue:
             whole = set(map(id_of, messages))
             lost = [each for run in runs for each in range(run.first_id, run.first_id + run.length) if each not in whole]
             self.outbox.settle_ids(self, lost)
+            for each in lost:
+                counts.pop(each, None)
 
     def relocate(self, first_id: int, count: int, place: int) -> None:
         """These messages were copied to another place of the log."""
