@@ -223,6 +223,9 @@ class Enqueue(NamedTuple):
     flags: int = 0
 
 
+NO_ENQUEUE: Final = Enqueue(0, 0, 0, b"", b"", [])
+
+
 class RouteSet(NamedTuple):
     """`set_id` stands for these queues, until it is defined anew or the segment ends."""
 

@@ -157,7 +157,7 @@ class Compaction:
                 for queue in owners:
                     self._restate(queue, first, len(bodies), counted)
         for queue, counts in counted.items():
-            self._outbox.copy_count(queue, counts)
+            self._outbox.state_counts(queue, counts)
         self.is_waiting = bool(copies.done)
 
     def _alive(self, record: Enqueue) -> Iterator[tuple[int, list[bytes], Owners]]:

@@ -150,14 +150,13 @@ class Ledger:
         """How many of the messages each range has."""
         if not pages.count:
             return
+        first = max(bisect_right(self._first_ids, pages.first_id) - 1, 0)
+        stop = bisect_right(self._first_ids, pages.last_id)
         before = 0
-        index = max(bisect_right(self._first_ids, pages.first_id) - 1, 0)
-        while before < pages.count:
-            is_last = index == len(self._ranges) - 1
-            below = pages.count if is_last else pages.count_below(self._first_ids[index + 1])
-            if below > before:
-                yield self._ranges[index], below - before
-            before, index = below, index + 1
+        bounds = [*self._first_ids[first + 1 : stop], pages.last_id + 1]
+        for each, below in zip(self._ranges[first:], pages.counts_below(bounds), strict=False):
+            yield each, below - before
+            before = below
 
     def range_of(self, message_id: int) -> Range:
         """The range that the id belongs to."""
@@ -169,10 +168,10 @@ class Ledger:
         """The log, as a restart finds it, begins here."""
         self._segments[0].position = position
 
-    def shipped(self, size: int, copied: int = 0) -> None:
-        """A batch with so many bytes of records is complete, `copied` of them copies: the next one may begin a new segment."""
+    def shipped(self, size: int, enqueued: int) -> None:
+        """A batch with so many bytes of records is complete, `enqueued` of them of new messages: the next one may begin a new segment."""
         self._bytes += size
-        self._ranges[-1].size += size - copied
+        self._ranges[-1].size += enqueued
         if self._bytes >= SEGMENT_BYTES:
             self.roll()
 

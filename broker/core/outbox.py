@@ -115,7 +115,8 @@ class Outbox:
     """One per broker. `touched` are the queues to serve at the end of the turn."""
 
     __slots__ = (
-        "_buried", "_catalog", "_channels", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_page_outs", "_records", "_settled",
+        "_buried", "_catalog", "_channels", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_page_outs", "_records",
+        "_requeued_bytes", "_settled",
         "_settled_pages", "_sync", "clock", "compaction", "ledger", "loads", "marked", "memory", "number", "released", "settled_confirms",
         "spill", "touched",
     )  # fmt: skip
@@ -141,6 +142,7 @@ class Outbox:
         self._records: list[bytes] = []
         self._sync = False
         self._first_id = 0
+        self._requeued_bytes = 0
         self._page_outs: list[PageOut] = []
         self._copies: Copies | None = None
         self._settled: dict[Queue, list[int]] = {}
@@ -223,9 +225,11 @@ class Outbox:
         self._records.append(encoded)
         return len(self._records) - 1
 
-    def copy_count(self, queue: Queue, counts: Sequence[tuple[int, int]]) -> None:
-        """Write down again how often messages were delivered."""
-        self._records.append(records.encode_requeue(queue.id, counts))
+    def state_counts(self, queue: Queue, counts: Sequence[tuple[int, int]]) -> None:
+        """Write down how often messages (by id) came back."""
+        record = records.encode_requeue(queue.id, counts)
+        self._requeued_bytes += len(record)
+        self._records.append(record)
 
     def _name(self, target: Target) -> None:
         """A fan-out names a route set, which every batch defines for itself: what becomes of the others doesn't matter to it."""
@@ -254,7 +258,7 @@ class Outbox:
     def requeue(self, queue: Queue, messages: list[Message]) -> None:
         """Messages of a logged queue came back; their delivery counts are up to date."""
         counts = queue.delivery_counts
-        self._records.append(records.encode_requeue(queue.id, [(message[0], counts[message[0]]) for message in messages]))
+        self.state_counts(queue, [(message[0], counts[message[0]]) for message in messages])
 
     def bury(self, messages: list[Message]) -> None:
         """Messages of a deleted queue are done with. They count as dead when the deletion is on its way, so that space never comes back
@@ -335,13 +339,17 @@ class Outbox:
         batch.spill = self.spill.take()
         batch.sync = self._sync or bool(self._catalog)
         batch.records, self._records, self._sync = self._records, [], False
+        enqueued = batch.size = sum(map(len, batch.records))
+        enqueued -= self._requeued_bytes + (batch.copies.size if batch.copies is not None else 0)
+        self._requeued_bytes = 0
+        unsettled = len(batch.records)
         self._take_settled(batch)
         for queue in self.marked:
             batch.records.append(records.encode_delivered(queue.id, queue.mark))
         self.marked.clear()
         if batch.records:
             batch.segment, self.ledger.rolled = self.ledger.rolled, None
-            batch.size = sum(map(len, batch.records))
+            batch.size += sum(map(len, batch.records[unsettled:]))
         for key, value in self._catalog.items():
             if value is None:
                 batch.deletions.append(key)
@@ -352,7 +360,7 @@ class Outbox:
         self._earlier_confirms.clear()
         self._confirms.clear()
         batch.channels, self._channels = self._channels, {}
-        self.ledger.shipped(batch.size, batch.copies.size if batch.copies is not None else 0)
+        self.ledger.shipped(batch.size, enqueued)
         return batch
 
     def _take_settled(self, batch: Batch) -> None:

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PAGE_RUNS = 1024
 RUN_BYTES = 26
@@ -33,7 +33,7 @@ class Run(NamedTuple):
 class _Page:
     """Runs, first ids rising; those before `start` are gone."""
 
-    __slots__ = ("firsts", "places", "sizes", "start")
+    __slots__ = ("count", "firsts", "places", "sizes", "start")
 
     def __init__(self) -> None:
         self.firsts = array("Q")
@@ -41,6 +41,8 @@ class _Page:
         self.sizes = array("Q")
         """Count and body size of a run in one number."""
         self.start = 0
+        self.count = 0
+        """Messages."""
 
     def run(self, index: int) -> Run:
         size = self.sizes[index]
@@ -55,6 +57,13 @@ class _Page:
     @property
     def last_id(self) -> int:
         return self.firsts[-1] + (self.sizes[-1] >> SIZE_BITS) - 1
+
+    def count_below(self, message_id: int) -> int:
+        stop = bisect_left(self.firsts, message_id, self.start)
+        if stop == self.start:
+            return 0
+        last = min(self.sizes[stop - 1] >> SIZE_BITS, message_id - self.firsts[stop - 1])
+        return sum(size >> SIZE_BITS for size in self.sizes[self.start : stop - 1]) + last
 
 
 class Pages:
@@ -87,6 +96,7 @@ class Pages:
         page.firsts.append(first_id)
         page.places.append(place)
         page.sizes.append(count << SIZE_BITS | body_size)
+        page.count += count
         self.runs += 1
         self.count += count
         self.body_bytes += count * body_size
@@ -109,7 +119,7 @@ class Pages:
         while runs:
             page = self._pages[0]
             stop = min(page.start + runs, len(page.firsts))
-            self._gone(page.sizes[page.start : stop])
+            page.count -= self._gone(page.sizes[page.start : stop])
             runs -= stop - page.start
             page.start = stop
             if stop == len(page.firsts):
@@ -127,32 +137,33 @@ class Pages:
                 self.drop(1)
             else:
                 page.put(page.start, [run._replace(first_id=run.first_id + part, length=run.length - part)])
+                page.count -= part
                 self.count -= part
                 self.body_bytes -= part * run.body_size
         return taken
 
-    def _gone(self, sizes: array[int]) -> None:
+    def _gone(self, sizes: array[int]) -> int:
+        count = sum(size >> SIZE_BITS for size in sizes)
         self.runs -= len(sizes)
-        self.count -= sum(size >> SIZE_BITS for size in sizes)
+        self.count -= count
         self.body_bytes -= sum((size >> SIZE_BITS) * (size & SIZE_MASK) for size in sizes)
+        return count
 
     def holds(self, message_id: int) -> bool:
         """The message is here."""
         return any(True for _ in self.ids_between(message_id, message_id + 1))
 
-    def count_below(self, message_id: int) -> int:
-        """How many have a lower id."""
-        count = 0
+    def counts_below(self, ids: Sequence[int]) -> list[int]:
+        """How many messages have a lower id than each of these, which rise."""
+        counts: list[int] = []
+        before = 0
         for page in self._pages:
-            if page.last_id < message_id:
-                count += sum(size >> SIZE_BITS for size in page.sizes[page.start :])
-                continue
-            stop = bisect_left(page.firsts, message_id, page.start)
-            if stop > page.start:
-                count += sum(size >> SIZE_BITS for size in page.sizes[page.start : stop - 1])
-                count += min(page.sizes[stop - 1] >> SIZE_BITS, message_id - page.firsts[stop - 1])
-            break
-        return count
+            if len(counts) == len(ids):
+                break
+            while len(counts) < len(ids) and ids[len(counts)] <= page.last_id:
+                counts.append(before + page.count_below(ids[len(counts)]))
+            before += page.count
+        return counts + [before] * (len(ids) - len(counts))
 
     def ids_between(self, low: int, high: int) -> Iterator[int]:
         """The ids from `low` on that are below `high`."""

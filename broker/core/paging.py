@@ -10,7 +10,7 @@ Back: a queue that will soon have nothing in memory to give asks for a `Load`, w
 from __future__ import annotations
 
 import logging
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core.ledger import Ledger
@@ -72,8 +72,12 @@ class Load:
     def _read(self, store_log: Log, runs: Sequence[Run]) -> list[Message]:
         messages: list[Message] = []
         routing = header = b""
-        for run, data in zip(runs, store_log.read([run.place for run in runs]), strict=True):
-            record = records.decode_enqueue(data)
+        places = [place for place, _ in groupby(run.place for run in runs)]
+        found = zip(places, map(records.decode_enqueue, store_log.read(places)), strict=True)
+        place, record = -1, records.NO_ENQUEUE
+        for run in runs:
+            if run.place != place:
+                place, record = next(found)
             begin = run.first_id - record.first_id
             if not 0 <= begin <= len(record.bodies) - run.length:
                 raise Corrupt(f"position {run.place} holds other messages")
@@ -143,6 +147,7 @@ class Spill:
             return None
         segment, self.ledger.rolled = self.ledger.rolled, None
         batch = SpillBatch(self._records, self._page_outs, segment)
-        self.ledger.shipped(sum(map(len, self._records)))
+        size = sum(map(len, self._records))
+        self.ledger.shipped(size, size)
         self._records, self._page_outs = [], []
         return batch

@@ -124,7 +124,14 @@ class Committer:
 
     def _spill(self, batch: SpillBatch) -> None:
         """What can't be spilled stays in memory, and the spill is not written to any more."""
-        spill = self._store.spill() if not self._spill_failed else None
+        if self._spill_failed:
+            return
+        try:
+            spill = self._store.spill()
+        except OSError as error:
+            log.error("transient messages can't be paged out, they stay in memory: %s", error)
+            self._spill_failed = True
+            return
         if spill is not None:
             spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.segment is not None)
 

@@ -88,7 +88,8 @@ class Twins(RuleBasedStateMachine):
     @rule(low=IDS, high=IDS)
     def look(self, low: int, high: int) -> None:
         ids = [one.id for one in self.list]
-        assert self.pages.count_below(low) == sum(number < low for number in ids)
+        bounds = [low, low + 1, low + 7]
+        assert self.pages.counts_below(bounds) == [sum(number < bound for number in ids) for bound in bounds]
         assert self.pages.holds(low) == (low in ids)
         assert list(self.pages.ids_between(low, high)) == [number for number in ids if low <= number < high]
 
@@ -128,7 +129,7 @@ class TestManyPages:
     def test_found_on_each_side_of_a_page(self, many: Pages, at: int) -> None:
         there = at < self.RUNS
         assert [many.holds(3 * at + offset) for offset in range(3)] == [there, there, False]
-        assert [many.count_below(3 * at + offset) for offset in range(3)] == [min(2 * at + offset, 2 * self.RUNS) for offset in range(3)]
+        assert many.counts_below([3 * at + offset for offset in range(3)]) == [min(2 * at + offset, 2 * self.RUNS) for offset in range(3)]
         assert list(many.ids_between(3 * at - 2, 3 * at + 5)) == [
             each for each in range(max(3 * at - 2, 0), 3 * at + 5) if each % 3 < 2 and each < 3 * self.RUNS
         ]
