@@ -70,7 +70,7 @@ DEPTHS = (Depth(1, 3_000, 3_000), Depth(100, 150_000, 40_000), Depth(1_000, 300_
 def depth(bench: Bench) -> None:
     """Confirmed publishes a second by how many are in flight, next to RabbitMQ in the same minutes."""
     say(
-        f"100-byte persistent messages with a message_id of their own into one durable queue, consumed with an ack each; confirmed "
+        "100-byte persistent messages with a message_id of their own into one durable queue, consumed with an ack each; confirmed "
         f"messages a second, medians of {ROUNDS} interleaved rounds.\n"
     )
     with ExitStack() as stack:
