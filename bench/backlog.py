@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from bench.gc_pauses import VARIABLE, WatchedLeveret
-from bench.measure import Bench, first_message, head, mebibytes, memory, row, say, segments
+from bench.measure import Bench, check_empty, first_message, head, mebibytes, memory, row, say, segments
 from tests.oracle.leveret import Leveret
 
 MESSAGES = 10_000_000
@@ -20,19 +20,20 @@ OWN = "-s 100 -u -d -c 500"
 
 
 class Kind(NamedTuple):
-    """A backlog: what it consists of, amqpload's options for both ways and for the drain, and how many messages at full scale."""
+    """A backlog: what it consists of, amqpload's options for both ways and for the drain, how many queues, how many messages at scale 1."""
 
     name: str
     options: str
     drain: str
+    queues: int
     messages: int
 
 
 KINDS = (
-    Kind("one queue, a message_id of its own each", OWN, "", MESSAGES),
-    Kind("one queue, like messages", "-s 100 -d -c 500", "", MESSAGES),
-    Kind("1,000 queues round-robin, a message_id of its own each", f"{OWN} -R -Q 1000", "-C 16", MESSAGES),
-    Kind("one transient queue, transient messages, a message_id of its own each", "-s 100 -u -c 500", "", MESSAGES // 10),
+    Kind("one queue, a message_id of its own each", OWN, "", 1, MESSAGES),
+    Kind("one queue, like messages", "-s 100 -d -c 500", "", 1, MESSAGES),
+    Kind("1,000 queues round-robin, a message_id of its own each", f"{OWN} -R -Q 1000", "-C 16", 1000, MESSAGES),
+    Kind("one transient queue, transient messages, a message_id of its own each", "-s 100 -u -c 500", "", 1, MESSAGES // 10),
 )
 
 
@@ -57,6 +58,7 @@ def backlog(bench: Bench) -> None:
             consume_seconds = first_message(broker, QUEUE)
             get_seconds = first_message(broker, QUEUE, get=True)
             drained = bench.load(broker.port, f"-n {messages} {kind.options} {kind.drain} -D -k")
+            check_empty(broker, kind.queues)
             empty, peak = memory(broker.pid)
             row(
                 *(kind.name, messages, published["first_tenth_rate"], published["last_tenth_rate"], mebibytes(log_bytes)),

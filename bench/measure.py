@@ -136,6 +136,16 @@ def first_message(broker: Leveret, queue: str, *, get: bool = False) -> float:
     return seconds
 
 
+def check_empty(broker: Leveret, queues: int) -> None:
+    """Nothing is left in amqpload's queues. Raises RuntimeError if something is: it came twice."""
+    with Wire.connect(broker, timeout=PATIENCE_SECONDS) as wire:
+        channel = wire.open_channel()
+        left = sum(channel.counts(f"bench-{number}")[0] for number in range(queues))
+        wire.close()
+    if left:
+        raise RuntimeError(f"{left} messages are left after all were consumed")
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
