@@ -8,7 +8,7 @@ ORACLE_TESTS := tests/conformance tests/clients
 # Changes of these alone make a set-up out of date: the packages are installed editable.
 RECIPE := pyproject.toml hatch_build.py Makefile
 
-.PHONY: help run test install lint oracle soak bench clean
+.PHONY: help run test install lint oracle soak bench bench-durability clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server and node)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
+	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"
 	@echo "make clean    remove .venv and the caches"
 
 run: install
@@ -45,6 +46,9 @@ soak: $(VENV)/.test-ready
 
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m bench.compare
+
+bench-durability: $(VENV)/.test-ready
+	$(BIN)/python -m bench.durability
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
