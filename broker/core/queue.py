@@ -407,6 +407,10 @@ class Queue:
             before = paged.pages.runs
             paged.pages.relocate(first_id, count, place)
             self.memory.used += (paged.pages.runs - before) * RUN_BYTES
+            if paged.pages.runs != before and paged.loading is not None:
+                # A run was cut up, perhaps one that is being read: ask again.
+                paged.loading = None
+                self.touch()
 
     def _drop_paged(self, count: int) -> None:
         """Drop so many messages (at the most) from the head of the pages."""

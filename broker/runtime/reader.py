@@ -120,7 +120,7 @@ class Reader:
         try:
             position, found = compaction.read(self._store.log, span)
         except Closed:
-            return  # the store is being closed
+            position, found = span[1], []  # nothing of it is alive any more, so it was given back; or the store is being closed
         self._loop.call_soon_threadsafe(self._looked, compaction, position, found)
 
     def _looked(self, compaction: Compaction, position: int, found: list[Enqueue]) -> None:
