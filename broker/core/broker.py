@@ -7,6 +7,7 @@ restore               what the catalog and the log hold, before anything listens
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries, ids
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from broker.core.memory import Memory
     from broker.core.message import Message
     from protocol.tables import Table
+
+log = logging.getLogger("queue")
 
 QUEUE_IDS_STEP = 1000
 """Queue ids are taken from the catalog by the thousand: one entry written, not one a queue."""
@@ -132,6 +135,10 @@ class Broker:
                 outbox.touched += touched[position:]
                 break
             queue.touched = False
-            budget -= queue.serve(budget)
+            try:
+                budget -= queue.serve(budget)
+            except Exception:
+                # A bug in the broker costs the queue that met it, and no other; the log has the traceback.
+                log.exception("%r can't be served", queue)
         outbox.settle_confirms()
         return bool(outbox.touched)

@@ -1,11 +1,15 @@
 """Gives back the space of what is consumed while something old still lives: the live messages of the oldest segment are copied to the
-end of the log, a step at a time, and then the segment goes.
+end of the log, a slice of ids at a time, and then the segment goes.
 
-    begin        which messages of the oldest segment are alive, and where they lie     (one look at every queue)
-    read         a reader's thread fetches the next stretch of the log                  (nothing is decided there)
+    begin        which ranges of messages keep the oldest segment, and who holds any of them
+    look         which messages of the next slice are alive, and where they lie
+    read         a reader's thread fetches that stretch of the log                      (nothing is decided there)
     copy         what is *still* alive of it is written down again: in the same turn, so that a settle comes after its copy
     written      queues that have only a place to remember learn the new one
     finish       all copies are durable: the messages have a new home, and the ledger lets the segment go
+
+A message may be ready now and leased a moment later. So a slice is looked at in one go, and what is leased of the slices to come is
+noted from the beginning of the pass on.
 """
 
 from __future__ import annotations
@@ -24,14 +28,19 @@ if TYPE_CHECKING:
 
     from broker.core.broker import Broker
     from broker.core.ledger import Segment
+    from broker.core.message import Message
     from broker.core.outbox import Outbox
+    from broker.core.pages import Pages
     from broker.core.queue import Queue
     from storage.api import Log, Receipt
 
 log = logging.getLogger("compaction")
 
 STEP_BYTES = 131_072
-"""How much of the log a step looks at, at least: a commit is looked at whole."""
+"""How much of the log a step reads, at least: a commit is read whole."""
+SLICE_IDS = 2048
+SLICES_A_TURN = 16
+"""Slices in which nothing lives are passed over, so many in a turn."""
 
 Owners = tuple["Queue", ...]
 
@@ -67,59 +76,87 @@ class Compaction:
     def __init__(self, broker: Broker, ranges: Sequence[tuple[Range, int]]) -> None:
         self._outbox: Outbox = broker.outbox
         self._ranges = [each for each, _ in ranges]
+        self._intervals = [(each.first_id, end) for each, end in ranges]
+        self._queues = [
+            queue
+            for vhost in broker.vhosts.values()
+            for queue in vhost.queues.values()
+            if queue.logged and any(True for _ in queue.ready.ids_in(self._intervals))
+        ]
+        self._cursor = 0
+        """Below this id everything was looked at."""
+        self._leased: dict[int, dict[Queue, None]] = {}
+        """Of the slices to come, what is or was with a holder."""
+        for holder, message in broker.leases():
+            if holder.queue.logged:
+                self.leased(holder.queue, (message,))
+        self._slices = list(self._cut(self._intervals))
+        self._kept = 0
+        """How many of the (message, queue) pairs below the cursor are alive."""
         self._owners: dict[int, Owners] = {}
-        """Who still has which message: what remains to be copied."""
+        """Who still has which message of this slice: what remains to be copied."""
+        self._missed = 0
+        self._spans: list[tuple[int, int]] = []
+        """What is still to be read for this slice, the first last."""
         self._targets: dict[Owners, Target] = {}
         self._home: Segment | None = None
         self._copied = Range(0, self._ranges[0].home)
-        self._gather(broker, [(each.first_id, end) for each, end in ranges])
-        wanted = sorted(self._owners)
-        spans = sorted(chain.from_iterable(each.spans(wanted) for each in self._ranges), reverse=True)
-        self._spans = list(dict.fromkeys(spans))
-        """What is still to be read, the first last."""
         self.is_waiting = False
         """A step is on its way to the disk."""
 
     @classmethod
     def begin(cls, broker: Broker) -> Compaction | None:
         """A pass over the oldest segment, if it is worth it. To be asked for when nothing waits in the outbox."""
-        ledger = broker.outbox.ledger
-        ranges = ledger.oldest()
-        if not ranges:
-            return None
-        compaction = cls(broker, ranges)
-        counted = sum(each.live for each, _ in ranges)
-        if compaction.pairs != counted:
-            # Giving back what somebody may still have would lose messages; keeping it costs no more than space.
-            log.error("the oldest segment of the log should hold %d live messages, the queues have %d; it stays", counted, compaction.pairs)
-            ledger.keep_oldest()
-            return None
-        return compaction
+        ranges = broker.outbox.ledger.oldest()
+        return cls(broker, ranges) if ranges else None
 
-    def _gather(self, broker: Broker, intervals: Sequence[tuple[int, int]]) -> None:
-        found: dict[int, list[Queue]] = {}
-        for vhost in broker.vhosts.values():
-            for queue in vhost.queues.values():
-                if queue.logged:
-                    for message_id in queue.ready.ids_in(intervals):
-                        found.setdefault(message_id, []).append(queue)
-        for holder, message in broker.leases():
-            if holder.queue.logged and any(low <= message[ID] < high for low, high in intervals):
-                found.setdefault(message[ID], []).append(holder.queue)
-        self.pairs = sum(map(len, found.values()))
-        """How many (message, queue) pairs are alive in the segment."""
+    @staticmethod
+    def _cut(intervals: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The slices, the first last."""
+        for low, high in reversed(list(intervals)):
+            for start in reversed(range(low, high, SLICE_IDS)):
+                yield start, min(start + SLICE_IDS, high)
+
+    def look(self) -> None:
+        """Go on to the next slice in which something lives. To be asked for when nothing waits in the outbox."""
+        for _ in range(SLICES_A_TURN):
+            if (self._spans and self._owners) or not self._slices:
+                return
+            self._missed += len(self._owners)
+            self._look(self._slices.pop())
+
+    def _look(self, ids: tuple[int, int]) -> None:
+        found: dict[int, dict[Queue, None]] = {}
+        for message_id in range(*ids) if self._leased else ():
+            if message_id in self._leased:
+                found[message_id] = self._leased.pop(message_id)
+        for queue in self._queues:
+            if not queue.deleted:
+                for message_id in queue.ready.ids_in((ids,)):
+                    found.setdefault(message_id, {})[queue] = None
+        self._cursor = ids[1]
+        self._kept += sum(map(len, found.values()))
         known: dict[Owners, Owners] = {}
+        self._owners = {}
         for message_id, queues in found.items():
             owners = tuple(queue for queue in queues if not queue.deleted)
             if owners:
                 self._owners[message_id] = known.setdefault(owners, owners)
+        wanted = sorted(self._owners)
+        spans = sorted(chain.from_iterable(each.spans(wanted) for each in self._ranges), reverse=True) if wanted else []
+        self._spans = list(dict.fromkeys(spans))
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
     @property
     def next_span(self) -> tuple[int, int] | None:
-        """The stretch of the log to read next; None when everything was looked at."""
+        """The stretch of the log to read next; None when there is none in this slice."""
         return self._spans[-1] if self._spans and self._owners else None
+
+    @property
+    def is_done(self) -> bool:
+        """Everything was looked at, and what is alive was copied."""
+        return not self._slices and self.next_span is None and not self.is_waiting
 
     def read(self, store_log: Log, span: tuple[int, int]) -> tuple[int, list[Enqueue]]:
         """On a reader's thread: the enqueues of interest from the beginning of `span`, and the position where to go on."""
@@ -189,8 +226,14 @@ class Compaction:
     def finish(self) -> None:
         """Everything was looked at, and what was copied is durable."""
         ledger = self._outbox.ledger
-        if self._owners:
-            log.error("%d live messages in the oldest segment of the log could not be read; it stays", len(self._owners))
+        self._missed += len(self._owners)
+        alive = sum(each.live for each in self._ranges)
+        if self._missed:
+            log.error("%d live messages in the oldest segment of the log can't be read; it stays", self._missed)
+            ledger.keep_oldest()
+        elif alive != self._kept:
+            # Giving back what somebody may still have would lose messages; keeping it costs no more than space.
+            log.error("the oldest segment of the log should hold %d live messages, the queues have %d; it stays", alive, self._kept)
             ledger.keep_oldest()
         else:
             home = self._home or ledger.range.home
@@ -199,17 +242,32 @@ class Compaction:
 
     # --- meanwhile --------------------------------------------------------------------------------------------------
 
+    def leased(self, queue: Queue, messages: Iterable[Message]) -> None:
+        """The queue gave these to somebody."""
+        for message in messages:
+            message_id = message[ID]
+            if message_id >= self._cursor and any(low <= message_id < high for low, high in self._intervals):
+                self._leased.setdefault(message_id, {})[queue] = None
+
     def settled(self, queue: Queue, ids: Iterable[int]) -> None:
         """The queue is done with these messages: they need no copy."""
-        owners = self._owners
         for message_id in ids:
-            if message_id in owners:
-                self._without(queue, message_id)
+            if not any(low <= message_id < high for low, high in self._intervals):
+                continue
+            if message_id < self._cursor:
+                self._kept -= 1
+                if message_id in self._owners:
+                    self._without(queue, message_id)
+            elif message_id in self._leased:
+                queues = self._leased[message_id]
+                queues.pop(queue, None)
+                if not queues:
+                    del self._leased[message_id]
 
-    def settled_range(self, queue: Queue, first: int, last: int) -> None:
-        """The same for all of the queue's with ids in the range, both included."""
-        for message_id in [each for each in self._owners if first <= each <= last]:
-            self._without(queue, message_id)
+    def settled_pages(self, queue: Queue, pages: Pages) -> None:
+        """The same for messages that aren't in memory."""
+        for low, high in self._intervals:
+            self.settled(queue, pages.ids_between(low, min(high, self._cursor)))
 
     def _without(self, queue: Queue, message_id: int) -> None:
         left = tuple(owner for owner in self._owners[message_id] if owner is not queue)

@@ -147,7 +147,7 @@ class Outbox:
         self._copies: Copies | None = None
         self._settled: dict[Queue, list[int]] = {}
         self._settled_pages: list[tuple[Queue, Pages]] = []
-        self._buried: list[list[int] | Pages] = []
+        self._buried: list[tuple[Queue, list[int] | Pages]] = []
         self._catalog: dict[str, bytes | None] = {}
         self._confirms: dict[Confirms, tuple[int, int]] = {}
         self._earlier_confirms: list[tuple[Confirms, int, int]] = []
@@ -260,14 +260,14 @@ class Outbox:
         counts = queue.delivery_counts
         self.state_counts(queue, [(message[0], counts[message[0]]) for message in messages])
 
-    def bury(self, messages: list[Message]) -> None:
+    def bury(self, queue: Queue, messages: list[Message]) -> None:
         """Messages of a deleted queue are done with. They count as dead when the deletion is on its way, so that space never comes back
         from under a queue that a crash would bring back."""
-        self._buried.append(list(map(id_of, messages)))
+        self._buried.append((queue, list(map(id_of, messages))))
 
-    def bury_pages(self, pages: Pages) -> None:
+    def bury_pages(self, queue: Queue, pages: Pages) -> None:
         """The same for messages that aren't in memory."""
-        self._buried.append(pages)
+        self._buried.append((queue, pages))
 
     # --- the catalog ------------------------------------------------------------------------------------------------
 
@@ -378,11 +378,15 @@ class Outbox:
             batch.records.append(records.encode_settle_range(queue.id, pages.first_id, pages.last_id))
             self.ledger.settled_pages(pages)
             if self.compaction is not None:
-                self.compaction.settled_range(queue, pages.first_id, pages.last_id)
+                self.compaction.settled_pages(queue, pages)
         self._settled_pages.clear()
-        for buried in self._buried:
+        for queue, buried in self._buried:
             if isinstance(buried, list):
                 self.ledger.settled(buried)
+                if self.compaction is not None:
+                    self.compaction.settled(queue, buried)
             else:
                 self.ledger.settled_pages(buried)
+                if self.compaction is not None:
+                    self.compaction.settled_pages(queue, buried)
         self._buried.clear()

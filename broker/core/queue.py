@@ -157,7 +157,7 @@ class Queue:
         if self.limit is None or not self.limit.rejects:
             return False
         self.serve()
-        return self.limit.would_overflow(self, body)
+        return self.limit.would_overflow(self, body) and not self._head_is_awaited
 
     def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int) -> None:
         """What recovery found. Up to the mark a message may have been delivered, so it counts as redelivered."""
@@ -202,7 +202,7 @@ class Queue:
 
     def _trim(self, limit: Limit) -> None:
         """Everybody with credit was served: drop what is too much, but not what somebody takes in the next turn."""
-        if limit.rejects or not limit.surplus(self) or self.consumers.wait_for_output():
+        if limit.rejects or not limit.surplus(self) or self.consumers.wait_for_output() or self._head_is_awaited:
             return
         dropped: list[Message] = []
         while surplus := limit.surplus(self):
@@ -258,6 +258,8 @@ class Queue:
         if self.logged and messages[-1][ID] > self.mark:
             self.mark = messages[-1][ID]
             self.outbox.marked[self] = None
+        if self.logged and self.outbox.compaction is not None:
+            self.outbox.compaction.leased(self, messages)
 
     # --- gone -------------------------------------------------------------------------------------------------------
 
@@ -281,7 +283,7 @@ class Queue:
                 self.delivery_counts.pop(message[ID], None)
         if self.logged:
             if self.deleted:
-                self.outbox.bury(messages)
+                self.outbox.bury(self, messages)
             else:
                 self.outbox.settle(self, messages)
 
@@ -346,6 +348,11 @@ class Queue:
     def is_cold(self) -> bool:
         """There is something, but its head is on the disk."""
         return not self.available() and len(self.ready) > 0
+
+    @property
+    def _head_is_awaited(self) -> bool:
+        """Somebody will have it as soon as it was read."""
+        return self.is_cold and bool(self.consumers.next_round(1)[0])
 
     def page_out(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> None:
         """Messages that came in while the queue was paged are in the log: so many of them in the record at that place, and so on. They
@@ -442,12 +449,14 @@ class Queue:
         self.body_bytes -= pages.body_bytes
         self.memory.used -= runs * RUN_BYTES
         if self.delivery_counts:
-            for message_id in [each for each in self.delivery_counts if pages.first_id <= each <= pages.last_id]:
-                del self.delivery_counts[message_id]
+            first, last, counts = pages.first_id, pages.last_id, self.delivery_counts
+            few = range(first, last + 1) if last - first < len(counts) else [each for each in counts if first <= each <= last]
+            for message_id in few:
+                counts.pop(message_id, None)
         if not self.logged:
             self.outbox.spill.ledger.settled_pages(pages)
         elif self.deleted:
-            self.outbox.bury_pages(pages)
+            self.outbox.bury_pages(self, pages)
         else:
             self.outbox.settle_pages(self, pages)
 

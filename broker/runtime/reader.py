@@ -1,6 +1,6 @@
 """Reads the log for the core, on a thread of its own: messages back into memory, and what compaction looks at.
 
-Compaction goes on whenever a step is due and the disk isn't behind; reads for queues, which somebody waits for, go first.
+Compaction goes on whenever a step is due and the disk isn't behind.
 """
 
 from __future__ import annotations
@@ -115,11 +115,15 @@ class Reader:
     def _compact(self, compaction: Compaction) -> None:
         if self._reading or compaction.is_waiting or self._committer.is_behind or self._committer.failed is not None:
             return
+        compaction.look()
         span = compaction.next_span
         if span is None:
-            compaction.finish()
-            self._broker.outbox.compaction = None
-            self._committer.give_back()
+            if compaction.is_done:
+                compaction.finish()
+                self._broker.outbox.compaction = None
+                self._next_check = 0.0
+                self._committer.give_back()
+            self._changed()
             return
         self._reading = True
         self._submit(lambda: self._look(compaction, span))

@@ -10,5 +10,6 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SEGMENT_BYTES", 1200)
     monkeypatch.setattr(ledger, "SLACK_BYTES", 0)
     monkeypatch.setattr(compaction, "STEP_BYTES", 300)
+    monkeypatch.setattr(compaction, "SLICE_IDS", 3)
     monkeypatch.setattr(queue, "DEEP_BYTES", 0)
     monkeypatch.setattr(memory, "READ_AHEAD_BYTES", 800)

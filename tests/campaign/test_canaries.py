@@ -168,7 +168,7 @@ def delivery_counts_are_forgotten(patch: Patch) -> None:
 def copies_follow_their_settles(patch: Patch) -> None:
     """Compaction doesn't hear of what is settled while it copies."""
     patch.setattr(Compaction, "settled", lambda self, queue, ids: None)
-    patch.setattr(Compaction, "settled_range", lambda self, queue, first, last: None)
+    patch.setattr(Compaction, "settled_pages", lambda self, queue, pages: None)
 
 
 def copies_are_not_synced(patch: Patch) -> None:

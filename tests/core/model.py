@@ -530,7 +530,11 @@ class World:
         ledger, outbox = broker.outbox.ledger, broker.outbox
         ids = [message[0] for queue in self.queues.values() if queue.durable for message in self.backlog(queue)]
         ids += [entry.id for channel in self.channels for queue, entry, _ in channel.leases.values() if queue.durable]
-        for settled in [*outbox._settled.values(), *outbox._buried, *(pages for _, pages in outbox._settled_pages)]:
+        for settled in [
+            *outbox._settled.values(),
+            *(buried for _, buried in outbox._buried),
+            *(pages for _, pages in outbox._settled_pages),
+        ]:
             ids += settled.ids_between(0, 1 << 62) if isinstance(settled, Pages) else settled
         firsts = [each.first_id for each in ledger._ranges]
         live = [0] * len(firsts)

@@ -405,10 +405,11 @@ class Playbook:
             return outbox.compaction is not None
         if outbox.compaction.is_waiting:
             return False
+        outbox.compaction.look()
         span = outbox.compaction.next_span
         if span is not None:
             outbox.compaction.copy(*outbox.compaction.read(self.disk.log, span))
-        else:
+        elif outbox.compaction.is_done:
             outbox.compaction.finish()
             outbox.compaction = None
             self.committer.give_back()

@@ -42,6 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(each, "TURN_OUTPUT_BYTES", TURN_OUTPUT_BYTES)
     monkeypatch.setattr(ledger, "SLACK_BYTES", 0)
     monkeypatch.setattr(compaction, "STEP_BYTES", 300)
+    monkeypatch.setattr(compaction, "SLICE_IDS", 3)
     monkeypatch.setattr(queue, "DEEP_BYTES", 0)
     monkeypatch.setattr(memory, "READ_AHEAD_BYTES", 8)
 
