@@ -16,15 +16,16 @@ class Pauses(Leveret):
 
 class _Stopwatch:
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.longest = (0.0, 0)
+        """In seconds, and of which generation."""
         self.count = 0
         self._begin = 0.0
 
-    def __call__(self, phase: str, _info: object) -> None:
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             self._begin = time.perf_counter()
         else:
-            self.longest = max(self.longest, time.perf_counter() - self._begin)
+            self.longest = max(self.longest, (time.perf_counter() - self._begin, info["generation"]))
             self.count += 1
 
 
@@ -34,5 +35,6 @@ if __name__ == "__main__":
     try:
         status = main(sys.argv[1:])
     finally:
-        print(f"collections: {stopwatch.count}, longest: {stopwatch.longest * 1000:.3f} ms", flush=True)
+        seconds, generation = stopwatch.longest
+        print(f"collections: {stopwatch.count}, longest: {seconds * 1000:.3f} ms, of generation {generation}", flush=True)
     sys.exit(status)

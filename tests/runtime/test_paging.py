@@ -15,10 +15,11 @@ from tests.runtime.pauses import Pauses
 from tests.runtime.process import MB, PERSISTENT, assert_nothing_broke, fill, log_lines, peak_rss_bytes, publish_bytes, rss_bytes, soon
 from tests.wire import Wire, WireChannel
 
-WATERMARK = "32MiB"
-"""Paging begins at half of it."""
+WATERMARK = "96MiB"
+"""Paging begins at half of it. The other half has room for what waits for the disk, up to 32 MiB of it."""
 BODY_BYTES = 8192
-COUNT = 12_000
+COUNT = 24_000
+WINDOW = 500
 FIRST_SECONDS_MAX = 0.1
 GC_MS_MAX = 10.0
 BUSY = 5
@@ -42,17 +43,23 @@ def number_of(body: bytes) -> int:
 def publish_numbers(broker: Leveret, queues: list[str], numbers: Iterable[int], size: int = BODY_BYTES, **properties: int) -> None:
     """Messages with these numbers, round-robin into the queues, all confirmed."""
     with Wire.connect(broker, timeout=60) as wire:
+        send_numbers(wire, queues, list(numbers), size, **properties)
+        wire.close()
+
+
+def send_numbers(wire: Wire, queues: list[str], numbers: list[int], size: int = BODY_BYTES, **properties: int) -> None:
+    """The same on a connection. Never more than a window is on its way: what waits for the disk is in memory, whatever paging does."""
+    for begin in range(0, len(numbers), WINDOW):
+        window = numbers[begin : begin + WINDOW]
         channel = wire.open_channel()
         channel.confirm_select()
         frames = [
-            publish_bytes(channel.number, "", queues[at % len(queues)], numbered(number, size), **properties)
-            for at, number in enumerate(numbers)
+            publish_bytes(channel.number, "", queues[(begin + at) % len(queues)], numbered(number, size), **properties)
+            for at, number in enumerate(window)
         ]
-        sender = threading.Thread(target=wire.send_raw, args=(b"".join(frames),))
-        sender.start()
-        assert all(channel.confirms(len(frames)).values())
-        sender.join()
-        wire.close()
+        wire.send_raw(b"".join(frames))
+        assert all(channel.confirms(len(window)).values())
+        channel.close()
 
 
 def drained(channel: WireChannel, queue: str, count: int) -> list[int]:
@@ -98,7 +105,7 @@ def test_many_queues(broker: Leveret) -> None:
         channel = wire.open_channel()
         for name in queues:
             channel.queue(name, durable=True)
-        publish_numbers(broker, queues, range(200 * 500), 400, delivery_mode=PERSISTENT)
+        publish_numbers(broker, queues, range(200 * 500), 1000, delivery_mode=PERSISTENT)
         for at, name in enumerate(queues):
             assert drained(channel, name, 500) == list(range(at, 200 * 500, 200))
     assert not log_lines(broker, ALARM)
@@ -133,10 +140,10 @@ def test_the_alarm_comes_when_everything_is_unacked(broker: Leveret) -> None:
     with Wire.connect(broker, timeout=60) as wire, Wire.connect(broker, timeout=60) as other:
         channel, publisher = wire.open_channel(), other.open_channel()
         channel.queue("q", durable=True)
-        publish_numbers(broker, ["q"], range(COUNT // 2), delivery_mode=PERSISTENT)
+        publish_numbers(broker, ["q"], range(COUNT), delivery_mode=PERSISTENT)
         assert not log_lines(broker, ALARM)
         channel.consume("q", "c")
-        for number in range(COUNT // 2):
+        for number in range(COUNT):
             assert number_of(channel.deliver().body) == number
         broker.wait_for_log(ALARM)
         publisher.publish("", "q", numbered(COUNT))
@@ -152,11 +159,11 @@ def test_the_alarm_comes_where_there_is_no_disk(start: Start) -> None:
     with Wire.connect(broker, timeout=60) as wire, Wire.connect(broker, timeout=60) as other:
         channel, publisher = wire.open_channel(), other.open_channel()
         channel.queue("q", durable=True)
-        frames = b"".join(publish_bytes(publisher.number, "", "q", numbered(number)) for number in range(COUNT // 2))
+        frames = b"".join(publish_bytes(publisher.number, "", "q", numbered(number)) for number in range(COUNT))
         sender = threading.Thread(target=other.send_raw, args=(frames,), daemon=True)
         sender.start()
         other.expect(Connection.Blocked, 0, reason="low on memory")
-        assert drained(channel, "q", COUNT // 2) == list(range(COUNT // 2))
+        assert drained(channel, "q", COUNT) == list(range(COUNT))
         other.expect(Connection.Unblocked, 0)
         sender.join(60)
         assert not sender.is_alive()
@@ -167,25 +174,13 @@ def test_the_spill_is_given_back(broker: Leveret) -> None:
     with Wire.connect(broker, timeout=60) as wire:
         channel = wire.open_channel()
         queue = channel.queue()
-        channel.consume(queue, "c", no_ack=True)
-        channel.cancel("c")
-        publish_numbers_here(channel, queue, COUNT * 2)
+        send_numbers(wire, [queue], list(range(COUNT)))
         assert isinstance(broker.data_dir, Path)
         spill = broker.data_dir / "spill"
         most = _size(spill)
         assert most > 100 * MB
-        assert drained(channel, queue, COUNT * 2) == list(range(COUNT * 2))
+        assert drained(channel, queue, COUNT) == list(range(COUNT))
         soon(lambda: _size(spill) < most - 60 * MB, what="the first segment of the spill is there")
-
-
-def publish_numbers_here(channel: WireChannel, queue: str, count: int) -> None:
-    """On the queue's own connection, for it is exclusive."""
-    channel.confirm_select()
-    frames = b"".join(publish_bytes(channel.number, "", queue, numbered(number)) for number in range(count))
-    sender = threading.Thread(target=channel.wire.send_raw, args=(frames,))
-    sender.start()
-    assert all(channel.confirms(count).values())
-    sender.join()
 
 
 def _size(directory: Path) -> int:
@@ -216,7 +211,7 @@ def test_the_garbage_collector_has_little_to_look_at(pauses: Pauses) -> None:
             channel.deliver()
     assert pauses.stop() == 0
     line = pauses.wait_for_log("collections: ")
-    count, longest = re.findall(r"[\d.]+", line)
+    count, longest, _ = re.findall(r"[\d.]+", line)
     print(line)
     assert int(count) > 0
     assert float(longest) < GC_MS_MAX * BUSY
