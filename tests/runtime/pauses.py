@@ -24,7 +24,7 @@ class _Stopwatch:
     def __call__(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             self._begin = time.perf_counter()
-        else:
+        elif gc.get_freeze_count():  # the start-up is over
             self.longest = max(self.longest, (time.perf_counter() - self._begin, info["generation"]))
             self.count += 1
 
