@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from broker.core.pages import Pages
+from broker.core.ready import Ready
 from protocol.content import Properties, encode_properties
 from protocol.methods import Basic, Confirm, Queue
 from tests.core.deep import (
@@ -134,6 +136,18 @@ class TestRequeue:
         assert core.ready.returned[0][0] == 1 and (first is None or first > 5)
         found = drain(book)
         assert found == [(str(number), number <= 5) for number in range(1, 10)]
+
+    def test_a_higher_id_is_not_available(self) -> None:
+        """As the structure sees it, however it came about."""
+        ready, pages = Ready(), Pages()
+        pages.append(5, 3, 1, 100)
+        ready.restore(pages)
+        ready.give_back([(7, b"", b"", b"7")])
+        assert (len(ready), ready.available) == (4, 0)
+        ready.give_back([(4, b"", b"", b"4"), (6, b"", b"", b"6")])
+        assert ready.available > 0
+        assert ready.take(5) == (True, [(4, b"", b"", b"4")])
+        assert ready.available == 0
 
     def test_what_was_delivered_before_the_crash_comes_between_what_was_not(self, book: Playbook, channel: PlayedChannel) -> None:
         filled(book, channel, "12345")
