@@ -38,6 +38,9 @@ log = logging.getLogger("compaction")
 
 STEP_BYTES = 131_072
 """How much of the log a step reads, at least: a commit is read whole."""
+STEP_OVERHEAD_BYTES = 256
+"""What a step writes beside the copies: a block's header, route sets, marks. Were it dead from the beginning, small passes would follow
+each other for ever."""
 SLICE_IDS = 2048
 SLICES_A_TURN = 16
 """Slices in which nothing lives are passed over, so many in a turn."""
@@ -219,7 +222,7 @@ class Compaction:
         """The copies of a step are durable."""
         self.is_waiting = False
         self._home = self._home or home
-        self._copied.size += copies.size
+        self._copied.size += copies.size + STEP_OVERHEAD_BYTES
         for first_id, length, _, _ in copies.done:
             self._copied.add_span(first_id, first_id + length - 1, receipt.start, receipt.end)
 

@@ -185,7 +185,8 @@ class Replay:
         self._finish()
 
     def _begin_segment(self, position: int) -> None:
-        """What is alive is counted by segment. (Route sets are defined anew in each, under the same ids: the later one counts.)"""
+        """What is alive is counted by segment. Route sets end with it: the ids begin again."""
+        self._sets.clear()
         ledger = self._broker.outbox.ledger
         if self._segment is None:
             ledger.begin(position)

@@ -8,7 +8,7 @@ from broker.core import compaction, ledger, memory, queue
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SEGMENT_BYTES", 1200)
-    monkeypatch.setattr(ledger, "SLACK_BYTES", 0)
+    monkeypatch.setattr(ledger, "SLACK_BYTES", 500)
     monkeypatch.setattr(compaction, "STEP_BYTES", 300)
     monkeypatch.setattr(compaction, "SLICE_IDS", 3)
     monkeypatch.setattr(queue, "DEEP_BYTES", 0)

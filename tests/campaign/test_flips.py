@@ -235,6 +235,29 @@ def test_a_flip_in_a_route_set_costs_no_other_batch() -> None:
     assert bodies(contents, "a") == bodies(contents, "b") == [b"1", b"2", b"3", b"4"]
 
 
+def test_a_flip_in_a_route_set_sends_nothing_elsewhere() -> None:
+    """The set of that number in an older segment names other queues."""
+    machine = Machine()
+    channel = machine.connect().channel()
+    for name in "abcd":
+        channel.declare(name, durable=True)
+    for name, key in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "two")):
+        channel.bind(name, "amq.direct", key)
+    channel.publish("one", b"1", exchange="amq.direct")
+    machine.settle()
+    channel.publish("a", b"x" * 1300)  # the next batch begins a segment
+    machine.settle()
+    channel.publish("two", b"2" * 900, exchange="amq.direct")
+    disk = machine.stop()
+    *_, last = [piece for piece in pieces(disk) if any(isinstance(record, RouteSet) for record in piece.records)]
+    assert not last.enqueued(), "the message is in another block of the commit"
+    content = bytearray(disk.files()[last.file])
+    content[last.at + last.size - 1] ^= 1
+    disk.replace(last.file, bytes(content))
+    _, contents = recovered(disk)
+    assert (bodies(contents, "a")[:1], bodies(contents, "b")) == ([b"1"], [b"1"])
+
+
 @pytest.mark.parametrize("there", list(product((True, False), repeat=4)), ids=str)
 def test_of_an_unsynced_group_any_blocks_are_there(there: tuple[bool, ...]) -> None:
     """Block n torn and block n + 1 whole: what follows the first that is torn counts as never written."""

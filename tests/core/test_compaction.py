@@ -87,6 +87,7 @@ def begun(book: Playbook) -> Compaction:
     book.settle()
     found = book.broker.outbox.compaction = Compaction.begin(book.broker)
     assert found is not None
+    found.look()
     return found
 
 
@@ -480,6 +481,9 @@ class _Loop:
     def time(self) -> float:
         return 0.0
 
+    def is_closed(self) -> bool:
+        return False
+
     def call_later(self, _seconds: float, _call: Callable[[], None]) -> None:
         pass
 
@@ -520,7 +524,7 @@ def test_a_stretch_that_cannot_be_read_keeps_its_segment(
         patch.setattr(book.disk, "scan", lambda *_: iter(()))
         compact(book)
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        "3 live messages in the oldest segment of the log could not be read; it stays"
+        "3 live messages in the oldest segment of the log can't be read; it stays"
     ]
     assert not book.compact()
     assert book.disk.segments()[0][0] == 0

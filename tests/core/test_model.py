@@ -40,7 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SEGMENT_BYTES", SEGMENT_BYTES)
     for each in (consumers, queue):
         monkeypatch.setattr(each, "TURN_OUTPUT_BYTES", TURN_OUTPUT_BYTES)
-    monkeypatch.setattr(ledger, "SLACK_BYTES", 0)
+    monkeypatch.setattr(ledger, "SLACK_BYTES", 500)
     monkeypatch.setattr(compaction, "STEP_BYTES", 300)
     monkeypatch.setattr(compaction, "SLICE_IDS", 3)
     monkeypatch.setattr(queue, "DEEP_BYTES", 0)
