@@ -338,15 +338,22 @@ def decode_heads(data: bytes) -> Iterator[tuple[int, Run | Other]]:
 
     Raises Corrupt as `decode_records` does.
     """
-    unpack, fixed = _ENQUEUE.unpack_from, _ENQUEUE.size
-    for offset, stop, kind in _walk(data):
-        if kind == ENQUEUE:
-            _expect(stop - offset >= fixed, "enqueue", stop - offset)
-            run = unpack(data, offset)
-            _expect(offset + fixed + run[2] + run[9] + run[8] * run[7] == stop and run[8] > 0, "enqueue", stop - offset)
-            yield offset, run
-        else:
+    unpack, fixed, length_at = _ENQUEUE.unpack_from, _ENQUEUE.size, _LENGTH.unpack_from
+    offset, size = 0, len(data)
+    while offset < size:
+        # Written out, because a start does this for every message in the log.
+        if size - offset < HEAD_SIZE or (stop := offset + HEAD_SIZE + length_at(data, offset)[0]) > size:
+            raise Corrupt(f"a record is cut off after {size - offset} bytes")
+        if data[offset] != ENQUEUE:
             yield offset, cast(Other, _decode(data, offset, stop))
+        elif stop - offset < fixed:
+            raise Corrupt(f"the lengths in an enqueue record of {stop - offset} bytes don't fit each other")
+        else:
+            run = unpack(data, offset)
+            if offset + fixed + run[2] + run[9] + run[8] * run[7] != stop or not run[8]:
+                raise Corrupt(f"the lengths in an enqueue record of {stop - offset} bytes don't fit each other")
+            yield offset, run
+        offset = stop
 
 
 def messages_in(data: bytes) -> dict[int, int]:

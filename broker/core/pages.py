@@ -101,6 +101,18 @@ class Pages:
         self.count += count
         self.body_bytes += count * body_size
 
+    def extend(self, firsts: array[int], places: array[int], sizes: array[int]) -> None:
+        """Runs with rising ids above all that are here: first ids, places, and count << SIZE_BITS | body size."""
+        for start in range(0, len(firsts), PAGE_RUNS):
+            page = _Page()
+            part = slice(start, start + PAGE_RUNS)
+            page.firsts, page.places, page.sizes = firsts[part], places[part], sizes[part]
+            page.count = sum([size >> SIZE_BITS for size in page.sizes])
+            self._pages.append(page)
+            self.runs += len(page.firsts)
+            self.count += page.count
+            self.body_bytes += sum([(size >> SIZE_BITS) * (size & SIZE_MASK) for size in page.sizes])
+
     def head(self, most_bytes: int, most_runs: int = 4 * PAGE_RUNS) -> list[Run]:
         """The first runs, up to so many bytes of bodies, but one at least; they stay."""
         runs: list[Run] = []
