@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES = 67_108_864
 SLACK_BYTES = 67_108_864
-"""Dead bytes beyond the live ones that are left alone: the log takes at most twice what is live and this, and the segment in use."""
+"""Dead bytes beyond the live ones that are left alone: the log takes about twice what is live and this, and the segment in use."""
 SPAN_BYTES = 65_536
 
 

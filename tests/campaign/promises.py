@@ -94,8 +94,8 @@ class Promises:
         life.bound = min(life.bound, batch)
 
     def unit(self) -> int:
-        """A number for what is all or nothing: publishes and settles that carry it. (A dead letter will be one publish and one settle:
-        then it is never lost between its two queues, and never in both.)"""
+        """A number for what is all or nothing: publishes and settles that carry it. A dead letter is one publish and one settle: it is
+        never lost between its two queues, and never in both."""
         self.units += 1
         return self.units
 
