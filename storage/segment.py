@@ -354,7 +354,7 @@ def join_records(blocks: list[Block]) -> tuple[list[tuple[int, bytes]], bool]:
     place = 0  # of that record
     whole = bool(blocks[0].header.flags & FIRST and blocks[-1].header.flags & LAST)
     end = blocks[0].position
-    for block in blocks:
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         first = block.header.first
         if block.position != end:
             torn, whole = [], False
@@ -364,7 +364,11 @@ def join_records(blocks: list[Block]) -> tuple[list[tuple[int, bytes]], bool]:
                 pieces.append((place, b"".join(torn)))
                 torn = []
         if first < len(block.data):
-            rest = whole_records(block.data, first)
+            if following is None:
+                is_even = bool(block.header.flags & LAST)
+            else:
+                is_even = following.position == block.end and not following.header.first
+            rest = len(block.data) if is_even else whole_records(block.data, first)
             begin = block.position + HEADER_SIZE
             if rest > first:
                 pieces.append((begin + first, block.data[first:rest]))
