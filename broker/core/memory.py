@@ -8,7 +8,7 @@ MESSAGE_BYTES = 220
 """What a message takes beside its body and a header of its own: the tuple, its id, a place in the queue, the bytes objects."""
 HEADER_BYTES = 33
 """The object of a header that the message doesn't share with the one before."""
-PAGING_BYTES = 134_217_728
+PAGING_BYTES = 268_435_456
 """Accounted bytes past which deep queues keep what comes in on the disk only."""
 DEEP_BYTES = 32_768
 """A queue that holds more than this in memory is deep; a shorter one stays as fast as ever."""
