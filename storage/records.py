@@ -39,7 +39,7 @@ Every record begins with the same head, and its payload begins behind it:
                    a run of `count` messages that are alike but for their bodies: the same routing, the same content
                    header, the same body size. Message i has the id first_id + i. `small` is the length of the routing.
                    The target is a queue, or with TARGET_IS_SET a route set. With COPY it states again, later in the log,
-                   a message that is still live: recovery takes the later one.
+                   a message that is still live: recovery takes the later one. With EXPIRES its header has an expiration.
      ROUTE_SET     set id u64, queue ids u64 * n      names the queues of a fan-out, until the set is defined anew or the segment ends
      SETTLE        queue id u64, message ids u64 * n  acknowledged, expired, dead-lettered, dropped
      SETTLE_RANGE  queue id, first id, last id        every message of that queue with an id in the range, both included
@@ -77,6 +77,7 @@ DELIVERED: Final = 6
 TRANSIENT: Final = 1
 TARGET_IS_SET: Final = 2
 COPY: Final = 4
+EXPIRES: Final = 8
 
 _HEADER: Final = Struct("<4sBBHQQQQQIII")
 _CRC: Final = Struct("<I")

@@ -14,6 +14,7 @@ from broker.core import entries, ids
 from broker.core.outbox import Outbox
 from broker.core.properties import REPLY_TO
 from broker.core.session import Peer, Session
+from broker.core.timers import Timers
 from broker.core.vhost import VHost
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Broker:
         self.server_properties = server_properties
         self.random_bytes = random_bytes
         self.outbox = Outbox(clock)
+        self.timers = Timers()
         self.logs = logs
         self.vhosts: dict[str, VHost] = {}
         self.sessions: dict[Session, None] = {}
@@ -123,6 +125,10 @@ class Broker:
         channel.reply_consumer = None
 
     # --- the turn ---------------------------------------------------------------------------------------------------
+
+    def run_timers(self) -> None:
+        """What is due now. To be called when the clock reaches `timers.next_ms`; a turn has to follow."""
+        self.timers.run(self.outbox.clock())
 
     def serve(self) -> bool:
         """Serve each queue that was touched, once. Returns whether some must wait for the next turn."""

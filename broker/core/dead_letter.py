@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from protocol.tables import Table
 
 REJECTED = "rejected"
+EXPIRED = "expired"
 MAXLEN = "maxlen"
+DELIVERY_LIMIT = "delivery_limit"
 """Reasons, as they stand in x-death."""
 
 

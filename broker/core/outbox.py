@@ -155,8 +155,20 @@ class Outbox:
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
-    def enqueue(self, first_id: int, target: Target, routing: bytes, header: bytes, bodies: Sequence[bytes], persistent: bool) -> None:
-        """A run of like messages went to the queues of `target`, with ids from `first_id` on."""
+    def enqueue(
+        self,
+        first_id: int,
+        target: Target,
+        routing: bytes,
+        header: bytes,
+        bodies: Sequence[bytes],
+        persistent: bool,
+        *,
+        expires: bool = False,
+        time_ms: int | None = None,
+    ) -> None:
+        """A run of like messages went to the queues of `target`, with ids from `first_id` on. `expires`: they have a time to live of
+        their own; `time_ms` is when it began, if not now."""
         if target.batch != self.number:
             self._name(target)
         flags = target.flags
@@ -164,7 +176,9 @@ class Outbox:
             self._sync = True
         else:
             flags |= records.TRANSIENT
-        record = records.encode_enqueue(first_id, target.id, self.clock(), routing, header, bodies, flags)
+        if expires:
+            flags |= records.EXPIRES
+        record = records.encode_enqueue(first_id, target.id, self.clock() if time_ms is None else time_ms, routing, header, bodies, flags)
         self._records.append(record)
         self.ledger.enqueued(len(bodies) * len(target.queue_ids))
 
@@ -182,7 +196,14 @@ class Outbox:
         self.ledger.enqueued(len(messages) * len(target.queue_ids))
 
     def enqueue_one(
-        self, queues: Sequence[Queue], target: Target | None, routing: bytes, header: bytes, body: bytes, persistent: bool
+        self,
+        queues: Sequence[Queue],
+        target: Target | None,
+        routing: bytes,
+        header: bytes,
+        body: bytes,
+        persistent: bool,
+        expiration_ms: int | None = None,
     ) -> Message:
         """Number one message and put it into these queues, the durable ones of which are `target`; returns it."""
         number = self.ledger.next_id
@@ -190,9 +211,9 @@ class Outbox:
         message: Message = (number, routing, header, body)
         overhead = MESSAGE_BYTES + HEADER_BYTES + len(header)
         for queue in queues:
-            queue.enqueue([message], len(body), overhead)
+            queue.enqueue([message], len(body), overhead, expiration_ms)
         if target is not None:
-            self.enqueue(number, target, routing, header, (body,), persistent)
+            self.enqueue(number, target, routing, header, (body,), persistent, expires=expiration_ms is not None)
         if self.memory.paging:
             self.page_out(queues, (message,), alike=True)
         return message
@@ -209,7 +230,7 @@ class Outbox:
             else:
                 spilling.append(queue)
         if spilling:
-            self.spill.add(spilling, messages, alike)
+            self.spill.add(spilling, messages, alike, self.clock())
 
     def copy(self, copies: Copies, record: records.Enqueue, target: Target) -> int:
         """Write a live message of the oldest segment down again; returns the index of the record."""
@@ -217,7 +238,7 @@ class Outbox:
             self._name(target)
         self._copies = copies
         self._sync = True
-        flags = target.flags | records.COPY | record.flags & records.TRANSIENT
+        flags = target.flags | records.COPY | record.flags & (records.TRANSIENT | records.EXPIRES)
         encoded = records.encode_enqueue(
             record.first_id, target.id, record.timestamp_ms, record.routing, record.header, record.bodies, flags
         )

@@ -10,6 +10,7 @@ Back: a queue that will soon have nothing in memory to give asks for a `Load`, w
 from __future__ import annotations
 
 import logging
+from array import array
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,13 +52,15 @@ class PageOut(NamedTuple):
 class Load:
     """The head of a queue's pages, on its way into memory."""
 
-    __slots__ = ("paged", "queue", "runs", "spilled")
+    __slots__ = ("paged", "queue", "runs", "spilled", "times_ms")
 
     def __init__(self, queue: Queue, paged: Paged, runs: list[Run], spilled: bool) -> None:
         self.queue = queue
         self.paged = paged
         self.runs = runs
         self.spilled = spilled
+        self.times_ms = array("Q")
+        """When each of the messages that were read was published."""
 
     def read(self, store_log: Log) -> list[Message]:
         """The messages, on a reader's thread. What is damaged is left out, and told of in the broker's log.
@@ -67,6 +70,7 @@ class Load:
         try:
             return self._read(store_log, self.runs)
         except Corrupt:
+            del self.times_ms[:]
             return [message for run in self.runs for message in self._read_what_is_whole(store_log, run)]
 
     def _read(self, store_log: Log, runs: Sequence[Run]) -> list[Message]:
@@ -86,6 +90,7 @@ class Load:
             header = header if record.header == header else record.header
             bodies = record.bodies[begin : begin + run.length]
             messages += zip(range(run.first_id, run.first_id + run.length), repeat(routing), repeat(header), bodies, strict=False)
+            self.times_ms.extend(repeat(record.timestamp_ms, run.length))
         return messages
 
     def _read_what_is_whole(self, store_log: Log, run: Run) -> list[Message]:
@@ -123,15 +128,16 @@ class Spill:
         self._records: list[bytes] = []
         self._page_outs: list[PageOut] = []
 
-    def add(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool) -> None:
-        """Messages with rising ids came into these queues; `alike` but for their bodies or not."""
+    def add(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool, now_ms: int) -> None:
+        """Messages with rising ids came into these queues just now; `alike` but for their bodies or not."""
         first = len(self._records)
         if alike:
             number, routing, header, _ = messages[0]
             bodies = [message[BODY] for message in messages]
-            self._records.append(records.encode_enqueue(number, 0, 0, routing, header, bodies))
+            self._records.append(records.encode_enqueue(number, 0, now_ms, routing, header, bodies))
         else:
-            self._records += [records.encode_enqueue(number, 0, 0, routing, header, (body,)) for number, routing, header, body in messages]
+            encode = records.encode_enqueue
+            self._records += [encode(number, 0, now_ms, routing, header, (body,)) for number, routing, header, body in messages]
         self._page_outs += [PageOut(queue, messages, first, alike) for queue in queues]
         self.ledger.enqueued(len(messages) * len(queues))
         self.ledger.next_id = messages[-1][ID] + 1

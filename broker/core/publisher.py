@@ -193,8 +193,7 @@ class Publisher:
             header = properties.expand_reply_to(header, channel)
         if facts & HAS_USER_ID:
             properties.check_user_id(header, session.identity)
-        if facts & HAS_EXPIRATION:
-            properties.check_expiration(header)
+        expiration_ms = properties.check_expiration(header) if facts & HAS_EXPIRATION else None
         keys = [route.routing_key]
         if facts & HAS_CC:
             more, header = properties.take_senders(header)
@@ -204,7 +203,7 @@ class Publisher:
             queues, _ = session.vhost.route(route.exchange, keys, headers(header) if route.by_headers else {})
             target = target_of(queues)
         reply = None if route.plain else self._reply_channel(route)
-        publish = Publish(queues, target, route.routing, header, body, bits, facts, reply)
+        publish = Publish(queues, target, route.routing, header, body, bits, facts, reply, expiration_ms)
         if reply is not None or channel.transaction is None:
             # A reply to a waiting requester leaves at once, even inside a transaction (contract 6.8).
             self.apply(channel, publish)
@@ -223,7 +222,7 @@ class Publisher:
         taken = [queue for queue in queues if not queue.refuses(publish.body)]
         target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
         persistent = publish.facts & PERSISTENT != 0
-        message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent)
+        message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent, publish.expiration_ms)
         if publish.reply is not None:
             publish.reply.session.deliver_reply(publish.reply, message)
         if not queues and publish.bits & MANDATORY:
@@ -241,7 +240,7 @@ class Publisher:
 class Publish:
     """A message that passed its checks and knows its queues; a transaction keeps it until commit."""
 
-    __slots__ = ("bits", "body", "facts", "header", "queues", "reply", "routing", "target")
+    __slots__ = ("bits", "body", "expiration_ms", "facts", "header", "queues", "reply", "routing", "target")
 
     def __init__(
         self,
@@ -253,6 +252,7 @@ class Publish:
         bits: int,
         facts: int,
         reply: Channel | None,
+        expiration_ms: int | None,
     ) -> None:
         self.queues = queues
         self.target = target
@@ -262,3 +262,4 @@ class Publish:
         self.bits = bits
         self.facts = facts
         self.reply = reply
+        self.expiration_ms = expiration_ms

@@ -16,7 +16,8 @@ from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
-from broker.core.dead_letter import MAXLEN, REJECTED, DeadLetters
+from broker.core.dead_letter import EXPIRED, MAXLEN, REJECTED, DeadLetters
+from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import limit_of, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import HEADER, ID, body_of, id_of
@@ -52,9 +53,9 @@ class Queue:
 
     __slots__ = (
         "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumers", "dead_letters", "deleted",
-        "delivered",
-        "delivery_counts", "durable", "exclusive_consumer", "getters", "id", "limit", "logged", "mark", "memory", "name", "outbox", "owner",
-        "published", "ready", "recovered_mark", "touched", "unacked", "vhost",
+        "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters", "id", "limit", "logged",
+        "mark", "memory", "message_expiry", "name", "outbox", "owner", "published", "ready", "recovered_mark", "touched", "unacked",
+        "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -80,9 +81,11 @@ class Queue:
         self.logged = durable and vhost.broker.logs
         self.can_page = vhost.broker.logs
         self.memory = outbox.memory
-        self.limit = limit_of(arguments)
-        exchange = arguments.dead_letter_exchange
-        self.dead_letters = DeadLetters(self, exchange, arguments.dead_letter_routing_key) if exchange is not None else None
+        self.expiry: QueueExpiry | None = None
+        """When the queue itself goes, if it may."""
+        self.message_expiry: MessageExpiry | None = None
+        """When its messages do; None while none that is here ever will."""
+        self.configure(arguments)
         self.ready = ready_for(self.limit)
         self.consumers = Consumers(arguments.single_active_consumer)
         self.exclusive_consumer = False
@@ -114,6 +117,20 @@ class Queue:
         """`classic` or `quorum`."""
         return self.arguments.type
 
+    def configure(self, effective: QueueArguments) -> None:
+        """Live by these arguments from now on: the queue's own, and what policies add to them."""
+        self.limit = limit_of(effective)
+        exchange = effective.dead_letter_exchange
+        self.dead_letters = DeadLetters(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
+        self.delivery_limit = effective.delivery_limit if self.type == "quorum" else None
+        if self.message_expiry is not None:
+            self.message_expiry.ttl_ms = effective.message_ttl_ms
+        elif effective.message_ttl_ms is not None:
+            self.message_expiry = MessageExpiry(self, effective.message_ttl_ms)
+        if self.expiry is not None:
+            self.expiry.stop()
+        self.expiry = QueueExpiry(self, effective.expires_ms) if effective.expires_ms is not None else None
+
     def touch(self) -> None:
         """Have it served at the end of the turn."""
         if not self.touched:
@@ -131,12 +148,25 @@ class Queue:
         self.consumers.remove(consumer)
         if consumer.exclusive:
             self.exclusive_consumer = False
+        self.used()
+
+    def stop_timers(self) -> None:
+        """The queue is gone."""
+        if self.expiry is not None:
+            self.expiry.stop()
+        if self.message_expiry is not None:
+            self.message_expiry.stop()
+
+    def used(self) -> None:
+        """Somebody declared it again, got from it, or consumed until now: x-expires counts from here."""
+        if self.expiry is not None:
+            self.expiry.used()
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def enqueue(self, messages: list[Message], body_bytes: int, overhead: int) -> None:
-        """Messages with rising ids, above all that came before; `overhead` is what they take in memory beside their bodies. The caller
-        logs them, and pages them out once the queue is paged."""
+    def enqueue(self, messages: list[Message], body_bytes: int, overhead: int, expiration_ms: int | None = None) -> None:
+        """Messages with rising ids, above all that came before; `overhead` is what they take in memory beside their bodies, and
+        `expiration_ms` their own time to live. The caller logs them, and pages them out once the queue is paged."""
         memory = self.memory
         if memory.used > memory.paging_bytes and self.ready.paged is None and self._is_deep:
             self.ready.paged = Paged()
@@ -148,6 +178,10 @@ class Queue:
         self._held += count
         self._overhead += overhead
         memory.used += body_bytes + overhead
+        if expiration_ms is not None and self.message_expiry is None:
+            self.message_expiry = MessageExpiry(self, None)
+        if self.message_expiry is not None:
+            self.message_expiry.entered(messages, expiration_ms)
         if not self.touched:
             self.touched = True
             self.outbox.touched.append(self)
@@ -159,8 +193,9 @@ class Queue:
         self.serve()
         return self.limit.would_overflow(self, body) and not self._head_is_awaited
 
-    def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int) -> None:
-        """What recovery found. Up to the mark a message may have been delivered, so it counts as redelivered."""
+    def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
+        """What recovery found. Up to the mark a message may have been delivered, so it counts as redelivered. `expires`: some have a time
+        to live of their own."""
         self.mark = self.recovered_mark = mark
         self.delivery_counts = delivery_counts
         self.body_bytes = pages.body_bytes
@@ -168,24 +203,33 @@ class Queue:
             self.ready.restore(pages)
             self.memory.paging += 1
             self.memory.used += pages.runs * RUN_BYTES
+            if expires and self.message_expiry is None:
+                self.message_expiry = MessageExpiry(self, None)
+            if self.message_expiry is not None:
+                self.touch()  # the head has to be read to know when it expires
 
     # --- out --------------------------------------------------------------------------------------------------------
 
     def serve(self, budget: int = 1 << 30) -> int:
-        """Deliver to whoever has credit, up to `budget` messages; returns how many went out.
+        """Deliver to whoever has credit, and drop what has expired, up to `budget` messages; returns how many that were.
 
         If the budget ends it, the queue stays touched.
         """
-        ready, served, complete = self.ready, 0, True
+        ready, expiry, served, dropped, complete = self.ready, self.message_expiry, 0, 0, True
         while count := self.available():
-            if served >= budget:
+            if served + dropped >= budget:
                 self.touch()
                 complete = False
                 break
+            if expiry is not None and (expired := expiry.drop(budget - served - dropped)):
+                dropped += expired
+                continue
             consumers, most = self.consumers.next_round(count)
             if not consumers:
                 break
-            redelivered, run = ready.take(min(most, budget - served))
+            redelivered, run = ready.take(min(most, budget - served - dropped))
+            if expiry is not None:
+                run = expiry.hold_back(redelivered, run)
             left = self._deal(consumers, redelivered, run)
             if left:
                 ready.put_back(redelivered, left)
@@ -194,11 +238,19 @@ class Queue:
         self.delivered += served
         if complete and self.limit is not None:
             self._trim(self.limit)
+        if expiry is not None:
+            if complete and not self.consumers.wait_for_output():
+                most = max(budget - served - dropped, 1)
+                expired = expiry.drop(most, offered=True)
+                dropped += expired
+                if expired == most:
+                    self.touch()
+            expiry.watch_head()
         if self.getters:
             self._answer_gets()
         if ready.paged is not None:
             self._read_ahead(ready.paged)
-        return served
+        return served + dropped
 
     def _trim(self, limit: Limit) -> None:
         """Everybody with credit was served: drop what is too much, but not what somebody takes in the next turn."""
@@ -275,6 +327,12 @@ class Queue:
             self.dead_letters.publish(messages, REJECTED)
         self.settle(messages)
 
+    def expire(self, messages: list[Message]) -> None:
+        """Messages that were ready have expired."""
+        if self.dead_letters is not None:
+            self.dead_letters.publish(messages, EXPIRED)
+        self.settle(messages)
+
     def settle(self, messages: list[Message]) -> None:
         """Messages are done with."""
         self.body_bytes -= self._let_go(messages)
@@ -323,6 +381,8 @@ class Queue:
 
     def _let_go(self, messages: Sequence[Message]) -> int:
         """Messages leave memory; returns the bytes of their bodies."""
+        if self.message_expiry is not None:
+            self.message_expiry.forget(messages)
         size = sum(map(len, map(body_of, messages)))
         count = len(messages)
         overhead = self._overhead * count // self._held
@@ -378,7 +438,8 @@ class Queue:
         if paged.loading is not None or not paged.pages.count or len(self.ready.fresh) >= paged.low:
             return
         is_over = self.limit is not None and not self.limit.rejects and self.limit.surplus(self) > 0
-        if self.getters or is_over or self.consumers.next_round(1)[0]:
+        # When the head expires is known once it was read.
+        if self.getters or is_over or self.message_expiry is not None or self.consumers.next_round(1)[0]:
             paged.loading = Load(self, paged, paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
             self.outbox.loads.append(paged.loading)
 
@@ -391,6 +452,8 @@ class Queue:
         runs = load.runs
         if messages is not None and paged.pages.count and paged.pages.first_id == runs[0].first_id:
             self._take_in(paged, runs, messages)
+            if self.message_expiry is not None:
+                self.message_expiry.loaded(messages, load.times_ms)
         self.touch()
         self._answer_gets()
 

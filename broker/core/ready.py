@@ -70,6 +70,11 @@ class Ready:
         """Messages with rising ids, each above all that were here."""
         (self.fresh if self.paged is None else self.paged.tail).extend(messages)
 
+    def head(self) -> Message:
+        """What `take` would give first. Call it only when something is available."""
+        fresh, returned = self.fresh, self.returned
+        return returned[0] if returned and (not fresh or returned[0][ID] < fresh[0][ID]) else fresh[0]
+
     def take(self, count: int) -> tuple[bool, list[Message]]:
         """Remove up to `count` (at least 1) messages from the head that are all redelivered or all not: (redelivered, messages).
 

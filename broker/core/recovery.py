@@ -20,7 +20,7 @@ from broker.core.queue import Queue
 from broker.core.vhost import VHost
 from protocol.errors import ChannelException
 from storage.api import Corrupt
-from storage.records import COPY, TARGET_IS_SET, TRANSIENT, Delivered, Other, Requeue, RouteSet, Settle, SettleRange, decode_heads
+from storage.records import COPY, EXPIRES, TARGET_IS_SET, TRANSIENT, Delivered, Other, Requeue, RouteSet, Settle, SettleRange, decode_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,7 +103,7 @@ _RESTORE: Final[dict[str, Callable[[Broker, str, list[str], dict[str, Any]], Non
 class _Backlog:
     """What the log says of one queue: runs of messages in the order of the log, and which ids are settled."""
 
-    __slots__ = ("copied", "counts", "firsts", "mark", "places", "settled", "settled_ids", "sizes")
+    __slots__ = ("copied", "counts", "expires", "firsts", "mark", "places", "settled", "settled_ids", "sizes")
 
     def __init__(self) -> None:
         self.firsts = array("Q")
@@ -115,6 +115,8 @@ class _Backlog:
         self.mark = 0
         self.copied = False
         """There are copies, so ids don't rise, and may be there twice."""
+        self.expires = False
+        """Some have a time to live of their own."""
 
     def pages(self) -> Pages:
         """What is not settled, ids rising. A settled message is gone wherever a copy of it stands; of a message and its copy, the one
@@ -236,8 +238,9 @@ class Replay:
                     backlog.firsts.append(first)
                     backlog.places.append(place + offset)
                     backlog.sizes.append(count << SIZE_BITS | body_size)
-                    if flags & COPY:
-                        backlog.copied = True
+                    if flags:
+                        backlog.copied = backlog.copied or flags & COPY != 0
+                        backlog.expires = backlog.expires or flags & EXPIRES != 0
         self._highest = max(self._highest, highest - 1, copied)
         if highest:
             ledger.range.add_span(lowest, highest - 1, commit.position, commit.end)
@@ -283,7 +286,7 @@ class Replay:
             messages += pages.count
             ledger.recovered(pages)
             counts = {message_id: count for message_id, count in backlog.counts.items() if pages.holds(message_id)}
-            self._queues[queue_id].restore(pages, counts, backlog.mark)
+            self._queues[queue_id].restore(pages, counts, backlog.mark, expires=backlog.expires)
         if self._segment is not None:
             ledger.roll()
         log.info("recovered %d queues with %d messages", len(self._queues), messages)

@@ -6,6 +6,7 @@ What is durable goes to the outbox as a catalog entry in the same breath.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from broker.core.exchange import Binding, Destination
     from broker.core.session import Session
     from protocol.tables import Table
+
+log = logging.getLogger("queue")
 
 SYSTEM_EXCHANGES = (
     ("amq.direct", "direct", False),
@@ -120,12 +123,18 @@ class VHost:
         if queue.owner is not None:
             queue.owner.exclusive_queues.pop(queue, None)
         ready = queue.drop_ready()
+        queue.stop_timers()
         self._unbind_destination(queue)
         if queue.durable:
             self.broker.outbox.delete(entries.queue_key(self.name, queue.name))
         for consumer in list(queue.consumers):
             consumer.channel.session.consumer_cancelled(consumer)
         return ready
+
+    def expire_queue(self, queue: Queue) -> None:
+        """Nobody used it for as long as x-expires allows; its messages are no dead letters (contract 7.2)."""
+        log.info("%s expired: it was not used for %d ms", self.queue_text(queue.name), queue.arguments.expires_ms or 0)
+        self.delete_queue(queue)
 
     # --- bindings ---------------------------------------------------------------------------------------------------
 

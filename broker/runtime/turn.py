@@ -4,6 +4,7 @@
     then, once                         serve each touched queue
                                        see whether the queues hold too much (runtime.alarms)
                                        hand the batch to the store's thread
+                                       see when the next timer is due (runtime.wakeups)
                                        write each connection's output, once
                                        wake the connections that drained, read on where the budget stopped a read
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from broker.runtime.committer import Committer
 from broker.runtime.reader import Reader
+from broker.runtime.wakeups import Wakeups
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,6 +36,7 @@ class Turn:
         self.alarms = alarms
         self.committer = Committer(store, broker.outbox, loop, self._committed)
         self.reader = Reader(broker, store, self.committer, loop, self.schedule)
+        self._wakeups = Wakeups(broker, loop, self.schedule)
         self._loop = loop
         self._scheduled = False
         self._unflushed: list[Connection] = []
@@ -72,6 +75,7 @@ class Turn:
         if broker.outbox.has_batch:
             self.committer.ship(broker.outbox.take())
         self.reader.after_turn()
+        self._wakeups.after_turn()
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
             connection.flush()

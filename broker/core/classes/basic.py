@@ -104,6 +104,7 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
     if queue.type == "quorum" and queue.consumers.single_active:
         why = "basic.get operations are not supported by quorum queues with single active consumer"
         raise ChannelException(RESOURCE_LOCKED, f"cannot obtain access to locked {vhost.queue_text(name)}. {why}")
+    queue.used()
     queue.serve()
     if channel.gets or queue.is_cold:
         # Behind one that waits, every other waits too, or their tags would be out of order.

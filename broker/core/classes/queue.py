@@ -30,6 +30,7 @@ def declare(session: Session, channel: Channel, method: Queue.Declare) -> None:
         return
     queue = _passive(session, name) if method.passive else _declare(session, name, method)
     channel.last_queue = queue.name
+    queue.used()
     if method.nowait:
         return
     queue.serve()
