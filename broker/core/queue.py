@@ -302,6 +302,8 @@ class Queue:
             return None
         redelivered, messages = self.ready.take(1)
         self.delivered += 1
+        if self.message_expiry is not None:
+            self.touch()  # the next one's time may be over
         return redelivered, messages[0]
 
     def lease(self, messages: Sequence[Message]) -> None:

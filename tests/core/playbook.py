@@ -374,6 +374,15 @@ class Playbook:
             peer.flush()
         return more or bool(self.broker.outbox.touched)
 
+    def advance(self, ms: int) -> None:
+        """Time goes by, timer by timer (broker/runtime/wakeups.py), and all comes to rest."""
+        end = self.now_ms + ms
+        while (deadline := self.broker.timers.next_ms) is not None and deadline <= end:
+            self.now_ms = max(self.now_ms, deadline)
+            self.broker.run_timers()
+            self.settle()
+        self.now_ms = end
+
     def ship(self) -> None:
         """Hand the batch to the disk."""
         outbox = self.broker.outbox
