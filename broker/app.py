@@ -75,6 +75,8 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
     users = Users(loopback_users=config.loopback_users)
     authenticator = Login(Authentication(users))
     broker = Broker(authenticator, server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None)
+    broker.consumer_timeout.limit_ms = config.consumer_timeout_ms or None
+    broker.consumer_max_per_channel = config.consumer_max_per_channel
     restore_catalog(broker, store.catalog.scan())
     for entry in store.catalog.scan("user/"):
         users.put(User.from_json(entries.load(entry.value)))

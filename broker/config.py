@@ -51,6 +51,10 @@ class Config:
     """Proposed in connection.tune; 0 sets no limit."""
     handshake_timeout_seconds: float = constants.HANDSHAKE_TIMEOUT_SECONDS
     max_message_size_bytes: int = constants.MESSAGE_SIZE_MAX_BYTES
+    consumer_timeout_ms: int = 1_800_000
+    """In which a delivery has to be acked; 0 sets no limit."""
+    consumer_max_per_channel: int = 0
+    """0 sets no limit."""
     disk_free_limit: float = 50_000_000
     """Less free space raises the disk alarm: an int is bytes, a float a multiple of the machine's memory."""
     vm_memory_high_watermark: float = 0.4

@@ -173,6 +173,29 @@ SETTINGS: Final = (
         536870912,
     ),
     Setting(
+        "consumer_timeout",
+        "consumer_timeout_ms",
+        "integer",
+        "1800000",
+        "milliseconds",
+        "a whole number of milliseconds from 0 to 315360000000",
+        "How long a delivery may wait for its ack before the channel is closed. 0 sets no limit. A queue's x-consumer-timeout counts\n"
+        "if it is less.",
+        0,
+        315360000000,
+    ),
+    Setting(
+        "consumer_max_per_channel",
+        "consumer_max_per_channel",
+        "integer",
+        "0",
+        "consumers",
+        "a whole number from 0 to 4294967295",
+        "The most consumers on one channel; one more closes the connection. 0 sets no limit.",
+        0,
+        4294967295,
+    ),
+    Setting(
         "disk_free_limit.absolute",
         "disk_free_limit",
         "size",
@@ -250,10 +273,10 @@ RABBITMQ_VARIABLES: Final = {
 
 NOT_HERE: Final = """
     listeners.tcp listeners.ssl.* ssl_options.* default_user_tags.* default_permissions.* default_users.* anonymous_login_user
-    anonymous_login_pass load_definitions definitions.* initial_frame_max consumer_timeout ssl_handshake_timeout
+    anonymous_login_pass load_definitions definitions.* initial_frame_max ssl_handshake_timeout
     vm_memory_high_watermark_paging_ratio vm_memory_calculation_strategy memory_monitor_interval
     total_memory_available_override_value max_connections vhost_max channel_max_per_node
-    consumer_max_per_channel max_channels_per_connection default_queue_type queue_leader_locator queue_master_locator cluster_tags.*
+    max_channels_per_connection default_queue_type queue_leader_locator queue_master_locator cluster_tags.*
     node_tags.* collect_statistics collect_statistics_interval auth_mechanisms.* auth_backends.* auth_http.* auth_ldap.* auth_oauth2.*
     auth_cache.* password_hashing_module log.* tcp_listen_options.* num_acceptors.* reverse_dns_lookups proxy_protocol management.*
     management_agent.* prometheus.* queue_index_embed_msgs_below queue_index_max_journal_entries default_policies.* default_limits.*

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries, ids
+from broker.core.consumer_timeout import ConsumerTimeout
 from broker.core.outbox import Outbox
 from broker.core.properties import REPLY_TO
 from broker.core.session import Peer, Session
@@ -54,6 +55,9 @@ class Broker:
         self.random_bytes = random_bytes
         self.outbox = Outbox(clock)
         self.timers = Timers()
+        self.consumer_timeout = ConsumerTimeout(self)
+        self.consumer_max_per_channel = 0
+        """0 sets no limit."""
         self.logs = logs
         self.vhosts: dict[str, VHost] = {}
         self.sessions: dict[Session, None] = {}

@@ -32,8 +32,8 @@ class Channel:
     """One open channel of a session."""
 
     __slots__ = (
-        "__weakref__", "closed", "confirms", "consumers", "gets", "getters", "held", "last_queue", "lowest", "next_tag",
-        "number", "prefetch",
+        "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "gets", "getters", "held", "last_queue",
+        "lowest", "next_tag", "number", "prefetch",
         "prefetch_shared", "reply_address", "reply_consumer", "session", "shared_used", "transaction", "unacked",
     )  # fmt: skip
 
@@ -54,6 +54,9 @@ class Channel:
         """No tag below is outstanding: where `multiple` begins to look."""
         self.unacked: dict[int, tuple[Holder, Message]] = {}
         """Delivery tag, rising, to who holds what."""
+        self.delivery_round = 0
+        self.delivery_times: deque[tuple[int, int]] = deque()
+        """Tags and when they were given out, for the consumer timeout."""
         self.last_queue = ""
         """The queue declared last, which an empty name means (contract 4.1)."""
         self.confirms: Confirms | None = None
@@ -143,6 +146,9 @@ class Channel:
             getter = self.getters[queue] = Getter(self, queue)
         tag = self.take_tag()
         self.unacked[tag] = (getter, message)
+        timeout = self.session.broker.consumer_timeout
+        if self.delivery_round != timeout.round:
+            timeout.delivered(self, tag)
         getter.unacked += 1
         queue.lease((message,))
         return tag

@@ -110,7 +110,8 @@ class Consumer(Holder):
         channel = self.channel
         session = channel.session
         first = channel.next_tag
-        count = self.encoder.encode(first, redelivered, messages, TURN_OUTPUT_BYTES)
+        shown = self.queue.counted(messages) if redelivered and self.queue.is_quorum else messages
+        count = self.encoder.encode(first, redelivered, shown, TURN_OUTPUT_BYTES)
         channel.next_tag = first + count
         self.delivered += count
         if session.wire.output_bytes > TURN_OUTPUT_BYTES:
@@ -123,6 +124,9 @@ class Consumer(Holder):
             channel.unacked.update(zip(range(first, first + count), zip(repeat(self), messages, strict=False), strict=True))
             self.unacked += count
             channel.shared_used += count
+            timeout = session.broker.consumer_timeout
+            if channel.delivery_round != timeout.round and count:
+                timeout.delivered(channel, first)
             self.queue.lease(messages)
         return count
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import body_of
 from broker.core.ready import Ready
+from broker.core.returns import QuorumReady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +23,10 @@ if TYPE_CHECKING:
 REJECTING = ("reject-publish", "reject-publish-dlx")
 
 
-class MeasuredReady(Ready):
-    """Ready, and how many bytes of bodies, in memory or not."""
+class Measured(Ready):
+    """How many bytes of bodies, in memory or not: goes before a kind of Ready."""
 
-    __slots__ = ("body_bytes",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body_bytes = 0
+    __slots__ = ()
 
     def extend(self, messages: Sequence[Message]) -> None:
         """See Ready."""
@@ -68,6 +65,18 @@ class MeasuredReady(Ready):
         self.body_bytes -= body_bytes
 
 
+class MeasuredReady(Measured):
+    """Ready, measured."""
+
+    __slots__ = ()
+
+
+class MeasuredQuorumReady(Measured, QuorumReady):
+    """QuorumReady, measured."""
+
+    __slots__ = ()
+
+
 class Limit:
     """The limits of one queue."""
 
@@ -92,7 +101,7 @@ class Limit:
 
 
 def _bytes_of(queue: Queue) -> int:
-    assert isinstance(queue.ready, MeasuredReady)
+    assert isinstance(queue.ready, Measured)
     return queue.ready.body_bytes
 
 
@@ -103,6 +112,8 @@ def limit_of(arguments: QueueArguments) -> Limit | None:
     return Limit(arguments.max_length, arguments.max_length_bytes, arguments.overflow)
 
 
-def ready_for(limit: Limit | None) -> Ready:
-    """The structure that the limit needs."""
-    return MeasuredReady() if limit is not None and limit.max_bytes is not None else Ready()
+def ready_for(limit: Limit | None, kind: str) -> Ready:
+    """The structure that a queue of that type with that limit needs."""
+    if limit is not None and limit.max_bytes is not None:
+        return MeasuredQuorumReady() if kind == "quorum" else MeasuredReady()
+    return QuorumReady() if kind == "quorum" else Ready()

@@ -16,7 +16,7 @@ from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
-from broker.core.dead_letter import EXPIRED, MAXLEN, REJECTED, DeadLetters
+from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import limit_of, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
@@ -24,6 +24,9 @@ from broker.core.message import HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
 from broker.core.ready import Paged
+from broker.core.returns import QuorumReady
+from protocol import content
+from protocol.tables import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,16 +49,22 @@ def _size_bound(message: Message) -> int:
     return 320 + len(routing) + len(header) + len(body) + (len(body) >> 9)
 
 
+def _with_count(message: Message, count: int) -> Message:
+    number, routing, header, body = message
+    table = {"x-delivery-count": Field("l", count), **content.headers(header)}
+    return number, routing, content.with_headers(header, table | {"x-delivery-count": Field("l", count)}), body
+
+
 class Queue:
     """A classic or quorum queue. `id` is the catalog's, never reused; `owner` is the session of an exclusive queue."""
 
     is_queue = True
 
     __slots__ = (
-        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumers", "dead_letters", "deleted",
-        "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters", "id", "limit", "logged",
-        "mark", "memory", "message_expiry", "name", "outbox", "owner", "published", "ready", "recovered_mark", "touched", "unacked",
-        "vhost",
+        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumer_timeout_ms", "consumers",
+        "dead_letters", "deleted", "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters",
+        "id", "limit", "logged", "mark", "memory", "message_expiry", "name", "outbox", "owner", "published", "ready", "recovered_mark",
+        "touched", "unacked", "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -85,8 +94,13 @@ class Queue:
         """When the queue itself goes, if it may."""
         self.message_expiry: MessageExpiry | None = None
         """When its messages do; None while none that is here ever will."""
+        self.delivery_limit: int | None = None
+        """A message that came back more often than this is a dead letter (quorum queues)."""
+        self.consumer_timeout_ms: int | None = None
+        """In which a delivery has to be acked, if that is less than the broker's."""
+        self.limit = limit_of(arguments)
+        self.ready = ready_for(self.limit, self.type)
         self.configure(arguments)
-        self.ready = ready_for(self.limit)
         self.consumers = Consumers(arguments.single_active_consumer)
         self.exclusive_consumer = False
         self.touched = False
@@ -117,12 +131,20 @@ class Queue:
         """`classic` or `quorum`."""
         return self.arguments.type
 
+    @property
+    def is_quorum(self) -> bool:
+        """Its type is quorum."""
+        return isinstance(self.ready, QuorumReady)
+
     def configure(self, effective: QueueArguments) -> None:
         """Live by these arguments from now on: the queue's own, and what policies add to them."""
         self.limit = limit_of(effective)
         exchange = effective.dead_letter_exchange
         self.dead_letters = DeadLetters(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
-        self.delivery_limit = effective.delivery_limit if self.type == "quorum" else None
+        self.consumer_timeout_ms = effective.consumer_timeout_ms
+        if isinstance(self.ready, QuorumReady):
+            self.delivery_limit = effective.delivery_limit
+            self.ready.to_end = self.delivery_limit is None
         if self.message_expiry is not None:
             self.message_expiry.ttl_ms = effective.message_ttl_ms
         elif effective.message_ttl_ms is not None:
@@ -356,10 +378,28 @@ class Queue:
         counts = self.delivery_counts
         for message in messages:
             counts[message[ID]] = counts.get(message[ID], 0) + 1
-        if self.logged:
+        if self.delivery_limit is not None:
+            messages = self._give_up_on(messages, self.delivery_limit)
+        if self.logged and messages:
             self.outbox.requeue(self, messages)
         self.ready.give_back(messages)
         self.touch()
+
+    def _give_up_on(self, messages: list[Message], limit: int) -> list[Message]:
+        """Drop what came back too often; returns the others (contract 7.8)."""
+        over = [message for message in messages if self.delivery_counts[message[ID]] > limit]
+        if not over:
+            return messages
+        if self.dead_letters is not None:
+            self.dead_letters.publish(over, DELIVERY_LIMIT)
+        self.settle(over)
+        gone = set(map(id_of, over))
+        return [message for message in messages if message[ID] not in gone]
+
+    def counted(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages as a consumer of a quorum queue sees them: x-delivery-count says how often each came back (contract 7.8)."""
+        counts = self.delivery_counts
+        return [_with_count(message, counts[message[ID]]) if message[ID] in counts else message for message in messages]
 
     def purge(self) -> int:
         """Drop what is ready; returns the count (contract 4.6)."""

@@ -46,12 +46,14 @@ class Paged:
 class Ready:
     """First in, first out."""
 
-    __slots__ = ("fresh", "paged", "returned")
+    __slots__ = ("body_bytes", "fresh", "paged", "returned")
 
     def __init__(self) -> None:
         self.fresh: deque[Message] = deque()
         self.returned: list[Message] = []
         self.paged: Paged | None = None
+        self.body_bytes = 0
+        """Counted only where they are limited (limits.Measured)."""
 
     def __len__(self) -> int:
         paged = self.paged
@@ -122,9 +124,13 @@ class Ready:
             for message in messages:
                 heappush(returned, message)
 
+    def came_back(self) -> list[Message]:
+        """What came back and waits again, in no particular order."""
+        return self.returned
+
     def clear(self) -> tuple[list[Message], Pages | None]:
         """Remove everything; returns what was in memory, in no particular order, and what wasn't."""
-        messages = [*self.returned, *self.fresh]
+        messages = [*self.came_back(), *self.fresh]
         self.returned.clear()
         self.fresh.clear()
         paged, self.paged = self.paged, None
@@ -141,7 +147,7 @@ class Ready:
                 if messages and messages[0][ID] < high:
                     first = bisect_left(messages, low, key=id_of)
                     yield from takewhile(partial(gt, high), map(id_of, islice(messages, first, None)))
-            yield from (message[ID] for message in self.returned if low <= message[ID] < high)
+            yield from (message[ID] for message in self.came_back() if low <= message[ID] < high)
             if paged is not None and paged.pages.count:
                 yield from paged.pages.ids_between(low, high)
 

@@ -138,9 +138,12 @@ class Session:
     # --- channels ---------------------------------------------------------------------------------------------------
 
     def _close_channel(self, number: int, error: ChannelException, method: type[Method]) -> None:
-        located = _located(error, method)
-        log.error("<%s> channel %d error: %s", self.peer.name, number, located)
-        self.end_channel(number).write(self.wire.close_channel(number, located))
+        self.close_channel(number, _located(error, method))
+
+    def close_channel(self, number: int, error: ChannelException) -> None:
+        """Send channel.close; what the channel held goes back."""
+        log.error("<%s> channel %d error: %s", self.peer.name, number, error)
+        self.end_channel(number).write(self.wire.close_channel(number, error))
 
     def end_channel(self, number: int) -> Channel:
         """The channel is gone, whoever closed it: what it held goes back. The last word, which is the caller's, has its place behind

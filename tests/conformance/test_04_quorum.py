@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pamqp.commands import Basic, Queue
 
-from tests.fixtures import Unique
-from tests.spec import spec
+from tests.fixtures import Connect, Unique
+from tests.spec import Broker, differs, expect_on, spec
 from tests.wire import WireChannel, eventually
 
 QUORUM = {"x-queue-type": "quorum"}
@@ -159,3 +159,66 @@ def test_purge_and_delete(channel: WireChannel, unique: Unique) -> None:
     channel.publish_confirmed("", queue, b"3")
     eventually(lambda: channel.counts(queue)[0] == 1)
     assert channel.call(Queue.Delete, queue=queue).message_count == 1
+
+
+def _taken(channel: WireChannel, queue: str, count: int) -> dict[bytes, int]:
+    """The tags of so many messages, by body."""
+    taken = [channel.take(queue, no_ack=False) for _ in range(count)]
+    return {message.body: message.tag for message in taken}
+
+
+@spec("6.5", "requeue: quorum with a delivery limit to a returns list served first, without to the tail")
+@pytest.mark.parametrize(("arguments", "order"), [({}, "456312"), ({"x-delivery-limit": 5}, "312456")], ids=["tail", "first"])
+def test_what_comes_back_waits_elsewhere(channel: WireChannel, unique: Unique, arguments: dict[str, int], order: str) -> None:
+    queue = quorum(channel, unique("quorum"), **arguments)
+    channel.publish_confirmed("", queue, b"1", b"2", b"3", b"4", b"5", b"6")
+    eventually(lambda: channel.counts(queue)[0] == 6)
+    tags = _taken(channel, queue, 3)
+    for body in (b"3", b"1", b"2"):
+        channel.nack(tags[body])
+    eventually(lambda: channel.counts(queue)[0] == 6)
+    assert b"".join(channel.bodies(queue)).decode() == order
+
+
+@spec("7.8", "x-delivery-count header absent on the first delivery (3.13; 0 on the oracle)")
+@differs(rabbitmq="3.10", why="it says 0 on the first delivery")
+def test_the_delivery_count(broker: Broker, channel: WireChannel, unique: Unique) -> None:
+    queue = quorum(channel, unique("quorum"))
+    channel.publish_confirmed("", queue, b"1")
+    seen = []
+    for _ in range(3):
+        eventually(lambda: channel.counts(queue)[0] == 1)
+        message = channel.take(queue, no_ack=False)
+        seen.append((message.headers or {}).get("x-delivery-count"))
+        channel.nack(message.tag)
+    assert seen == [expect_on(broker, leveret=None, rabbitmq=0), 1, 2]
+
+
+@spec("7.8", "x-delivery-limit: N allows N+1 deliveries, then dead-letters with delivery_limit")
+@pytest.mark.parametrize("how", ["nack", "reject", "close"])
+def test_the_delivery_limit(connect: Connect, channel: WireChannel, unique: Unique, how: str) -> None:
+    dead = channel.queue()
+    queue = quorum(channel, unique("quorum"), **{"x-delivery-limit": 1, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    channel.publish_confirmed("", queue, b"1")
+    second = connect().open_channel()
+    for _ in range(2):
+        eventually(lambda: channel.counts(queue)[0] == 1)
+        message = second.take(queue, no_ack=False)
+        if how == "close":
+            second.close()
+            second = second.wire.open_channel()
+        else:
+            getattr(second, how)(message.tag)
+    eventually(lambda: channel.counts(dead)[0] == 1)
+    letter = channel.take(dead)
+    assert [(death["reason"], death["queue"], death["count"]) for death in letter.headers["x-death"]] == [("delivery_limit", queue, 1)]
+    assert channel.counts(queue) == (0, 0)
+
+
+@spec("7.8", "a negative limit is below every count")
+def test_a_negative_delivery_limit(channel: WireChannel, unique: Unique) -> None:
+    queue = quorum(channel, unique("quorum"), **{"x-delivery-limit": -1})
+    channel.publish_confirmed("", queue, b"1")
+    eventually(lambda: channel.counts(queue)[0] == 1)
+    channel.nack(channel.take(queue, no_ack=False).tag)
+    channel.nothing_more(queue)

@@ -478,7 +478,7 @@ class Playbook:
     def waiting(self, queue: CoreQueue) -> tuple[list[Message], list[Message]]:
         """What is ready in a queue, in memory or not: what was never delivered, and what was."""
         ready = queue.ready
-        fresh, returned = list(ready.fresh), list(ready.returned)
+        fresh, returned = list(ready.fresh), list(ready.came_back())
         if ready.paged is not None:
             runs = ready.paged.pages.head(1 << 60, 1 << 60)
             for message in Load(queue, ready.paged, runs, not queue.logged).read(self._source(not queue.logged)):

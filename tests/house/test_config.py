@@ -172,13 +172,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_rabbitmqs_other_settings_are_one_warning(conf: Path) -> None:
-    config = read(conf, "consumer_timeout = 1800000\nheartbeat = 30\ncluster_formation.k8s.host = k\nmanagement.tcp.port = 15672\n")
+    config = read(conf, "net_ticktime = 1800000\nheartbeat = 30\ncluster_formation.k8s.host = k\nmanagement.tcp.port = 15672\n")
     assert config.heartbeat_seconds == 30
     assert config.config_file == conf
     (warning,) = config.warnings
     head, _, names = warning.partition(" and goes on without them: ")
     assert head == f"{conf}: Leveret doesn't have these settings of RabbitMQ"
-    assert names == "consumer_timeout (line 1), cluster_formation.k8s.host (line 3), management.tcp.port (line 4)"
+    assert names == "net_ticktime (line 1), cluster_formation.k8s.host (line 3), management.tcp.port (line 4)"
 
 
 @pytest.mark.parametrize(

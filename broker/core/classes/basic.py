@@ -40,6 +40,9 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
     """basic.consume"""
     if method.consumer_tag and (method.consumer_tag in channel.consumers or method.consumer_tag == channel.reply_consumer):
         raise ConnectionException(NOT_ALLOWED, f"attempt to reuse consumer tag '{method.consumer_tag}'")
+    most = session.broker.consumer_max_per_channel
+    if most and len(channel.consumers) >= most:
+        raise ConnectionException(NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
     tag = method.consumer_tag or ids.generate("amq.ctag-", session.broker.random_bytes)
     if method.queue == REPLY_TO:
         _consume_replies(session, channel, method, tag)
@@ -121,12 +124,13 @@ def _answer_get(session: Session, channel: Channel, queue: DeclaredQueue, no_ack
     if taken is None:
         return session.wire.method(channel.number, make(Basic.GetEmpty))
     redelivered, message = taken
+    shown = queue.counted((message,))[0] if redelivered and queue.is_quorum else message
     if no_ack:
         queue.settle([message])
         tag = channel.take_tag()
     else:
         tag = channel.lease_to_getter(queue, message)
-    return session.wire.get_ok(channel.number, tag, redelivered, len(queue.ready), message)
+    return session.wire.get_ok(channel.number, tag, redelivered, len(queue.ready), shown)
 
 
 def nack(session: Session, channel: Channel, method: Basic.Nack) -> None:
