@@ -131,7 +131,7 @@ class TestMessages:
         channel.publish("q", b"1")
         book.settle()
         channel.get("q")
-        book.advance(HOUR_MS)
+        book.advance(60_000)
         assert book.queue("q").unacked == 1
         channel.nack(1)
         book.settle()
