@@ -59,10 +59,11 @@ class DeadLetters:
             keys = [self.routing_key]
         found, _ = vhost.route(vhost.exchanges[self.exchange], keys, table)
         deaths = _deaths(table)
-        queues = [each for each in found if not _is_cycle(each.name, deaths) and not each.refuses(body)]
+        routing = join_routing(self.exchange, keys[0])
+        queues = [each for each in found if not _is_cycle(each.name, deaths) and not each.refuses(routing, header, body)]
         if queues:
             persistent = content.scan(header) & content.PERSISTENT != 0
-            outbox.enqueue_one(queues, target_of(queues), join_routing(self.exchange, keys[0]), header, body, persistent)
+            outbox.enqueue_one(queues, target_of(queues), routing, header, body, persistent)
 
 
 def died(table: Table, queue: str, reason: str, exchange: str, keys: Sequence[str], seconds: int, expiration: str | None) -> Table:

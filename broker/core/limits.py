@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from broker.core.pages import Pages
     from broker.core.queue import Queue
 
-REJECTING = ("reject-publish", "reject-publish-dlx")
+REJECT, REJECT_AND_DEAD_LETTER = "reject-publish", "reject-publish-dlx"
 
 
 class Measured(Ready):
@@ -80,12 +80,15 @@ class MeasuredQuorumReady(Measured, QuorumReady):
 class Limit:
     """The limits of one queue."""
 
-    __slots__ = ("max_bytes", "max_length", "rejects")
+    __slots__ = ("dead_letters", "max_bytes", "max_length", "rejects")
 
     def __init__(self, max_length: int | None, max_bytes: int | None, overflow: str | None) -> None:
         self.max_length = max_length
         self.max_bytes = max_bytes
-        self.rejects = overflow in REJECTING
+        self.rejects = overflow in (REJECT, REJECT_AND_DEAD_LETTER)
+        """The newcomer is refused."""
+        self.dead_letters = overflow == REJECT_AND_DEAD_LETTER
+        """What is refused is a dead letter."""
 
     def would_overflow(self, queue: Queue, body: bytes) -> bool:
         """One more message with this body is too much."""
@@ -109,7 +112,10 @@ def limit_of(arguments: QueueArguments) -> Limit | None:
     """The limit that the arguments ask for, if any."""
     if arguments.max_length is None and arguments.max_length_bytes is None:
         return None
-    return Limit(arguments.max_length, arguments.max_length_bytes, arguments.overflow)
+    overflow = arguments.overflow
+    if arguments.type == "quorum" and overflow == REJECT_AND_DEAD_LETTER:
+        overflow = None  # RabbitMQ takes it at declare, warns, and drops from the head
+    return Limit(arguments.max_length, arguments.max_length_bytes, overflow)
 
 
 def ready_for(limit: Limit | None, kind: str) -> Ready:

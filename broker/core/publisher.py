@@ -219,7 +219,7 @@ class Publisher:
         """Put one message into its queues, return it if it must be, and see to its confirm; returns whether every queue took it."""
         outbox = self.session.broker.outbox
         queues = [queue for queue in publish.queues if not queue.deleted]
-        taken = [queue for queue in queues if not queue.refuses(publish.body)]
+        taken = [queue for queue in queues if not queue.refuses(publish.routing, publish.header, publish.body)]
         target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
         persistent = publish.facts & PERSISTENT != 0
         message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent, publish.expiration_ms)

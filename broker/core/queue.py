@@ -208,12 +208,16 @@ class Queue:
             self.touched = True
             self.outbox.touched.append(self)
 
-    def refuses(self, body: bytes) -> bool:
+    def refuses(self, routing: bytes, header: bytes, body: bytes) -> bool:
         """The queue is full and rejects what is published (contract 7.3); an idle consumer doesn't make room for this one."""
         if self.limit is None or not self.limit.rejects:
             return False
         self.serve()
-        return self.limit.would_overflow(self, body) and not self._head_is_awaited
+        if not self.limit.would_overflow(self, body) or self._head_is_awaited:
+            return False
+        if self.limit.dead_letters and self.dead_letters is not None:
+            self.dead_letters.publish([(0, routing, header, body)], MAXLEN)
+        return True
 
     def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
         """What recovery found. Up to the mark a message may have been delivered, so it counts as redelivered. `expires`: some have a time
