@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core import entries
-from broker.core.exchange import Exchange
+from broker.core.envelope import Envelope
+from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
+from broker.core.outbox import target_of
 from broker.core.queue import Queue
+from protocol import content
 from protocol.constants import NOT_FOUND, PRECONDITION_FAILED
 from protocol.errors import ChannelException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from broker.core.arguments import QueueArguments
     from broker.core.broker import Broker
@@ -76,13 +79,18 @@ class VHost:
     # --- exchanges --------------------------------------------------------------------------------------------------
 
     def add_exchange(self, kind: str, name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: Table) -> Exchange:
-        """A new exchange. Raises ChannelException 406 for an unknown type."""
+        """A new exchange. Raises ChannelException 406 for an unknown type, and for arguments that it refuses."""
         exchange = create(kind, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)
-        self.exchanges[name] = exchange
+        self.restore_exchange(exchange)
         self.broker.topology += 1
         if durable:
             self.broker.outbox.put(*entries.exchange_entry(self, exchange))
         return exchange
+
+    def restore_exchange(self, exchange: Exchange) -> None:
+        """An exchange that the catalog holds already."""
+        self.exchanges[exchange.name] = exchange
+        exchange.attach(self)
 
     def delete_exchange(self, exchange: Exchange) -> None:
         """Delete it with the bindings from and to it."""
@@ -92,6 +100,7 @@ class VHost:
             exchange.unbind(binding.destination, binding.routing_key, binding.arguments)
             self._unfile(binding)
         self._unbind_destination(exchange)
+        exchange.detach()
         if exchange.durable:
             self.broker.outbox.delete(entries.exchange_key(self.name, exchange.name))
 
@@ -137,6 +146,7 @@ class VHost:
         self.broker.topology += 1
         if exchange.durable and _is_durable(destination):
             self.broker.outbox.put(*entries.binding_entry(self.name, exchange.name, destination, routing_key, arguments))
+        exchange.bound(destination)
 
     def restore_binding(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
         """A binding that the catalog holds already."""
@@ -180,35 +190,57 @@ class VHost:
 
     # --- routing ----------------------------------------------------------------------------------------------------
 
-    def route(self, exchange: Exchange, routing_keys: Iterable[str], headers: Table) -> tuple[tuple[Queue, ...], bool]:
-        """The queues that a message goes to, each once whatever the number of paths (contract 3.6, 3.7), and whether the
-        message's headers had a say in it (such a route can't be kept for the next message)."""
-        keys = list(routing_keys)
+    def route(self, exchange: Exchange, envelope: Envelope) -> tuple[Queue, ...]:
+        """The queues that a message goes to, each once whatever the number of paths (contract 3.6, 3.7). To be asked once for a message:
+        exchanges on the way may keep it."""
+        found = self._route(exchange, envelope, by_key=False)
+        assert found is not None
+        return found
+
+    def route_by_key(self, exchange: Exchange, routing_key: str) -> tuple[Queue, ...] | None:
+        """The queues that every message with this key goes to; None if an exchange on the way looks at more than the key."""
+        return self._route(exchange, Envelope((routing_key,)), by_key=True)
+
+    def _route(self, exchange: Exchange, envelope: Envelope, *, by_key: bool) -> tuple[Queue, ...] | None:
         queues: dict[Queue, None] = {}
         seen: dict[Exchange, None] = {exchange: None}
         to_do = [exchange]
-        by_headers = False
         while to_do:
             source = to_do.pop()
-            by_headers = by_headers or source.needs_headers
-            found: list[Destination] = []
-            for key in keys:
-                found += self._matches(source, key, headers)
+            if by_key and source.looks_at is not LooksAt.KEY:
+                return None
+            found: Sequence[Destination]
+            found = source.route(envelope) if source.name != DEFAULT_EXCHANGE else self._named(envelope.keys)
             if not found and source.alternate is not None and (alternate := self.exchanges.get(source.alternate)) is not None:
-                found.append(alternate)
+                found = (alternate,)
             for destination in found:
                 if isinstance(destination, Queue):
                     queues[destination] = None
                 elif isinstance(destination, Exchange) and destination not in seen:
                     seen[destination] = None
                     to_do.append(destination)
-        return tuple(queues), by_headers
+        return tuple(queues)
 
-    def _matches(self, exchange: Exchange, routing_key: str, headers: Table) -> Iterable[Destination]:
-        if exchange.name == DEFAULT_EXCHANGE:
-            queue = self.queues.get(routing_key)
-            return () if queue is None else (queue,)
-        return exchange.matches(routing_key, headers)
+    def _named(self, keys: Sequence[str]) -> list[Queue]:
+        """The default exchange binds every queue by its name."""
+        queues = self.queues
+        return [queues[key] for key in keys if key in queues]
+
+    # --- messages that the broker itself publishes --------------------------------------------------------------------
+
+    def deliver(self, destination: Destination, envelope: Envelope) -> None:
+        """Hand a message to a queue, or to all that an exchange leads to."""
+        if isinstance(destination, Exchange):
+            self.enqueue(self.route(destination, envelope), envelope)
+        elif isinstance(destination, Queue):
+            self.enqueue((destination,), envelope)
+
+    def enqueue(self, queues: Sequence[Queue], envelope: Envelope) -> None:
+        """A message that comes from no publish goes to these queues, but for those that are full and reject."""
+        taken = [queue for queue in queues if not queue.refuses(envelope.body)]
+        if taken:
+            persistent = content.scan(envelope.header) & content.PERSISTENT != 0
+            self.broker.outbox.enqueue_one(taken, target_of(taken), envelope.routing, envelope.header, envelope.body, persistent)
 
 
 def _is_durable(destination: Destination) -> bool:

