@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from protocol.tables import Field, Table
 
 ALTERNATE_EXCHANGE = "alternate-exchange"
+NO_HEADERS: Table = {}
 
 
 class Destination(Protocol):
@@ -216,13 +217,12 @@ class Exchange:
     def route(self, envelope: Envelope) -> tuple[Destination, ...]:
         """The destinations of a message; called once for each, unless the exchange looks at the key alone. It may have one several times.
 
-        For types that decide by one key at a time this is what `matches` each of the keys.
+        For types that look at one key at a time this is what `matches` each of the keys.
         """
-        headers = envelope.headers if self.looks_at is LooksAt.HEADERS else {}
         keys = envelope.keys
         if len(keys) == 1:
-            return self.matches(keys[0], headers)
-        return tuple([destination for key in keys for destination in self.matches(key, headers)])
+            return self.matches(keys[0], NO_HEADERS)
+        return tuple([destination for key in keys for destination in self.matches(key, NO_HEADERS)])
 
     def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
         """The distinct destinations of a message with this key and these headers, for the types that don't `route` by themselves.

@@ -17,7 +17,7 @@ from broker.core.envelope import Envelope
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import ID, split_routing
 from broker.core.outbox import Target, target_of
-from broker.core.vhost import DEFAULT_EXCHANGE
+from broker.core.vhost import DEFAULT_EXCHANGE, NotByKey
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
 from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, scan
 from protocol.errors import ChannelException, ConnectionException
@@ -97,7 +97,10 @@ class Publisher:
             if plain and not self._facts & NEEDS_A_LOOK:
                 return self._publish_alike(channel, route, header, bodies)
             facts = self._facts
-            return sum([self._publish_one(channel, route, bits, header, body, facts) for body in bodies])
+            cost = 0
+            for body in bodies:
+                cost += self._publish_one(channel, route, bits, header, body, facts)
+            return cost
         else:
             try:
                 each_facts = list(map(scan, headers_given))
@@ -105,8 +108,10 @@ class Publisher:
                 raise properties.undecodable(error) from error
             if plain and not reduce(or_, each_facts) & NEEDS_A_LOOK:
                 return self._publish_run(channel, route, headers_given, bodies, each_facts)
-            one_by_one = zip(headers_given, bodies, each_facts, strict=True)
-            return sum([self._publish_one(channel, route, bits, header, body, facts) for header, body, facts in one_by_one])
+            cost = 0
+            for header, body, facts in zip(headers_given, bodies, each_facts, strict=True):
+                cost += self._publish_one(channel, route, bits, header, body, facts)
+            return cost
 
     # --- the short way ----------------------------------------------------------------------------------------------
 
@@ -176,11 +181,11 @@ class Publisher:
         if exchange.type == "topic":
             identity.check_topic("write", vhost.name, name, routing_key)
         route = Route(exchange, routing_key, routing, broker.topology, identity.revision)
-        queues = vhost.route_by_key(exchange, routing_key)
-        if queues is None:
+        try:
+            route.queues = vhost.route(exchange, Envelope((routing_key,)))
+        except NotByKey:
             route.by_key = False
-        else:
-            route.queues, route.target = queues, target_of(queues)
+        route.target = target_of(route.queues)
         is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
         rejecting = any(queue.limit is not None and queue.limit.rejects for queue in route.queues)
         route.plain = route.by_key and not (is_reply or rejecting)
@@ -225,7 +230,7 @@ class Publisher:
         """Put one message into its queues, return it if it must be, and see to its confirm; returns whether every queue took it."""
         outbox = self.session.broker.outbox
         queues = [queue for queue in publish.queues if not queue.deleted]
-        taken = [queue for queue in queues if not queue.refuses(publish.body)]
+        taken = [queue for queue in queues if queue.limit is None or not queue.refuses(publish.body)]
         target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
         persistent = publish.facts & PERSISTENT != 0
         message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent)

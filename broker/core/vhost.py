@@ -37,6 +37,11 @@ SYSTEM_EXCHANGES = (
 )
 """Name, type and internal flag of what every vhost has, durable (contract 3.1)."""
 DEFAULT_EXCHANGE = ""
+KEY = LooksAt.KEY
+
+
+class NotByKey(Exception):
+    """The key alone doesn't say where a message goes."""
 
 
 class VHost:
@@ -192,25 +197,17 @@ class VHost:
 
     def route(self, exchange: Exchange, envelope: Envelope) -> tuple[Queue, ...]:
         """The queues that a message goes to, each once whatever the number of paths (contract 3.6, 3.7). To be asked once for a message:
-        exchanges on the way may keep it."""
-        found = self._route(exchange, envelope, by_key=False)
-        assert found is not None
-        return found
-
-    def route_by_key(self, exchange: Exchange, routing_key: str) -> tuple[Queue, ...] | None:
-        """The queues that every message with this key goes to; None if an exchange on the way looks at more than the key."""
-        return self._route(exchange, Envelope((routing_key,)), by_key=True)
-
-    def _route(self, exchange: Exchange, envelope: Envelope, *, by_key: bool) -> tuple[Queue, ...] | None:
+        exchanges on the way may keep it. Raises NotByKey for an envelope with nothing but keys, if an exchange on the way looks at more."""
         queues: dict[Queue, None] = {}
         seen: dict[Exchange, None] = {exchange: None}
         to_do = [exchange]
+        has_message = envelope.header
         while to_do:
             source = to_do.pop()
-            if by_key and source.looks_at is not LooksAt.KEY:
-                return None
+            if not has_message and source.looks_at is not KEY:
+                raise NotByKey
             found: Sequence[Destination]
-            found = source.route(envelope) if source.name != DEFAULT_EXCHANGE else self._named(envelope.keys)
+            found = source.route(envelope) if source.name else self._named(envelope.keys)
             if not found and source.alternate is not None and (alternate := self.exchanges.get(source.alternate)) is not None:
                 found = (alternate,)
             for destination in found:

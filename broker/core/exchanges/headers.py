@@ -7,6 +7,7 @@
 from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar
 
+from broker.core.envelope import Envelope
 from broker.core.exchange import Binding, Destination, Destinations, Exchange, LooksAt, exact
 from protocol import erlang
 from protocol.constants import PRECONDITION_FAILED
@@ -93,6 +94,9 @@ class Headers(Exchange):
         else:
             text = f"Invalid x-match field type {type_name(field)} (value {term(field)}); expected longstr"
         raise ChannelException(PRECONDITION_FAILED, text)
+
+    def route(self, envelope: Envelope) -> tuple[Destination, ...]:
+        return self.matches("", envelope.headers)  # once for all keys
 
     def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
         found: dict[Destination, int] = dict(self._unconditional)
