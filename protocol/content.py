@@ -241,6 +241,22 @@ def user_id(header: bytes) -> str | None:
     return _text_of(header, USER_ID)
 
 
+def correlation_id(header: bytes) -> str | None:
+    """The correlation-id; None if there is none."""
+    return _text_of(header, CORRELATION_ID)
+
+
+def message_id(header: bytes) -> str | None:
+    """The message-id; None if there is none."""
+    return _text_of(header, MESSAGE_ID)
+
+
+def timestamp(header: bytes) -> int | None:
+    """The timestamp in seconds since 1970; None if there is none."""
+    raw = _raw(header, TIMESTAMP)
+    return None if raw is None else int(_TIMESTAMP.unpack(raw)[0])
+
+
 def priority(header: bytes) -> int | None:
     """The priority, 0 to 255; None if there is none."""
     raw = _raw(header, PRIORITY)

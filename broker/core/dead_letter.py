@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.core.envelope import Envelope
 from broker.core.message import join_routing, split_routing
-from broker.core.outbox import target_of
 from protocol import content
 from protocol.tables import Field
 
@@ -48,22 +48,19 @@ class DeadLetters:
 
     def _publish(self, message: Message, reason: str) -> None:
         queue = self._queue
-        vhost, outbox = queue.vhost, queue.outbox
+        vhost = queue.vhost
         _, routing, header, body = message
         source, routing_key = split_routing(routing)
         table = content.headers(header)
         keys = _keys(table, routing_key)
-        table = died(table, queue.name, reason, source, keys, outbox.clock() // 1000, content.expiration(header))
+        table = died(table, queue.name, reason, source, keys, queue.outbox.clock() // 1000, content.expiration(header))
         header = content.with_headers(content.with_expiration(header, None), table)
         if self.routing_key is not None:
             keys = [self.routing_key]
-        found, _ = vhost.route(vhost.exchanges[self.exchange], keys, table)
+        envelope = Envelope(keys, join_routing(self.exchange, keys[0]), header, body, table)
+        found = vhost.route(vhost.exchanges[self.exchange], envelope)
         deaths = _deaths(table)
-        routing = join_routing(self.exchange, keys[0])
-        queues = [each for each in found if not _is_cycle(each.name, deaths) and not each.refuses(routing, header, body)]
-        if queues:
-            persistent = content.scan(header) & content.PERSISTENT != 0
-            outbox.enqueue_one(queues, target_of(queues), routing, header, body, persistent)
+        vhost.enqueue([each for each in found if not _is_cycle(each.name, deaths)], envelope)
 
 
 def died(table: Table, queue: str, reason: str, exchange: str, keys: Sequence[str], seconds: int, expiration: str | None) -> Table:

@@ -1,21 +1,31 @@
-"""What an exchange is: a name, a few properties, and bindings; each type adds how it matches a routing key.
+"""What an exchange is: a name, a few properties, and bindings; each type adds where a message goes.
 
     queue.bind --------> Exchange.bind ----> Binding, filed by destination   (what delete and list ask for)
                                       \\---> the type's own routes            (what a publish asks for)
-    basic.publish -----> Exchange.matches(routing_key, headers) -> the destinations of this one exchange
+    basic.publish -----> Exchange.route(envelope) -> the destinations of this one exchange; for most types, Exchange.matches for each key
 
 What lies between exchanges (bindings to other exchanges, alternate exchanges, CC and BCC, the default exchange) is the vhost's.
 Everything here keeps the order in which it was bound: the same commands route the same way in every run.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
-from typing import ClassVar, Protocol
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
-from protocol.tables import Field, Table, type_name
+from protocol.tables import type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from broker.core.envelope import Envelope
+    from broker.core.vhost import VHost
+    from protocol.tables import Field, Table
 
 ALTERNATE_EXCHANGE = "alternate-exchange"
+NO_HEADERS: Table = {}
 
 
 class Destination(Protocol):
@@ -27,13 +37,27 @@ class Destination(Protocol):
     @property
     def is_queue(self) -> bool: ...
 
+    @property
+    def type(self) -> str: ...
+
+
+class LooksAt(Enum):
+    """What an exchange has to see of a message to say where it goes."""
+
+    KEY = "key"
+    """The routing key alone. Only these routes are kept for the next message; any other is asked for anew."""
+    HEADERS = "headers"
+    PROPERTIES = "properties"
+    MESSAGE = "message"
+    """Every single one: chance decides, or the exchange keeps something of it."""
+
 
 class Binding:
     """One binding, never changed after it was made. An exchange holds at most one of each (destination, key, arguments)."""
 
     __slots__ = ("arguments", "destination", "routing_key", "source")
 
-    def __init__(self, source: "Exchange", destination: Destination, routing_key: str, arguments: Table) -> None:
+    def __init__(self, source: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
         self.source = source
         self.destination = destination
         self.routing_key = routing_key
@@ -85,13 +109,15 @@ def alternate_of(arguments: Table, name: str, vhost: str) -> str | None:
 class Exchange:
     """A named exchange and its bindings as source (amqp0-9-1.pdf, section 2.1.2 and 3.1.3).
 
-    A type is a subclass with a `type`, `matches`, and the two hooks that keep its routes. `needs_headers` says that `matches`
-    looks at the message's headers, which otherwise needn't be decoded, and that a route can't be cached by its key.
+    A type is a subclass with a `type`, either `matches` or `route`, what it `looks_at`, and the two hooks that keep its routes. A type
+    that needs something of its broker, or acts by itself later, gets its vhost with `attach` and lets go of it with `detach`.
+    `binds_once` says that a second binding to the same destination is ignored.
     `alternate` is the argument's; a policy's is the vhost's concern. `published_in` and `published_out` are for whoever counts.
     """
 
     type: ClassVar[str]
-    needs_headers: ClassVar[bool] = False
+    looks_at: LooksAt = LooksAt.KEY
+    binds_once: ClassVar[bool] = False
     is_queue: ClassVar[bool] = False
 
     __slots__ = (
@@ -128,16 +154,16 @@ class Exchange:
         return not self._by_destination
 
     def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
-        """Add a binding; False if that very one (destination, key and arguments) is there already (contract 3.6).
+        """Add a binding; False if that very one (destination, key and arguments) is there already (contract 3.6), or is to be ignored.
 
         `arguments` belongs to the exchange from then on. Raises what `validate_binding` raises, and then nothing has changed.
         """
-        self.validate_binding(routing_key, arguments)
+        self.validate_binding(destination, routing_key, arguments)
         filed = self._by_destination.get(destination)
         key = routing_key, identity_of(arguments)
         if filed is None:
             filed = self._by_destination[destination] = {}
-        elif key in filed:
+        elif key in filed or self.binds_once:
             return False
         binding = filed[key] = Binding(self, destination, routing_key, arguments)
         self.binding_count += 1
@@ -176,11 +202,30 @@ class Exchange:
         """The bindings that lead to one queue or exchange."""
         return list(self._by_destination.get(destination, {}).values())
 
-    def validate_binding(self, routing_key: str, arguments: Table) -> None:
+    def validate_binding(self, destination: Destination, routing_key: str, arguments: Table) -> None:
         """Raise ChannelException 406 for a binding that this type doesn't take. Most take any."""
 
-    def matches(self, routing_key: str, headers: Table) -> Iterable[Destination]:
-        """The distinct destinations of a message with this key and these headers.
+    def attach(self, vhost: VHost) -> None:
+        """The exchange is the vhost's from now on. Bindings follow; at a restart without `bound`."""
+
+    def detach(self) -> None:
+        """The exchange is deleted."""
+
+    def bound(self, destination: Destination) -> None:
+        """A client has bound something to it, which counts already."""
+
+    def route(self, envelope: Envelope) -> tuple[Destination, ...]:
+        """The destinations of a message; called once for each, unless the exchange looks at the key alone. It may have one several times.
+
+        For types that look at one key at a time this is what `matches` each of the keys.
+        """
+        keys = envelope.keys
+        if len(keys) == 1:
+            return self.matches(keys[0], NO_HEADERS)
+        return tuple([destination for key in keys for destination in self.matches(key, NO_HEADERS)])
+
+    def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
+        """The distinct destinations of a message with this key and these headers, for the types that don't `route` by themselves.
 
         What is returned is the caller's to keep: it doesn't change with later bindings.
         """

@@ -2,7 +2,7 @@
 
 The short way, for runs of publishes with one routing that nothing about the message can change: look up the cached route,
 number the messages, hand them to the queues, write one record. Everything else (transactions, CC, user-id, expiration, direct
-reply-to, headers exchanges, nothing to route to) goes one by one through `_publish_one`, which is the whole truth.
+reply-to, exchanges that look at more than the key, nothing to route to) goes one by one through `_publish_one`, which is the whole truth.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from broker.core import properties
+from broker.core.envelope import Envelope
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import ID, split_routing
 from broker.core.outbox import Target, target_of
-from broker.core.vhost import DEFAULT_EXCHANGE
+from broker.core.vhost import DEFAULT_EXCHANGE, NotByKey
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
-from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, headers, scan
+from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, scan
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import IMMEDIATE, MANDATORY
 
@@ -41,7 +42,7 @@ REPLY_TO_PREFIX = "amq.rabbitmq.reply-to."
 class Route:
     """Where one exchange and routing key lead, as long as the topology and the user's permissions stay."""
 
-    __slots__ = ("by_headers", "exchange", "plain", "queues", "revision", "routing", "routing_key", "target", "topology")
+    __slots__ = ("by_key", "exchange", "plain", "queues", "revision", "routing", "routing_key", "target", "topology")
 
     def __init__(self, exchange: Exchange, routing_key: str, routing: bytes, topology: int, revision: int) -> None:
         self.exchange = exchange
@@ -52,7 +53,8 @@ class Route:
         self.queues: tuple[Queue, ...] = ()
         self.target: Target | None = None
         """The durable ones of the queues, for the log."""
-        self.by_headers = False
+        self.by_key = True
+        """The key decides alone. Otherwise `queues` is empty, and each message asks for its own."""
         self.plain = False
         """Nothing about a message can change where it goes."""
 
@@ -94,18 +96,22 @@ class Publisher:
                     raise properties.undecodable(error) from error
             if plain and not self._facts & NEEDS_A_LOOK:
                 return self._publish_alike(channel, route, header, bodies)
+            facts = self._facts
+            cost = 0
             for body in bodies:
-                self._publish_one(channel, route, bits, header, body, self._facts)
+                cost += self._publish_one(channel, route, bits, header, body, facts)
+            return cost
         else:
             try:
-                facts = list(map(scan, headers_given))
+                each_facts = list(map(scan, headers_given))
             except MalformedProperties as error:
                 raise properties.undecodable(error) from error
-            if plain and not reduce(or_, facts) & NEEDS_A_LOOK:
-                return self._publish_run(channel, route, headers_given, bodies, facts)
-            for header, body, each in zip(headers_given, bodies, facts, strict=True):
-                self._publish_one(channel, route, bits, header, body, each)
-        return len(bodies) * (len(route.queues) or 1)
+            if plain and not reduce(or_, each_facts) & NEEDS_A_LOOK:
+                return self._publish_run(channel, route, headers_given, bodies, each_facts)
+            cost = 0
+            for header, body, facts in zip(headers_given, bodies, each_facts, strict=True):
+                cost += self._publish_one(channel, route, bits, header, body, facts)
+            return cost
 
     # --- the short way ----------------------------------------------------------------------------------------------
 
@@ -175,18 +181,21 @@ class Publisher:
         if exchange.type == "topic":
             identity.check_topic("write", vhost.name, name, routing_key)
         route = Route(exchange, routing_key, routing, broker.topology, identity.revision)
-        route.queues, route.by_headers = vhost.route(exchange, (routing_key,), {})
+        try:
+            route.queues = vhost.route(exchange, Envelope((routing_key,)))
+        except NotByKey:
+            route.by_key = False
         route.target = target_of(route.queues)
         is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
         rejecting = any(queue.limit is not None and queue.limit.rejects for queue in route.queues)
-        route.plain = not (route.by_headers or is_reply or rejecting)
+        route.plain = route.by_key and not (is_reply or rejecting)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         self._routes[routing] = route
         return route
 
-    def _publish_one(self, channel: Channel, route: Route, bits: int, header: bytes, body: bytes, facts: int) -> None:
-        """One message, with all its checks in RabbitMQ's order."""
+    def _publish_one(self, channel: Channel, route: Route, bits: int, header: bytes, body: bytes, facts: int) -> int:
+        """One message, with all its checks in RabbitMQ's order; returns its cost."""
         channel.check_not_committing()
         session = self.session
         if facts & HAS_REPLY_TO:
@@ -199,8 +208,8 @@ class Publisher:
             more, header = properties.take_senders(header)
             keys += more
         queues, target = route.queues, route.target
-        if route.by_headers or len(keys) > 1:
-            queues, _ = session.vhost.route(route.exchange, keys, headers(header) if route.by_headers else {})
+        if not route.by_key or len(keys) > 1:
+            queues = session.vhost.route(route.exchange, Envelope(keys, route.routing, header, body))
             target = target_of(queues)
         reply = None if route.plain else self._reply_channel(route)
         publish = Publish(queues, target, route.routing, header, body, bits, facts, reply, expiration_ms)
@@ -209,6 +218,7 @@ class Publisher:
             self.apply(channel, publish)
         else:
             channel.transaction.publishes.append(publish)
+        return len(queues) or 1
 
     def _reply_channel(self, route: Route) -> Channel | None:
         if route.exchange.name == DEFAULT_EXCHANGE and route.routing_key.startswith(REPLY_TO_PREFIX):
@@ -219,7 +229,7 @@ class Publisher:
         """Put one message into its queues, return it if it must be, and see to its confirm; returns whether every queue took it."""
         outbox = self.session.broker.outbox
         queues = [queue for queue in publish.queues if not queue.deleted]
-        taken = [queue for queue in queues if not queue.refuses(publish.routing, publish.header, publish.body)]
+        taken = [queue for queue in queues if queue.limit is None or not queue.refuses(publish.routing, publish.header, publish.body)]
         target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
         persistent = publish.facts & PERSISTENT != 0
         message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent, publish.expiration_ms)

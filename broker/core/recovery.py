@@ -65,7 +65,7 @@ def _restore_vhost(broker: Broker, _key: str, names: list[str], _value: dict[str
 def _restore_exchange(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:
     vhost, name = names
     bits = {"durable": True, "auto_delete": value["auto_delete"], "internal": value["internal"]}
-    broker.vhosts[vhost].exchanges[name] = create(value["type"], name, **bits, arguments=entries.arguments_of(value))
+    broker.vhosts[vhost].restore_exchange(create(value["type"], name, **bits, arguments=entries.arguments_of(value)))
 
 
 def _restore_queue(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:

@@ -10,14 +10,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries
-from broker.core.exchange import Exchange
+from broker.core.envelope import Envelope
+from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
+from broker.core.expiry import expiration_of
+from broker.core.outbox import target_of
 from broker.core.queue import Queue
+from protocol import content
 from protocol.constants import NOT_FOUND, PRECONDITION_FAILED
 from protocol.errors import ChannelException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from broker.core.arguments import QueueArguments
     from broker.core.broker import Broker
@@ -37,6 +41,11 @@ SYSTEM_EXCHANGES = (
 )
 """Name, type and internal flag of what every vhost has, durable (contract 3.1)."""
 DEFAULT_EXCHANGE = ""
+KEY = LooksAt.KEY
+
+
+class NotByKey(Exception):
+    """The key alone doesn't say where a message goes."""
 
 
 class VHost:
@@ -79,13 +88,18 @@ class VHost:
     # --- exchanges --------------------------------------------------------------------------------------------------
 
     def add_exchange(self, kind: str, name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: Table) -> Exchange:
-        """A new exchange. Raises ChannelException 406 for an unknown type."""
+        """A new exchange. Raises ChannelException 406 for an unknown type, and for arguments that it refuses."""
         exchange = create(kind, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)
-        self.exchanges[name] = exchange
+        self.restore_exchange(exchange)
         self.broker.topology += 1
         if durable:
             self.broker.outbox.put(*entries.exchange_entry(self, exchange))
         return exchange
+
+    def restore_exchange(self, exchange: Exchange) -> None:
+        """An exchange that the catalog holds already."""
+        self.exchanges[exchange.name] = exchange
+        exchange.attach(self)
 
     def delete_exchange(self, exchange: Exchange) -> None:
         """Delete it with the bindings from and to it."""
@@ -95,6 +109,7 @@ class VHost:
             exchange.unbind(binding.destination, binding.routing_key, binding.arguments)
             self._unfile(binding)
         self._unbind_destination(exchange)
+        exchange.detach()
         if exchange.durable:
             self.broker.outbox.delete(entries.exchange_key(self.name, exchange.name))
 
@@ -146,6 +161,7 @@ class VHost:
         self.broker.topology += 1
         if exchange.durable and _is_durable(destination):
             self.broker.outbox.put(*entries.binding_entry(self.name, exchange.name, destination, routing_key, arguments))
+        exchange.bound(destination)
 
     def restore_binding(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
         """A binding that the catalog holds already."""
@@ -189,35 +205,52 @@ class VHost:
 
     # --- routing ----------------------------------------------------------------------------------------------------
 
-    def route(self, exchange: Exchange, routing_keys: Iterable[str], headers: Table) -> tuple[tuple[Queue, ...], bool]:
-        """The queues that a message goes to, each once whatever the number of paths (contract 3.6, 3.7), and whether the
-        message's headers had a say in it (such a route can't be kept for the next message)."""
-        keys = list(routing_keys)
+    def route(self, exchange: Exchange, envelope: Envelope) -> tuple[Queue, ...]:
+        """The queues that a message goes to, each once whatever the number of paths (contract 3.6, 3.7). To be asked once for a message:
+        exchanges on the way may keep it. Raises NotByKey for an envelope with nothing but keys, if an exchange on the way looks at more."""
         queues: dict[Queue, None] = {}
         seen: dict[Exchange, None] = {exchange: None}
         to_do = [exchange]
-        by_headers = False
+        has_message = envelope.header
         while to_do:
             source = to_do.pop()
-            by_headers = by_headers or source.needs_headers
-            found: list[Destination] = []
-            for key in keys:
-                found += self._matches(source, key, headers)
+            if not has_message and source.looks_at is not KEY:
+                raise NotByKey
+            found: Sequence[Destination]
+            found = source.route(envelope) if source.name else self._named(envelope.keys)
             if not found and source.alternate is not None and (alternate := self.exchanges.get(source.alternate)) is not None:
-                found.append(alternate)
+                found = (alternate,)
             for destination in found:
                 if isinstance(destination, Queue):
                     queues[destination] = None
                 elif isinstance(destination, Exchange) and destination not in seen:
                     seen[destination] = None
                     to_do.append(destination)
-        return tuple(queues), by_headers
+        return tuple(queues)
 
-    def _matches(self, exchange: Exchange, routing_key: str, headers: Table) -> Iterable[Destination]:
-        if exchange.name == DEFAULT_EXCHANGE:
-            queue = self.queues.get(routing_key)
-            return () if queue is None else (queue,)
-        return exchange.matches(routing_key, headers)
+    def _named(self, keys: Sequence[str]) -> list[Queue]:
+        """The default exchange binds every queue by its name."""
+        queues = self.queues
+        return [queues[key] for key in keys if key in queues]
+
+    # --- messages that the broker itself publishes --------------------------------------------------------------------
+
+    def deliver(self, destination: Destination, envelope: Envelope) -> None:
+        """Hand a message to a queue, or to all that an exchange leads to."""
+        if isinstance(destination, Exchange):
+            self.enqueue(self.route(destination, envelope), envelope)
+        elif isinstance(destination, Queue):
+            self.enqueue((destination,), envelope)
+
+    def enqueue(self, queues: Sequence[Queue], envelope: Envelope) -> None:
+        """A message that comes from no publish goes to these queues, but for those that are full and reject."""
+        routing, header, body = envelope.routing, envelope.header, envelope.body
+        taken = [queue for queue in queues if not queue.refuses(routing, header, body)]
+        if taken:
+            facts = content.scan(header)
+            expiration_ms = expiration_of(header) if facts & content.HAS_EXPIRATION else None
+            persistent = facts & content.PERSISTENT != 0
+            self.broker.outbox.enqueue_one(taken, target_of(taken), routing, header, body, persistent, expiration_ms)
 
 
 def _is_durable(destination: Destination) -> bool:

@@ -13,6 +13,7 @@ from broker.core.exchanges.topic import Topic
 
 class Queue:
     is_queue = True
+    type = "classic"
 
     def __init__(self, name: str) -> None:
         self.name = name

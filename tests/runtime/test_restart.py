@@ -269,6 +269,40 @@ def test_an_ok_means_that_it_survives_kill_9_right_after(durable: Leveret, what:
 
 
 @BOTH_ENDS
+def test_hashed_values_find_their_queues_again(durable: Leveret, end: str) -> None:
+    """Types, arguments and weights are restored, in whatever order, and nothing depends on the process (contract 3.9)."""
+    queues = [f"q{number}" for number in range(5)]
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        channel.exchange("consistent", "x-consistent-hash", durable=True, arguments={"hash-header": "h"})
+        channel.exchange("modulus", "x-modulus-hash", durable=True)
+        channel.exchange("recent", "x-recent-history", durable=True, arguments={"x-recent-history-length": 2})
+        for weight, queue in enumerate(reversed(queues), start=1):
+            channel.queue(queue, durable=True)
+            channel.bind(queue, "consistent", str(weight))
+            channel.bind(queue, "modulus")
+        _publish_hashed(channel)
+        restart(durable, end, wire)
+    before = {queue: sorted(bodies(durable, queue)) for queue in queues}
+    assert all(before.values()) and sum(map(len, before.values())) == 200
+    with Wire.connect(durable) as wire:
+        channel = wire.open_channel()
+        _publish_hashed(channel)
+        for number in range(3):
+            channel.publish("recent", "k", b"%d" % number)
+        assert channel.bodies(channel.bound_queue("recent")) == [b"1", b"2"]
+        wire.close()
+    assert {queue: sorted(bodies(durable, queue)) for queue in queues} == before
+
+
+def _publish_hashed(channel: WireChannel) -> None:
+    for exchange in ("consistent", "modulus"):
+        for number in range(100):
+            body = f"{exchange} {number}".encode()
+            channel.publish_confirmed(exchange, f"k{number}", body, headers={"h": f"v{number}"}, delivery_mode=PERSISTENT)
+
+
+@BOTH_ENDS
 def test_a_name_declared_again_never_sees_old_messages(durable: Leveret, end: str) -> None:
     with Wire.connect(durable) as wire:
         channel = wire.open_channel()

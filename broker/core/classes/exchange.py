@@ -60,7 +60,7 @@ def _check_equivalent(session: Session, exchange: DeclaredExchange, kind: str, m
     """The first property that differs is named (contract 3.2)."""
     text = session.vhost.exchange_text(exchange.name)
     for what, received, current in (
-        ("type", kind, exchange.type),
+        ("type", _atom(kind), _atom(exchange.type)),
         ("durable", _word(method.durable), _word(exchange.durable)),
         ("auto_delete", _word(method.auto_delete), _word(exchange.auto_delete)),
         ("internal", _word(method.internal), _word(exchange.internal)),
@@ -79,6 +79,11 @@ def _check_equivalent(session: Session, exchange: DeclaredExchange, kind: str, m
     else:
         difference = f"received '{alternate}' but current is '{current_alternate}'"
     raise ChannelException(PRECONDITION_FAILED, f"inequivalent arg '{ALTERNATE_EXCHANGE}' for {text}: {difference}")
+
+
+def _atom(kind: str) -> str:
+    """A type as RabbitMQ prints it here: as Erlang does, which quotes what has a hyphen."""
+    return f"'{kind}'" if "-" in kind else kind
 
 
 def _word(value: bool) -> str:

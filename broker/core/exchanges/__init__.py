@@ -1,19 +1,20 @@
 """The exchange types by name. A new type is a file beside this one and a line in `exchange_types`."""
 
 from broker.core.exchange import Exchange
+from broker.core.exchanges.consistent_hash import ConsistentHash
 from broker.core.exchanges.direct import Direct
 from broker.core.exchanges.fanout import Fanout
 from broker.core.exchanges.headers import Headers
+from broker.core.exchanges.modulus_hash import ModulusHash
+from broker.core.exchanges.random_choice import LocalRandom, RandomChoice
+from broker.core.exchanges.recent_history import RecentHistory
 from broker.core.exchanges.topic import Topic
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
 from protocol.tables import Table
 
 exchange_types: dict[str, type[Exchange]] = {
-    "direct": Direct,
-    "fanout": Fanout,
-    "headers": Headers,
-    "topic": Topic,
+    kind.type: kind for kind in (Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, RandomChoice, RecentHistory)
 }
 
 
@@ -34,6 +35,6 @@ def create(
     internal: bool = False,
     arguments: Table | None = None,
 ) -> Exchange:
-    """A new exchange without bindings. Raises ChannelException 406 for an unknown type (contract 3.1)."""
+    """A new exchange without bindings. Raises ChannelException 406 for an unknown type and for arguments that it refuses (contract 3.1)."""
     made = exchange_type(type_name)
     return made(name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)

@@ -1,6 +1,5 @@
 """The direct exchange: the routing key is the binding key (amqp0-9-1.pdf, section 3.1.3.1)."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from broker.core.exchange import Binding, Destination, Destinations, Exchange
@@ -17,7 +16,7 @@ class Direct(Exchange):
         super().__init__(name, **properties)
         self._by_key: dict[str, Destinations] = {}
 
-    def matches(self, routing_key: str, headers: Table) -> Iterable[Destination]:
+    def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
         found = self._by_key.get(routing_key)
         return tuple(found) if found is not None else ()
 

@@ -1,6 +1,5 @@
 """The fanout exchange: every binding matches, whatever the key (amqp0-9-1.pdf, section 3.1.3.2)."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from broker.core.exchange import Binding, Destination, Exchange
@@ -17,7 +16,7 @@ class Fanout(Exchange):
         super().__init__(name, **properties)
         self._everybody: tuple[Destination, ...] | None = ()
 
-    def matches(self, routing_key: str, headers: Table) -> Iterable[Destination]:
+    def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
         everybody = self._everybody
         if everybody is None:
             everybody = self._everybody = tuple(self._by_destination)

@@ -7,7 +7,8 @@
 from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar
 
-from broker.core.exchange import Binding, Destination, Destinations, Exchange, exact
+from broker.core.envelope import Envelope
+from broker.core.exchange import Binding, Destination, Destinations, Exchange, LooksAt, exact
 from protocol import erlang
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
@@ -74,7 +75,7 @@ class Headers(Exchange):
     """
 
     type: ClassVar[str] = "headers"
-    needs_headers: ClassVar[bool] = True
+    looks_at = LooksAt.HEADERS
     __slots__ = ("_by_condition", "_rules", "_unconditional")
 
     def __init__(self, name: str, **properties: Any) -> None:
@@ -83,7 +84,7 @@ class Headers(Exchange):
         self._by_condition: dict[Condition, dict[Rule, None]] = {}
         self._unconditional = Destinations()
 
-    def validate_binding(self, routing_key: str, arguments: Table) -> None:
+    def validate_binding(self, destination: Destination, routing_key: str, arguments: Table) -> None:
         """Raise ChannelException 406 for an x-match that is none of the four (contract 3.5)."""
         field = arguments.get(X_MATCH)
         if field is None or (field.kind == "S" and field.value in MATCH_MODES):
@@ -94,7 +95,10 @@ class Headers(Exchange):
             text = f"Invalid x-match field type {type_name(field)} (value {term(field)}); expected longstr"
         raise ChannelException(PRECONDITION_FAILED, text)
 
-    def matches(self, routing_key: str, headers: Table) -> Iterable[Destination]:
+    def route(self, envelope: Envelope) -> tuple[Destination, ...]:
+        return self.matches("", envelope.headers)  # once for all keys
+
+    def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
         found: dict[Destination, int] = dict(self._unconditional)
         if self._by_condition:
             has: dict[Condition, None] = {}

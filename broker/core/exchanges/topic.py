@@ -87,7 +87,7 @@ class Topic(Exchange):
         self._by_key: dict[str, Destinations] = {}
         self._root = Node()
 
-    def matches(self, routing_key: str, headers: Table) -> Iterable[Destination]:
+    def matches(self, routing_key: str, headers: Table) -> tuple[Destination, ...]:
         plain = self._by_key.get(routing_key)
         if self._root.is_empty:
             return tuple(plain) if plain is not None else ()
