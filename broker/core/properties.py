@@ -13,6 +13,7 @@ from protocol.tables import type_name
 if TYPE_CHECKING:
     from broker.core.channel import Channel
     from broker.core.permissions import Identity
+    from protocol.tables import Table
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 """The pseudo-queue of direct reply-to (https://www.rabbitmq.com/docs/direct-reply-to)."""
@@ -61,6 +62,12 @@ def check_expiration(header: bytes) -> int:
     raise ChannelException(PRECONDITION_FAILED, f"invalid expiration '{text}': {problem}")
 
 
+def senders(table: Table, name: str) -> list[str]:
+    """The routing keys in a CC or BCC header that was checked when the message was published."""
+    field = table.get(name)
+    return [each.value.decode("utf-8", "surrogateescape") for each in field.value if each.kind == "S"] if field is not None else []
+
+
 def take_senders(header: bytes) -> tuple[list[str], bytes]:
     """The extra routing keys of the CC and BCC headers, and the content header without BCC. Raises ChannelException 406."""
     table = content.headers(header)
@@ -72,7 +79,7 @@ def take_senders(header: bytes) -> tuple[list[str], bytes]:
         if field.kind != "A":
             text = f'invalid message: {{unacceptable_type_in_header,"{name}",{type_name(field)}}}'
             raise ChannelException(PRECONDITION_FAILED, text)
-        keys += [each.value.decode("utf-8", "surrogateescape") for each in field.value if each.kind == "S"]
+        keys += senders(table, name)
     if "BCC" in table:
         header = content.with_headers(header, {name: field for name, field in table.items() if name != "BCC"})
     return keys, header

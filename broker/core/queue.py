@@ -59,6 +59,8 @@ class Queue:
     """A classic or quorum queue. `id` is the catalog's, never reused; `owner` is the session of an exclusive queue."""
 
     is_queue = True
+    delays_for: str | None = None
+    """The exchange whose delayed messages it holds (core/delays.py)."""
 
     __slots__ = (
         "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumer_timeout_ms", "consumers",

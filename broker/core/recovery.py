@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.core import entries
 from broker.core.arguments import QueueArguments
 from broker.core.exchanges import create
+from broker.core.exchanges.delayed_message import DelayedMessage
 from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
 from broker.core.queue import Queue
 from broker.core.vhost import VHost
@@ -68,10 +69,19 @@ def _restore_exchange(broker: Broker, _: str, names: list[str], value: dict[str,
     broker.vhosts[vhost].restore_exchange(create(value["type"], name, **bits, arguments=entries.arguments_of(value)))
 
 
-def _restore_queue(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:
+def _restore_queue(broker: Broker, key: str, names: list[str], value: dict[str, Any]) -> None:
     vhost, name = broker.vhosts[names[0]], names[1]
-    arguments = QueueArguments(entries.arguments_of(value))
-    queue = Queue(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
+    if "delays_for" in value:
+        exchange = vhost.exchanges.get(value["delays_for"])
+        if not isinstance(exchange, DelayedMessage):
+            # A crash came between the deletions of one batch.
+            log.warning("%s delays messages for an exchange that isn't there any more", vhost.queue_text(name))
+            broker.outbox.delete(key)
+            return
+        queue: Queue = exchange.restore_delays(value["id"])
+    else:
+        arguments = QueueArguments(entries.arguments_of(value))
+        queue = Queue(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
     vhost.queues[name] = queue
     # The step is written with the first queue of a thousand, in the same transaction or before; still, never go below what is there.
     broker.queue_ids = max(broker.queue_ids, queue.id + 1)

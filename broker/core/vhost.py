@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries
+from broker.core.delays import DelayQueue
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
@@ -121,13 +122,22 @@ class VHost:
         queue = Queue(
             self, name, broker.next_queue_id(durable), broker.outbox, arguments, durable=durable, auto_delete=auto_delete, owner=owner
         )
-        self.queues[name] = queue
         if owner is not None:
             owner.exclusive_queues[queue] = None
-        broker.topology += 1
-        if durable:
-            broker.outbox.put(*entries.queue_entry(queue))
+        self._add(queue)
         return queue
+
+    def add_delay_queue(self, exchange: Exchange) -> DelayQueue:
+        """A new queue for what that exchange delays."""
+        queue = DelayQueue(self, exchange, self.broker.next_queue_id(exchange.durable))
+        self._add(queue)
+        return queue
+
+    def _add(self, queue: Queue) -> None:
+        self.queues[queue.name] = queue
+        self.broker.topology += 1
+        if queue.durable:
+            self.broker.outbox.put(*entries.queue_entry(queue))
 
     def delete_queue(self, queue: Queue) -> int:
         """Delete it with its bindings and messages; its consumers are told. Returns how many messages were ready."""

@@ -2,6 +2,7 @@
 
 from broker.core.exchange import Exchange
 from broker.core.exchanges.consistent_hash import ConsistentHash
+from broker.core.exchanges.delayed_message import DelayedMessage
 from broker.core.exchanges.direct import Direct
 from broker.core.exchanges.fanout import Fanout
 from broker.core.exchanges.headers import Headers
@@ -14,7 +15,19 @@ from protocol.errors import ChannelException
 from protocol.tables import Table
 
 exchange_types: dict[str, type[Exchange]] = {
-    kind.type: kind for kind in (Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, RandomChoice, RecentHistory)
+    kind.type: kind
+    for kind in (
+        Direct,
+        Fanout,
+        Headers,
+        Topic,
+        ConsistentHash,
+        DelayedMessage,
+        LocalRandom,
+        ModulusHash,
+        RandomChoice,
+        RecentHistory,
+    )
 }
 
 
