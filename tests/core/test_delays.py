@@ -180,7 +180,8 @@ def test_a_confirm_means_that_it_survives(book: Playbook, channel: PlayedChannel
     assert (book.ready("q"), held(book)) == ([b"1"], 0)
 
 
-def test_what_was_due_while_the_broker_was_down(book: Playbook, channel: PlayedChannel) -> None:
+def test_what_was_due_while_the_broker_was_down(book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.core.memory.READ_AHEAD_BYTES", 5)
     declared(book, channel)
     for number in range(20):
         publish(channel, b"%02d" % number, 1000 - number)
@@ -188,7 +189,7 @@ def test_what_was_due_while_the_broker_was_down(book: Playbook, channel: PlayedC
     book.restart()
     book.now_ms += 2000
     book.settle()
-    assert (sorted(book.ready("q")), held(book)) == ([b"%02d" % number for number in range(20)], 1)
+    assert (book.ready("q"), held(book)) == ([b"%02d" % number for number in range(19, -1, -1)], 1)
     book.advance(DAY_MS)
     assert book.ready("q")[-1] == b"late"
 
@@ -326,11 +327,9 @@ def test_many_at_once_are_shared_out_over_turns(book: Playbook, channel: PlayedC
     assert len(book.ready("q")) == 12_000
 
 
-@pytest.mark.parametrize(
-    "arguments", [{}, {"x-delayed-type": 1}, {"x-delayed-type": "nonsense"}, {"x-delayed-type": "x-delayed-message"}], ids=str
-)
-def test_it_needs_a_type(book: Playbook, channel: PlayedChannel, arguments: dict[str, Any]) -> None:
-    channel.exchange("late", "x-delayed-message", arguments=arguments)
+@pytest.mark.parametrize("kind", [None, 1, "nonsense", "x-delayed-message"])
+def test_it_needs_a_type(book: Playbook, channel: PlayedChannel, kind: Any) -> None:
+    channel.exchange("late", "x-delayed-message", arguments={} if kind is None else {"x-delayed-type": kind})
     assert channel.refusal()[0] == 406
 
 
