@@ -94,6 +94,8 @@ _TRIPLE: Final = Struct("<BBHIQQQ")
 _COUNTED: Final = Struct("<QI")
 _LENGTH: Final = Struct("<4xI")
 HEAD_SIZE: Final = _HEAD.size
+ENQUEUE_HEAD_SIZE: Final = _ENQUEUE.size
+"""Where the routing of an ENQUEUE begins."""
 
 
 class BlockHeader(NamedTuple):

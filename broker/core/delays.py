@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from broker.core.arguments import QueueArguments
 from broker.core.envelope import Envelope
 from broker.core.message import HEADER, ID, split_routing
-from broker.core.paging import Load
 from broker.core.properties import senders
 from broker.core.queue import Queue
 from broker.core.ready import Ready
@@ -23,11 +22,12 @@ from protocol import content
 from protocol.tables import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from broker.core.exchange import Exchange
     from broker.core.message import Message
     from broker.core.pages import Pages
+    from broker.core.paging import Load
     from broker.core.timers import Timer
     from broker.core.vhost import VHost
     from protocol.tables import Table
@@ -92,7 +92,7 @@ class DelayedReady(Ready):
                 messages.append(message)
         return messages
 
-    def clear(self) -> tuple[list[Message], Pages | None]:
+    def clear(self) -> tuple[list[Message], list[Pages]]:
         """See Ready."""
         messages = list(self.waiting.values())
         self.waiting.clear()
@@ -131,7 +131,7 @@ class DelayQueue(Queue):
         for message in messages:
             heappush(self.ready.due, (now + delay_of(content.headers(message[HEADER])), message[ID]))
 
-    def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
+    def restore(self, pages: Mapping[int, Pages], delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
         """See Queue."""
         super().restore(pages, delivery_counts, mark, expires=False)
         self.touch()
@@ -171,14 +171,10 @@ class DelayQueue(Queue):
         self.vhost.deliver(self.exchange, Envelope(keys, routing, header, body))
 
     def _read_on(self) -> None:
-        paged = self.ready.paged
-        assert paged is not None
-        if not paged.pages.count:
-            self.ready.stop_paging()
+        if self.ready.stops_paging():
             self.memory.paging -= 1
-        elif paged.loading is None:
-            paged.loading = Load(self, paged, paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
-            self.outbox.loads.append(paged.loading)
+        elif (level := self.ready.level_to_load()) is not None:
+            self._load(level)
 
     def _watch(self) -> None:
         due = self.ready.due

@@ -86,37 +86,41 @@ class MessageExpiry:
         """Drop what has expired at the head, so many at the most; returns how many. `offered`: everybody who can take a message had
         the chance, so a time to live of 0 is over too."""
         queue, self._now = self._queue, self._queue.outbox.clock()
+        is_over = self._is_over_once_offered if offered else self._is_over
         expired: list[Message] = []
-        while len(expired) < most and queue.available() and self._is_over(queue.ready.head(), offered):
-            redelivered, messages = queue.ready.take(min(LOOK, most - len(expired)))
-            live = next((index for index, message in enumerate(messages) if not self._is_over(message, offered)), len(messages))
-            if live < len(messages):
-                queue.ready.put_back(redelivered, messages[live:])
-            expired += messages[:live]
+        while len(expired) < most:
+            queue.available()  # it may have come to the end of what is on the disk
+            messages = queue.ready.take_while(is_over, min(LOOK, most - len(expired)))
+            if not messages:
+                break
+            expired += messages
         if expired:
             queue.expire(expired)
         return len(expired)
 
     def hold_back(self, redelivered: bool, run: list[Message]) -> list[Message]:
         """Of messages taken from a head that lives, those up to the first that has expired; the others go back."""
-        over = next((index for index, message in enumerate(run) if self._is_over(message, False)), None)
+        over = next((index for index, message in enumerate(run) if self._is_over(message)), None)
         if over is None:
             return run
         self._queue.ready.put_back(redelivered, run[over:])
         return run[:over]
 
-    def _is_over(self, message: Message, offered: bool) -> bool:
-        deadline = self._deadlines.get(message[ID], NEVER)
-        return deadline <= self._now and (deadline != AT_ONCE or offered)
+    def _is_over(self, message: Message) -> bool:
+        return AT_ONCE < self._deadlines.get(message[ID], NEVER) <= self._now
+
+    def _is_over_once_offered(self, message: Message) -> bool:
+        return self._deadlines.get(message[ID], NEVER) <= self._now
 
     # --- the timer --------------------------------------------------------------------------------------------------
 
     def watch_head(self) -> None:
         """Come back when the head expires. A head that isn't in memory is being read: see Queue._read_ahead."""
-        if not self._deadlines or not self._queue.available():
+        if not self._deadlines:
             return
-        deadline = self._deadlines.get(self._queue.ready.head()[ID], NEVER)
-        if deadline in (NEVER, AT_ONCE):
+        heads = [level.head()[ID] for level in self._queue.ready.levels if level.available]
+        deadline = min((each for each in map(self._deadlines.get, heads) if each), default=NEVER)
+        if deadline == NEVER:
             return
         timer = self._timer
         # One that is too early is as good: it looks again.

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.message import body_of
+from broker.core.priorities import PriorityReady
 from broker.core.ready import Ready
 from broker.core.returns import QuorumReady
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.arguments import QueueArguments
     from broker.core.message import Message
@@ -50,15 +51,22 @@ class Measured(Ready):
         super().give_back(messages)
         self.body_bytes += sum(map(len, map(body_of, messages)))
 
-    def clear(self) -> tuple[list[Message], Pages | None]:
+    def take_while(self, fits: Callable[[Message], bool], most: int) -> list[Message]:
+        """See Ready. However its levels go about it, what went counts once."""
+        before = self.body_bytes
+        messages = super().take_while(fits, most)
+        self.body_bytes = before - sum(map(len, map(body_of, messages)))
+        return messages
+
+    def clear(self) -> tuple[list[Message], list[Pages]]:
         """See Ready."""
         self.body_bytes = 0
         return super().clear()
 
-    def restore(self, pages: Pages) -> None:
+    def restore(self, pages: Mapping[int, Pages]) -> None:
         """See Ready."""
         super().restore(pages)
-        self.body_bytes = pages.body_bytes
+        self.body_bytes = sum(each.body_bytes for each in pages.values())
 
     def forget(self, body_bytes: int) -> None:
         """See Ready."""
@@ -67,6 +75,12 @@ class Measured(Ready):
 
 class MeasuredReady(Measured):
     """Ready, measured."""
+
+    __slots__ = ()
+
+
+class MeasuredPriorityReady(Measured, PriorityReady):
+    """PriorityReady, measured."""
 
     __slots__ = ()
 
@@ -118,8 +132,11 @@ def limit_of(arguments: QueueArguments) -> Limit | None:
     return Limit(arguments.max_length, arguments.max_length_bytes, overflow)
 
 
-def ready_for(limit: Limit | None, kind: str) -> Ready:
-    """The structure that a queue of that type with that limit needs."""
-    if limit is not None and limit.max_bytes is not None:
-        return MeasuredQuorumReady() if kind == "quorum" else MeasuredReady()
-    return QuorumReady() if kind == "quorum" else Ready()
+def ready_for(arguments: QueueArguments) -> Ready:
+    """The structure that a queue with these arguments needs."""
+    is_measured = arguments.max_length_bytes is not None
+    if arguments.type == "quorum":
+        return MeasuredQuorumReady() if is_measured else QuorumReady()
+    if arguments.max_priority is not None:
+        return (MeasuredPriorityReady if is_measured else PriorityReady)(arguments.max_priority)
+    return MeasuredReady() if is_measured else Ready()

@@ -273,7 +273,7 @@ class Outbox:
         self._settled.setdefault(queue, []).extend(ids)
 
     def settle_pages(self, queue: Queue, pages: Pages) -> None:
-        """The same for messages that aren't in memory: no id of theirs is above or below another of that queue's live ones."""
+        """The same for messages that aren't in memory. Without priorities, no live one of the queue has an id between theirs."""
         self._settled_pages.append((queue, pages))
 
     def requeue(self, queue: Queue, messages: list[Message]) -> None:
@@ -396,7 +396,8 @@ class Outbox:
                 self.compaction.settled(queue, ids)
         self._settled.clear()
         for queue, pages in self._settled_pages:
-            batch.records.append(records.encode_settle_range(queue.id, pages.first_id, pages.last_id))
+            ranges = [(pages.first_id, pages.last_id)] if len(queue.ready.levels) == 1 else pages.ranges()
+            batch.records += [records.encode_settle_range(queue.id, first, last) for first, last in ranges]
             self.ledger.settled_pages(pages)
             if self.compaction is not None:
                 self.compaction.settled_pages(queue, pages)

@@ -161,6 +161,20 @@ class Pages:
         self.body_bytes -= sum((size >> SIZE_BITS) * (size & SIZE_MASK) for size in sizes)
         return count
 
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The first and last id of each stretch of ids that are all here."""
+        low, following = 0, -1
+        for page in self._pages:
+            for index in range(page.start, len(page.firsts)):
+                first = page.firsts[index]
+                if first != following:
+                    if following >= 0:
+                        yield low, following - 1
+                    low = first
+                following = first + (page.sizes[index] >> SIZE_BITS)
+        if following >= 0:
+            yield low, following - 1
+
     def holds(self, message_id: int) -> bool:
         """The message is here."""
         return any(True for _ in self.ids_between(message_id, message_id + 1))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from broker.core.message import Message
     from broker.core.pages import Run
     from broker.core.queue import Queue
-    from broker.core.ready import Paged
+    from broker.core.ready import Ready
     from storage.api import Log, Receipt
 
 log = logging.getLogger("queue")
@@ -52,11 +52,11 @@ class PageOut(NamedTuple):
 class Load:
     """The head of a queue's pages, on its way into memory."""
 
-    __slots__ = ("paged", "queue", "runs", "spilled", "times_ms")
+    __slots__ = ("level", "queue", "runs", "spilled", "times_ms")
 
-    def __init__(self, queue: Queue, paged: Paged, runs: list[Run], spilled: bool) -> None:
+    def __init__(self, queue: Queue, level: Ready, runs: list[Run], spilled: bool) -> None:
         self.queue = queue
-        self.paged = paged
+        self.level = level
         self.runs = runs
         self.spilled = spilled
         self.times_ms = array("Q")

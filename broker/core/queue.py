@@ -23,13 +23,12 @@ from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
-from broker.core.ready import Paged
 from broker.core.returns import QuorumReady
 from protocol import content
 from protocol.tables import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.arguments import QueueArguments
     from broker.core.consumers import Consumer
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from broker.core.message import Message
     from broker.core.outbox import Outbox
     from broker.core.pages import Pages, Run
+    from broker.core.ready import Paged, Ready
     from broker.core.session import Session
     from broker.core.vhost import VHost
 
@@ -101,7 +101,7 @@ class Queue:
         self.consumer_timeout_ms: int | None = None
         """In which a delivery has to be acked, if that is less than the broker's."""
         self.limit = limit_of(arguments)
-        self.ready = ready_for(self.limit, self.type)
+        self.ready = ready_for(arguments)
         self.configure(arguments)
         self.consumers = Consumers(arguments.single_active_consumer)
         self.exclusive_consumer = False
@@ -193,7 +193,7 @@ class Queue:
         `expiration_ms` their own time to live. The caller logs them, and pages them out once the queue is paged."""
         memory = self.memory
         if memory.used > memory.paging_bytes and self.ready.paged is None and self._is_deep:
-            self.ready.paged = Paged()
+            self.ready.start_paging()
             memory.paging += 1
         self.ready.extend(messages)
         count = len(messages)
@@ -221,16 +221,16 @@ class Queue:
             self.dead_letters.publish([(0, routing, header, body)], MAXLEN)
         return True
 
-    def restore(self, pages: Pages, delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
-        """What recovery found. Up to the mark a message may have been delivered, so it counts as redelivered. `expires`: some have a time
-        to live of their own."""
+    def restore(self, pages: Mapping[int, Pages], delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
+        """What recovery found, by level (see Ready.restore). Up to the mark a message may have been delivered, so it counts as
+        redelivered. `expires`: some have a time to live of their own."""
         self.mark = self.recovered_mark = mark
         self.delivery_counts = delivery_counts
-        self.body_bytes = pages.body_bytes
-        if pages.count:
+        self.body_bytes = sum(each.body_bytes for each in pages.values())
+        if any(each.count for each in pages.values()):
             self.ready.restore(pages)
             self.memory.paging += 1
-            self.memory.used += pages.runs * RUN_BYTES
+            self.memory.used += self.ready.runs * RUN_BYTES
             if expires and self.message_expiry is None:
                 self.message_expiry = MessageExpiry(self, None)
             if self.message_expiry is not None:
@@ -277,7 +277,7 @@ class Queue:
         if self.getters:
             self._answer_gets()
         if ready.paged is not None:
-            self._read_ahead(ready.paged)
+            self._read_ahead()
         return served + dropped
 
     def _trim(self, limit: Limit) -> None:
@@ -417,8 +417,8 @@ class Queue:
         count = len(self.ready)
         if self.ready.paged is not None:
             self.memory.paging -= 1
-        messages, pages = self.ready.clear()
-        if pages is not None and pages.count:
+        messages, paged = self.ready.clear()
+        for pages in paged:
             self._settle_pages(pages, pages.runs)
         if messages:
             self.settle(messages)
@@ -442,8 +442,7 @@ class Queue:
     def available(self) -> int:
         """How many messages, at the most, can be taken from the head now; 0 where there are none, or where the head is on the disk."""
         ready = self.ready
-        if ready.paged is not None and not ready.fresh and not ready.paged.pages.count:
-            ready.stop_paging()
+        if ready.paged is not None and ready.stops_paging():
             self.memory.paging -= 1
         return ready.available
 
@@ -463,49 +462,47 @@ class Queue:
         return self.is_cold and bool(self.consumers.next_round(1)[0])
 
     def page_out(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> None:
-        """Messages that came in while the queue was paged are in the log: so many of them in the record at that place, and so on. They
-        leave memory, unless somebody was quicker."""
-        paged = self.ready.paged
-        if paged is None or not paged.tail or paged.tail[0][ID] != messages[0][ID]:
-            if not self.logged:
-                self.outbox.spill.ledger.settled(list(map(id_of, messages)))
-            return
-        first = 0
-        for count, place in runs:
-            number, _, _, body = messages[first]
-            paged.pages.append(number, count, len(body), place)
-            first += count
-        self._let_go(messages)
-        self.memory.used += len(runs) * RUN_BYTES
-        popleft = paged.tail.popleft
-        for _ in messages:
-            popleft()
+        """Messages that came in while the queue was paged are in the log (see Ready.page_out). They leave memory, unless somebody was
+        quicker."""
+        before = self.ready.runs
+        gone = self.ready.page_out(messages, runs)
+        if gone:
+            self._let_go(gone)
+            self.memory.used += (self.ready.runs - before) * RUN_BYTES
+        if len(gone) < len(messages) and not self.logged:
+            paged = set(map(id_of, gone))
+            self.outbox.spill.ledger.settled([message[ID] for message in messages if message[ID] not in paged])
 
-    def _read_ahead(self, paged: Paged) -> None:
+    def _read_ahead(self) -> None:
         """Ask for the head of the pages if somebody will want it soon."""
-        if paged.loading is not None or not paged.pages.count or len(self.ready.fresh) >= paged.low:
+        level = self.ready.level_to_load()
+        if level is None:
             return
         is_over = self.limit is not None and not self.limit.rejects and self.limit.surplus(self) > 0
         # When the head expires is known once it was read.
         if self.getters or is_over or self.message_expiry is not None or self.consumers.next_round(1)[0]:
-            paged.loading = Load(self, paged, paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
-            self.outbox.loads.append(paged.loading)
+            self._load(level)
+
+    def _load(self, level: Ready) -> None:
+        """Have the head of its pages read."""
+        assert level.paged is not None
+        level.paged.loading = Load(self, level, level.paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
+        self.outbox.loads.append(level.paged.loading)
 
     def loaded(self, load: Load, messages: Sequence[Message] | None) -> None:
         """The head of the pages was read; None: it has been copied elsewhere meanwhile and must be asked for again."""
-        paged = self.ready.paged
+        paged = load.level.paged
         if paged is None or paged.loading is not load:
             return  # purged, or deleted
         paged.loading = None
-        runs = load.runs
-        if messages is not None and paged.pages.count and paged.pages.first_id == runs[0].first_id:
-            self._take_in(paged, runs, messages)
+        if messages is not None and paged.pages.count and paged.pages.first_id == load.runs[0].first_id:
+            self._take_in(load.level, paged, load.runs, messages)
             if self.message_expiry is not None:
                 self.message_expiry.loaded(messages, load.times_ms)
         self.touch()
         self._answer_gets()
 
-    def _take_in(self, paged: Paged, runs: list[Run], messages: Sequence[Message]) -> None:
+    def _take_in(self, level: Ready, paged: Paged, runs: list[Run], messages: Sequence[Message]) -> None:
         before = paged.pages.body_bytes
         paged.pages.drop(len(runs))
         size = sum(map(len, map(body_of, messages)))
@@ -520,9 +517,9 @@ class Queue:
         if messages and (messages[0][ID] <= mark or counts):
             returned = [message for message in messages if message[ID] <= mark or message[ID] in counts]
             known = set(map(id_of, returned))
-            self.ready.read_in([message for message in messages if message[ID] not in known], returned)
+            level.read_in([message for message in messages if message[ID] not in known], returned)
         else:
-            self.ready.read_in(messages, ())
+            level.read_in(messages, ())
         paged.low = max(len(messages) // 2, 1)
         if not self.logged:
             for run in runs:
@@ -536,8 +533,10 @@ class Queue:
 
     def relocate(self, first_id: int, count: int, place: int) -> None:
         """These messages were copied to another place of the log."""
-        paged = self.ready.paged
-        if paged is not None and paged.pages.count:
+        for level in self.ready.levels:
+            paged = level.paged
+            if paged is None or not paged.pages.count:
+                continue
             before = paged.pages.runs
             paged.pages.relocate(first_id, count, place)
             self.memory.used += (paged.pages.runs - before) * RUN_BYTES
@@ -548,12 +547,10 @@ class Queue:
 
     def _drop_paged(self, count: int) -> None:
         """Drop so many messages (at the most) from the head of the pages."""
-        assert self.ready.paged is not None
-        pages = self.ready.paged.pages
-        before = pages.runs
-        dropped = pages.take(count)
+        before = self.ready.runs
+        dropped = self.ready.drop_paged(count)
         self.ready.forget(dropped.body_bytes)
-        self._settle_pages(dropped, before - pages.runs)
+        self._settle_pages(dropped, before - self.ready.runs)
 
     def _settle_pages(self, pages: Pages, runs: int) -> None:
         """Messages that aren't in memory are done with; so many runs are no longer remembered."""
@@ -563,7 +560,8 @@ class Queue:
             first, last, counts = pages.first_id, pages.last_id, self.delivery_counts
             few = range(first, last + 1) if last - first < len(counts) else [each for each in counts if first <= each <= last]
             for message_id in few:
-                counts.pop(message_id, None)
+                if len(self.ready.levels) == 1 or pages.holds(message_id):
+                    counts.pop(message_id, None)
         if not self.logged:
             self.outbox.spill.ledger.settled_pages(pages)
         elif self.deleted:

@@ -7,7 +7,8 @@ nothing for it. Everything in `returned` is redelivered, nothing in `fresh` is.
 A queue that is too deep for memory is *paged*: behind `fresh` there are `pages`, which are in the log only, and behind those the
 `tail`, which came in lately and isn't in the log yet. Ids rise from each to the next.
 
-A queue chooses its structure when it is declared; others (priorities) have the same methods.
+A queue chooses its structure when it is declared; others (priorities, returns, delays) have the same methods. What they have in
+memory and in pages lies in *levels*: of a plain queue that is the structure itself, of a queue with priorities one for each.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from broker.core.message import ID, Message, id_of
 from broker.core.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from broker.core.paging import Load
 
@@ -59,6 +60,11 @@ class Ready:
         paged = self.paged
         count = len(self.fresh) + len(self.returned)
         return count if paged is None else count + paged.pages.count + len(paged.tail)
+
+    @property
+    def levels(self) -> Sequence[Ready]:
+        """Each with messages in the order of their ids; the first is served first."""
+        return (self,)
 
     @property
     def available(self) -> int:
@@ -104,6 +110,16 @@ class Ready:
     def _first_paged(self) -> int | None:
         return self.paged.pages.first_id if self.paged is not None and self.paged.pages.count else None
 
+    def take_while(self, fits: Callable[[Message], bool], most: int) -> list[Message]:
+        """Remove from the head, or from that of each level, as long as the messages fit, so many at the most."""
+        if not self.available or not fits(self.head()):
+            return []
+        redelivered, messages = self.take(most)
+        end = next((index for index, message in enumerate(messages) if not fits(message)), len(messages))
+        if end < len(messages):
+            self.put_back(redelivered, messages[end:])
+        return messages[:end]
+
     def put_back(self, redelivered: bool, messages: Sequence[Message]) -> None:
         """Undo a take: `messages` were not delivered after all."""
         if redelivered:
@@ -128,16 +144,16 @@ class Ready:
         """What came back and waits again, in no particular order."""
         return self.returned
 
-    def clear(self) -> tuple[list[Message], Pages | None]:
+    def clear(self) -> tuple[list[Message], list[Pages]]:
         """Remove everything; returns what was in memory, in no particular order, and what wasn't."""
         messages = [*self.came_back(), *self.fresh]
         self.returned.clear()
         self.fresh.clear()
         paged, self.paged = self.paged, None
         if paged is None:
-            return messages, None
+            return messages, []
         messages += paged.tail
-        return messages, paged.pages
+        return messages, [paged.pages] if paged.pages.count else []
 
     def ids_in(self, intervals: Sequence[tuple[int, int]]) -> Iterator[int]:
         """The ids from `low` on and below `high` of each of the intervals, in no particular order."""
@@ -153,20 +169,60 @@ class Ready:
 
     # --- paging -----------------------------------------------------------------------------------------------------
 
-    def restore(self, pages: Pages) -> None:
-        """What a restart found, all of it in the log."""
-        self.paged = Paged(pages)
+    @property
+    def runs(self) -> int:
+        """How many runs the pages have."""
+        return self.paged.pages.runs if self.paged is not None else 0
+
+    def restore(self, pages: Mapping[int, Pages]) -> None:
+        """What a restart found, all of it in the log: by level, of which a plain queue has one, 0."""
+        self.paged = Paged(pages[0])
+
+    def start_paging(self) -> None:
+        """From now on keep what comes in apart, until the log has it."""
+        self.paged = Paged()
+
+    def page_out(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> Sequence[Message]:
+        """Messages that came in while the queue was paged are in the log: so many of them in the record at that place, and so on.
+        Returns those that needn't be in memory any more: all, or none if somebody was quicker."""
+        paged = self.paged
+        if paged is None or not paged.tail or paged.tail[0][ID] != messages[0][ID]:
+            return ()
+        first = 0
+        for count, place in runs:
+            number, _, _, body = messages[first]
+            paged.pages.append(number, count, len(body), place)
+            first += count
+        popleft = paged.tail.popleft
+        for _ in messages:
+            popleft()
+        return messages
+
+    def level_to_load(self) -> Ready | None:
+        """The level whose pages should be read from now, if somebody wants messages; None if all is well or under way."""
+        paged = self.paged
+        if paged is None or paged.loading is not None or not paged.pages.count or len(self.fresh) >= paged.low:
+            return None
+        return self
 
     def read_in(self, fresh: Iterable[Message], returned: Sequence[Message]) -> None:
         """The head of the pages was read; the pages themselves have been dropped."""
         self.fresh.extend(fresh)
         self._return(returned)
 
+    def drop_paged(self, count: int) -> Pages:
+        """Remove so many messages, at the most, from the pages, which are all that could be served first; returns them."""
+        assert self.paged is not None
+        return self.paged.pages.take(count)
+
     def forget(self, body_bytes: int) -> None:
         """Messages with so many bytes of bodies went from the pages, and don't come into memory."""
 
-    def stop_paging(self) -> None:
-        """Nothing is left in the pages: the tail follows `fresh`."""
-        assert self.paged is not None
-        self.fresh.extend(self.paged.tail)
+    def stops_paging(self) -> bool:
+        """If nothing is left in the pages and before them, the tail follows, and it pages no more."""
+        paged = self.paged
+        if paged is None or self.fresh or paged.pages.count:
+            return False
+        self.fresh.extend(paged.tail)
         self.paged = None
+        return True

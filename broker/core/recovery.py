@@ -17,11 +17,25 @@ from broker.core.arguments import QueueArguments
 from broker.core.exchanges import create
 from broker.core.exchanges.delayed_message import DelayedMessage
 from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
+from broker.core.priorities import PriorityReady
 from broker.core.queue import Queue
 from broker.core.vhost import VHost
 from protocol.errors import ChannelException
 from storage.api import Corrupt
-from storage.records import COPY, EXPIRES, TARGET_IS_SET, TRANSIENT, Delivered, Other, Requeue, RouteSet, Settle, SettleRange, decode_heads
+from storage.records import (
+    COPY,
+    ENQUEUE_HEAD_SIZE,
+    EXPIRES,
+    TARGET_IS_SET,
+    TRANSIENT,
+    Delivered,
+    Other,
+    Requeue,
+    RouteSet,
+    Settle,
+    SettleRange,
+    decode_heads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,9 +127,13 @@ _RESTORE: Final[dict[str, Callable[[Broker, str, list[str], dict[str, Any]], Non
 class _Backlog:
     """What the log says of one queue: runs of messages in the order of the log, and which ids are settled."""
 
-    __slots__ = ("copied", "counts", "expires", "firsts", "mark", "places", "settled", "settled_ids", "sizes")
+    __slots__ = ("copied", "counts", "expires", "firsts", "levels", "mark", "places", "priority_of", "settled", "settled_ids", "sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, priority_of: Callable[[bytes], int] | None = None) -> None:
+        """`priority_of` tells it from a content header; None for a queue without priorities."""
+        self.priority_of = priority_of
+        self.levels: dict[int, _Backlog] = {}
+        """Of a queue with priorities: the runs of each."""
         self.firsts = array("Q")
         self.places = array("Q")
         self.sizes = array("Q")
@@ -127,6 +145,22 @@ class _Backlog:
         """There are copies, so ids don't rise, and may be there twice."""
         self.expires = False
         """Some have a time to live of their own."""
+
+    def level(self, header: bytes) -> _Backlog:
+        """Where messages with this content header belong."""
+        assert self.priority_of is not None
+        priority = self.priority_of(header)
+        found = self.levels.get(priority)
+        if found is None:
+            found = self.levels[priority] = _Backlog()
+            found.settled, found.settled_ids = self.settled, self.settled_ids
+        return found
+
+    def by_level(self) -> dict[int, Pages]:
+        """What is not settled, as Queue.restore takes it."""
+        if self.priority_of is None:
+            return {0: self.pages()}
+        return {priority: level.pages() for priority, level in self.levels.items()}
 
     def pages(self) -> Pages:
         """What is not settled, ids rising. A settled message is gone wherever a copy of it stands; of a message and its copy, the one
@@ -187,13 +221,17 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+def _priority_of(queue: Queue) -> Callable[[bytes], int] | None:
+    return queue.ready.priority_of if isinstance(queue.ready, PriorityReady) else None
+
+
 class Replay:
     """Reads the log's commits into the queues of a broker whose catalog is restored. No body is kept: the queues learn where they are."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._queues = {queue.id: queue for vhost in broker.vhosts.values() for queue in vhost.queues.values()}
-        self._backlogs = {queue_id: _Backlog() for queue_id in self._queues}
+        self._backlogs = {queue_id: _Backlog(_priority_of(queue)) for queue_id, queue in self._queues.items()}
         self._sets: dict[int, tuple[int, ...]] = {}
         self._segment: int | None = None
         self._highest = 0
@@ -230,7 +268,7 @@ class Replay:
             if record.__class__ is not tuple:  # isinstance with a union takes half of the time that a message takes
                 self._settle(record)
                 continue
-            _, flags, _, _, first, target, _, body_size, count, _ = record
+            _, flags, routing_size, _, first, target, _, body_size, count, header_size = record
             end = first + count
             if flags & COPY:
                 copied = max(copied, end - 1)
@@ -245,12 +283,16 @@ class Replay:
             for queue_id in self._targets(target, count) if flags & TARGET_IS_SET else (target,):
                 backlog = backlogs.get(queue_id)
                 if backlog is not None:
+                    if flags & EXPIRES:
+                        backlog.expires = True
+                    if backlog.priority_of is not None:
+                        start = offset + ENQUEUE_HEAD_SIZE + routing_size
+                        backlog = backlog.level(data[start : start + header_size])
                     backlog.firsts.append(first)
                     backlog.places.append(place + offset)
                     backlog.sizes.append(count << SIZE_BITS | body_size)
-                    if flags:
-                        backlog.copied = backlog.copied or flags & COPY != 0
-                        backlog.expires = backlog.expires or flags & EXPIRES != 0
+                    if flags & COPY:
+                        backlog.copied = True
         self._highest = max(self._highest, highest - 1, copied)
         if highest:
             ledger.range.add_span(lowest, highest - 1, commit.position, commit.end)
@@ -292,11 +334,13 @@ class Replay:
         messages = 0
         while self._backlogs:  # one after the other, so that not all is held twice
             queue_id, backlog = self._backlogs.popitem()
-            pages = backlog.pages()
-            messages += pages.count
-            ledger.recovered(pages)
-            counts = {message_id: count for message_id, count in backlog.counts.items() if pages.holds(message_id)}
-            self._queues[queue_id].restore(pages, counts, backlog.mark, expires=backlog.expires)
+            levels = backlog.by_level()
+            for pages in levels.values():
+                messages += pages.count
+                ledger.recovered(pages)
+            found = levels.values()
+            counts = {each: count for each, count in backlog.counts.items() if any(pages.holds(each) for pages in found)}
+            self._queues[queue_id].restore(levels, counts, backlog.mark, expires=backlog.expires)
         if self._segment is not None:
             ledger.roll()
         log.info("recovered %d queues with %d messages", len(self._queues), messages)

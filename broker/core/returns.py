@@ -13,7 +13,7 @@ from broker.core.message import ID
 from broker.core.ready import Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from broker.core.message import Message
     from broker.core.pages import Pages
@@ -87,10 +87,10 @@ class QuorumReady(Ready):
         """See Ready."""
         return [message for _, _, message in self.returned]
 
-    def restore(self, pages: Pages) -> None:
+    def restore(self, pages: Mapping[int, Pages]) -> None:
         """See Ready."""
         super().restore(pages)
-        self._last_id = pages.last_id
+        self._last_id = pages[0].last_id
 
     def read_in(self, fresh: Iterable[Message], returned: Sequence[Message]) -> None:
         """See Ready."""

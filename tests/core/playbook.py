@@ -477,13 +477,16 @@ class Playbook:
 
     def waiting(self, queue: CoreQueue) -> tuple[list[Message], list[Message]]:
         """What is ready in a queue, in memory or not: what was never delivered, and what was."""
-        ready = queue.ready
-        fresh, returned = list(ready.fresh), list(ready.came_back())
-        if ready.paged is not None:
-            runs = ready.paged.pages.head(1 << 60, 1 << 60)
-            for message in Load(queue, ready.paged, runs, not queue.logged).read(self._source(not queue.logged)):
-                (returned if message[0] <= queue.recovered_mark or message[0] in queue.delivery_counts else fresh).append(message)
-            fresh += ready.paged.tail
+        fresh: list[Message] = []
+        returned: list[Message] = []
+        for level in queue.ready.levels:
+            fresh += level.fresh
+            returned += level.came_back()
+            if level.paged is not None:
+                runs = level.paged.pages.head(1 << 60, 1 << 60)
+                for message in Load(queue, level, runs, not queue.logged).read(self._source(not queue.logged)):
+                    (returned if message[0] <= queue.recovered_mark or message[0] in queue.delivery_counts else fresh).append(message)
+                fresh += level.paged.tail
         return fresh, returned
 
     def warm(self) -> None:

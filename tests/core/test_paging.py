@@ -141,7 +141,7 @@ class TestRequeue:
         """As the structure sees it, however it came about."""
         ready, pages = Ready(), Pages()
         pages.append(5, 3, 1, 100)
-        ready.restore(pages)
+        ready.restore({0: pages})
         ready.give_back([(7, b"", b"", b"7")])
         assert (len(ready), ready.available) == (4, 0)
         ready.give_back([(4, b"", b"", b"4"), (6, b"", b"", b"6")])
