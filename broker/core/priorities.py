@@ -171,15 +171,14 @@ class PriorityReady(Ready):
         return first.drop_paged(count)
 
     def stops_paging(self) -> bool:
-        """See Ready. A level that has come to its end goes on paging as long as another has pages."""
-        if any(level.paged is not None and level.paged.pages.count for _, level in self._levels):
-            for _, level in self._levels:
-                if level.stops_paging():
-                    level.start_paging()
-            return False
+        """See Ready. It ends when all levels have come to their end; one that has goes on paging with what comes in next."""
+        is_at_end = True
         for _, level in self._levels:
-            if level.paged is not None:
-                level.fresh.extend(level.paged.tail)
+            if level.stops_paging():
+                level.start_paging()
+            is_at_end = is_at_end and not len(level)
+        if is_at_end:
+            self.paged = None
+            for _, level in self._levels:
                 level.paged = None
-        self.paged = None
-        return True
+        return is_at_end
