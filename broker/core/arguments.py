@@ -182,8 +182,8 @@ ARGUMENTS: Final = (
     Argument("x-max-in-memory-length", INTEGERS, _not_negative, None, _value, "Without effect since RabbitMQ 3.10."),
     Argument("x-max-in-memory-bytes", INTEGERS, _not_negative, None, _value, "Without effect since RabbitMQ 3.10."),
     Argument(
-        "x-max-priority", INTEGERS, _priority, "max_priority", lambda given: max(1, given.value),
-        "The highest priority that counts, 1 to 255; a 0 is taken as 1.",
+        "x-max-priority", INTEGERS, _priority, "max_priority", _value,
+        "The highest priority that counts, 1 to 255; with 0 all are alike.",
     ),
     Argument(
         "x-overflow", "S", _one_of("invalid_overflow", b"drop-head", b"reject-publish", b"reject-publish-dlx"),

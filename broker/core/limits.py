@@ -137,6 +137,6 @@ def ready_for(arguments: QueueArguments) -> Ready:
     is_measured = arguments.max_length_bytes is not None
     if arguments.type == "quorum":
         return MeasuredQuorumReady() if is_measured else QuorumReady()
-    if arguments.max_priority is not None:
+    if arguments.max_priority:
         return (MeasuredPriorityReady if is_measured else PriorityReady)(arguments.max_priority)
     return MeasuredReady() if is_measured else Ready()

