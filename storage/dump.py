@@ -63,7 +63,7 @@ def describe(record: Record) -> str:
             time = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
             return (
                 f"enqueue{flags} {record.first_id}+{len(record.bodies)} to {target} {record.target} at {time}: "
-                f"{len(record.bodies)} * {len(record.bodies[0])} bytes, header {len(record.header)} bytes, "
+                f"{_sizes(record)}, "
                 f"routing {record.routing[: 4 * _SHOWN]!r}"
             )
         case RouteSet():
@@ -76,6 +76,13 @@ def describe(record: Record) -> str:
             return f"requeue queue {record.queue_id}: {_some(tuple(f'{message} ({count})' for message, count in record.counts))}"
         case Delivered():
             return f"delivered queue {record.queue_id}: up to {record.message_id}"
+
+
+def _sizes(record: Enqueue) -> str:
+    if record.headers is None:
+        return f"{len(record.bodies)} * {len(record.bodies[0])} bytes, header {len(record.header)} bytes"
+    sizes = " ".join(str(len(body)) for body in record.bodies[:_SHOWN]) + (" ..." if len(record.bodies) > _SHOWN else "")
+    return f"bodies of {sizes} bytes, headers {sum(map(len, record.headers))} bytes"
 
 
 def _some(values: tuple[object, ...]) -> str:

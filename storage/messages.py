@@ -127,7 +127,7 @@ class Messages:
                         deliveries > 0 or message_id <= mark,
                         deliveries,
                         record.routing,
-                        record.header,
+                        record.header_of(message_id - record.first_id),
                         record.bodies[message_id - record.first_id],
                     )
 

@@ -40,6 +40,9 @@ Every record begins with the same head, and its payload begins behind it:
                    header, the same body size. Message i has the id first_id + i. `small` is the length of the routing.
                    The target is a queue, or with TARGET_IS_SET a route set. With COPY it states again, later in the log,
                    a message that is still live: recovery takes the later one. With EXPIRES its header has an expiration.
+     ENQUEUE_EACH  the same fields, but header len is that of all headers together, and body size MIXED where they differ; then
+                   header sizes u32 * count, with MIXED body sizes u32 * count, routing, headers, bodies
+                   a run of messages that have the routing in common and nothing else. From format 2 on.
      ROUTE_SET     set id u64, queue ids u64 * n      names the queues of a fan-out, until the set is defined anew or the segment ends
      SETTLE        queue id u64, message ids u64 * n  acknowledged, expired, dead-lettered, dropped
      SETTLE_RANGE  queue id, first id, last id        every message of that queue with an id in the range, both included
@@ -52,7 +55,7 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from struct import Struct
 from typing import Final, NamedTuple, cast
 from zlib import crc32
@@ -62,7 +65,8 @@ from storage.api import Corrupt, StorageError
 Buffer = bytes | bytearray | memoryview
 
 MAGIC: Final = b"\xf5Lvr"  # no UTF-8 text holds it
-VERSION: Final = 1
+VERSION: Final = 2
+READABLE: Final = (1, 2)
 BLOCK_DATA: Final = 256 * 1024
 FIRST: Final = 1
 LAST: Final = 2
@@ -73,6 +77,10 @@ SETTLE: Final = 3
 SETTLE_RANGE: Final = 4
 REQUEUE: Final = 5
 DELIVERED: Final = 6
+ENQUEUE_EACH: Final = 7
+
+MIXED: Final = (1 << 64) - 1
+"""The body size of an ENQUEUE_EACH whose bodies differ in size."""
 
 TRANSIENT: Final = 1
 TARGET_IS_SET: Final = 2
@@ -94,8 +102,7 @@ _TRIPLE: Final = Struct("<BBHIQQQ")
 _COUNTED: Final = Struct("<QI")
 _LENGTH: Final = Struct("<4xI")
 HEAD_SIZE: Final = _HEAD.size
-ENQUEUE_HEAD_SIZE: Final = _ENQUEUE.size
-"""Where the routing of an ENQUEUE begins."""
+ENQUEUES: Final = (ENQUEUE, ENQUEUE_EACH)
 
 
 class BlockHeader(NamedTuple):
@@ -132,7 +139,7 @@ def decode_block_header(data: Buffer, offset: int = 0, log_id: int | None = None
     end = offset + size - _CRC.size
     if crc32(data[offset:end]) != _CRC.unpack_from(data, end)[0]:
         return None
-    if version != VERSION or size != HEADER_SIZE:
+    if version not in READABLE or size != HEADER_SIZE:
         raise StorageError(f"the log has blocks of format {version}; this Leveret reads formats up to {VERSION}")
     return BlockHeader(flags, owner, *_HEADER.unpack_from(data, offset)[5:])
 
@@ -215,7 +222,8 @@ def record_size(data: Buffer, offset: int = 0) -> int:
 
 
 class Enqueue(NamedTuple):
-    """A run of messages with the ids first_id, first_id + 1, ...; `target` is a queue id or a route set's."""
+    """A run of messages with the ids first_id, first_id + 1, ...; `target` is a queue id or a route set's. They all have `header`, or
+    each its own of `headers`."""
 
     first_id: int
     target: int
@@ -224,6 +232,23 @@ class Enqueue(NamedTuple):
     header: bytes
     bodies: list[bytes]
     flags: int = 0
+    headers: list[bytes] | None = None
+
+    def header_of(self, index: int) -> bytes:
+        """The content header of one message."""
+        return self.header if self.headers is None else self.headers[index]
+
+    def part(self, begin: int, count: int) -> "Enqueue":
+        """`count` of the messages from the one with the index `begin` on."""
+        stop = begin + count
+        headers = None if self.headers is None else self.headers[begin:stop]
+        return self._replace(first_id=self.first_id + begin, bodies=self.bodies[begin:stop], headers=headers)
+
+    def encoded(self, target: int, flags: int) -> bytes:
+        """The record of these messages for another target."""
+        if self.headers is None:
+            return encode_enqueue(self.first_id, target, self.timestamp_ms, self.routing, self.header, self.bodies, flags)
+        return encode_enqueue_each(self.first_id, target, self.timestamp_ms, self.routing, self.headers, self.bodies, flags)
 
 
 NO_ENQUEUE: Final = Enqueue(0, 0, 0, b"", b"", [])
@@ -268,8 +293,8 @@ class Delivered(NamedTuple):
 Other = RouteSet | Settle | SettleRange | Requeue | Delivered
 Record = Enqueue | Other
 Run = tuple[int, int, int, int, int, int, int, int, int, int]
-"""The fixed part of an ENQUEUE: type, flags, size of the routing, of the payload, first id, target, time in ms, size of each body,
-count, size of the header."""
+"""The fixed part of an ENQUEUE or ENQUEUE_EACH: type, flags, size of the routing, of the payload, first id, target, time in ms, size
+of each body, count, size of the header or headers."""
 
 
 def encode_enqueue(
@@ -295,6 +320,32 @@ def encode_enqueue(
     if len(record) != size + HEAD_SIZE:  # the sum is all that is free to check here
         raise ValueError("the bodies of a run must be of one size")
     return record
+
+
+def encode_enqueue_each(
+    first_id: int, target: int, timestamp_ms: int, routing: bytes, headers: Sequence[bytes], bodies: Sequence[bytes], flags: int = 0
+) -> bytes:
+    """An ENQUEUE_EACH record: `headers` and `bodies` are as many, one or more.
+
+    Raises ValueError where sizes don't fit the format. The hot path: whatever is done for each message is done in C.
+    """
+    count = len(bodies)
+    sizes = array("I", map(len, headers))
+    body_size = len(bodies[0])
+    bodies_size = sum(map(len, bodies))
+    if bodies_size != body_size * count or any(map(body_size.__ne__, map(len, bodies))):
+        body_size = MIXED
+        sizes.extend(map(len, bodies))
+    headers_size = sum(map(len, headers))
+    if sys.byteorder == "big":
+        sizes.byteswap()
+    routing_size = len(routing)
+    size = _ENQUEUE_FIXED + 4 * len(sizes) + routing_size + headers_size + bodies_size
+    try:
+        head = _ENQUEUE.pack(ENQUEUE_EACH, flags, routing_size, size, first_id, target, timestamp_ms, body_size, count, headers_size)
+    except struct.error as error:
+        raise ValueError(f"an enqueue record can't hold this: {error}") from error
+    return b"".join((head, sizes.tobytes(), routing, *headers, *bodies))
 
 
 def encode_route_set(set_id: int, queue_ids: Iterable[int]) -> bytes:
@@ -330,14 +381,14 @@ def decode_records(data: bytes) -> Iterator[Record]:
 
 
 def decode_enqueue(data: bytes) -> Enqueue:
-    """The ENQUEUE record that `data` is. Raises Corrupt if it is none."""
-    if len(data) < HEAD_SIZE or data[0] != ENQUEUE or record_size(data) != len(data):
+    """The ENQUEUE or ENQUEUE_EACH record that `data` is. Raises Corrupt if it is none."""
+    if len(data) < HEAD_SIZE or data[0] not in ENQUEUES or record_size(data) != len(data):
         raise Corrupt("there is no enqueue record here")
-    return _decode_enqueue(data, 0, len(data))
+    return (_decode_enqueue if data[0] == ENQUEUE else _decode_enqueue_each)(data, 0, len(data))
 
 
 def decode_heads(data: bytes) -> Iterator[tuple[int, Run | Other]]:
-    """The offset of each record in `data`, and the record; of an ENQUEUE only its Run, so that no body is copied.
+    """The offset of each record in `data`, and the record; of an ENQUEUE or ENQUEUE_EACH only its Run, so that no body is copied.
 
     Raises Corrupt as `decode_records` does.
     """
@@ -347,16 +398,52 @@ def decode_heads(data: bytes) -> Iterator[tuple[int, Run | Other]]:
         # Written out, because a start does this for every message in the log.
         if size - offset < HEAD_SIZE or (stop := offset + HEAD_SIZE + length_at(data, offset)[0]) > size:
             raise Corrupt(f"a record is cut off after {size - offset} bytes")
-        if data[offset] != ENQUEUE:
+        kind = data[offset]
+        if kind != ENQUEUE and kind != ENQUEUE_EACH:
             yield offset, cast(Other, _decode(data, offset, stop))
         elif stop - offset < fixed:
             raise Corrupt(f"the lengths in an enqueue record of {stop - offset} bytes don't fit each other")
         else:
             run = unpack(data, offset)
-            if offset + fixed + run[2] + run[9] + run[8] * run[7] != stop or not run[8]:
+            if kind == ENQUEUE:
+                fits = offset + fixed + run[2] + run[9] + run[8] * run[7] == stop and run[8]
+            else:
+                fits = _each_fits(data, offset, stop, run)
+            if not fits:
                 raise Corrupt(f"the lengths in an enqueue record of {stop - offset} bytes don't fit each other")
             yield offset, run
         offset = stop
+
+
+def _each_fits(data: bytes, offset: int, stop: int, run: Run) -> bool:
+    """The lengths in an ENQUEUE_EACH fit each other."""
+    _, _, routing_size, _, _, _, _, body_size, count, headers_size = run
+    at = offset + _ENQUEUE.size
+    end = at + 4 * count
+    if not count or end > stop or sum(_sizes(data, at, end)) != headers_size:
+        return False
+    if body_size == MIXED:
+        at, end = end, end + 4 * count
+        if end > stop:
+            return False
+        bodies_size = sum(_sizes(data, at, end))
+    else:
+        bodies_size = body_size * count
+    return end + routing_size + headers_size + bodies_size == stop
+
+
+def _sizes(data: bytes, start: int, stop: int) -> "array[int]":
+    sizes = array("I", data[start:stop])
+    if sys.byteorder == "big":
+        sizes.byteswap()
+    return sizes
+
+
+def body_sizes(data: bytes, offset: int, run: Run) -> Sequence[int]:
+    """The size of each body of the ENQUEUE_EACH at `offset`, whose Run it is."""
+    count = run[8]
+    start = offset + _ENQUEUE.size + 4 * count
+    return _sizes(data, start, start + 4 * count) if run[7] == MIXED else [run[7]] * count
 
 
 def messages_in(data: bytes) -> dict[int, int]:
@@ -410,6 +497,20 @@ def _decode_enqueue(data: bytes, offset: int, stop: int) -> Enqueue:
     return Enqueue(first_id, target, timestamp_ms, data[routing_at:header_at], data[header_at:bodies_at], bodies, flags)
 
 
+def _decode_enqueue_each(data: bytes, offset: int, stop: int) -> Enqueue:
+    sizes_at = offset + _ENQUEUE.size
+    _expect(stop >= sizes_at, "enqueue", stop - offset)
+    run = _ENQUEUE.unpack_from(data, offset)
+    _expect(_each_fits(data, offset, stop, run), "enqueue", stop - offset)
+    _, flags, routing_size, _, first_id, target, timestamp_ms, body_size, count, _ = run
+    routing_at = sizes_at + (8 if body_size == MIXED else 4) * count
+    headers_at = routing_at + routing_size
+    sizes = [*_sizes(data, sizes_at, sizes_at + 4 * count), *body_sizes(data, offset, run)]
+    ends = list(accumulate(sizes, initial=headers_at))
+    parts = [data[begin:end] for begin, end in pairwise(ends)]
+    return Enqueue(first_id, target, timestamp_ms, data[routing_at:headers_at], b"", parts[count:], flags, parts[:count])
+
+
 def _decode_route_set(data: bytes, offset: int, stop: int) -> RouteSet:
     return RouteSet(*_decode_ids("route set", data, offset, stop))
 
@@ -437,6 +538,7 @@ def _decode_delivered(data: bytes, offset: int, stop: int) -> Delivered:
 
 _DECODERS: Final[dict[int, Callable[[bytes, int, int], Record]]] = {
     ENQUEUE: _decode_enqueue,
+    ENQUEUE_EACH: _decode_enqueue_each,
     ROUTE_SET: _decode_route_set,
     SETTLE: _decode_settle,
     SETTLE_RANGE: _decode_settle_range,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from broker.core.ledger import Range
 from broker.core.message import ID
 from broker.core.outbox import Target
-from storage.records import ENQUEUE, Enqueue, decode_enqueue, split_records
+from storage.records import ENQUEUES, Enqueue, decode_enqueue, split_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -171,7 +171,7 @@ class Compaction:
             position = commit.end
             for _, data in commit.pieces:
                 for record in split_records(data)[0]:
-                    if record[0] == ENQUEUE:
+                    if record[0] in ENQUEUES:
                         enqueue = decode_enqueue(record)
                         if any(map(owners.__contains__, range(enqueue.first_id, enqueue.first_id + len(enqueue.bodies)))):
                             found.append(enqueue)
@@ -187,27 +187,27 @@ class Compaction:
         copies = Copies(self)
         counted: dict[Queue, list[tuple[int, int]]] = {}
         for record in found:
-            for first, bodies, owners in self._alive(record):
+            for part, owners in self._alive(record):
                 target = self._targets.get(owners)
                 if target is None:
                     target = self._targets[owners] = Target(tuple(queue.id for queue in owners))
-                index = self._outbox.copy(copies, record._replace(first_id=first, bodies=bodies), target)
-                copies.done.append(_Copy(first, len(bodies), owners, index))
-                self._copied.pairs += len(bodies) * len(owners)
+                first, count = part.first_id, len(part.bodies)
+                index = self._outbox.copy(copies, part, target)
+                copies.done.append(_Copy(first, count, owners, index))
+                self._copied.pairs += count * len(owners)
                 for queue in owners:
-                    self._restate(queue, first, len(bodies), counted)
+                    self._restate(queue, first, count, counted)
         for queue, counts in counted.items():
             self._outbox.state_counts(queue, counts)
         self.is_waiting = bool(copies.done)
 
-    def _alive(self, record: Enqueue) -> Iterator[tuple[int, list[bytes], Owners]]:
-        """The parts of a run that the same queues still have: (first id, bodies, queues). They count as copied."""
+    def _alive(self, record: Enqueue) -> Iterator[tuple[Enqueue, Owners]]:
+        """The parts of a run that the same queues still have. They count as copied."""
         ids = range(record.first_id, record.first_id + len(record.bodies))
         for owners, group in groupby(ids, lambda message_id: self._owners.pop(message_id, ())):
             if owners := tuple(queue for queue in owners if not queue.deleted):
                 members = list(group)
-                begin = members[0] - record.first_id
-                yield members[0], record.bodies[begin : begin + len(members)], owners
+                yield record.part(members[0] - record.first_id, len(members)), owners
 
     def _restate(self, queue: Queue, first: int, count: int, counted: dict[Queue, list[tuple[int, int]]]) -> None:
         """What else the log knew of these messages, in segments that may go before they do."""

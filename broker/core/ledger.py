@@ -66,6 +66,11 @@ class Range:
         else:
             spans.extend((first_id, last_id, start, end))
 
+    def came(self, pairs: int, size: int) -> None:
+        """So many pairs came with so many bytes: a restart reads it."""
+        self.pairs += pairs
+        self.size += size
+
     def spans(self, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
         """The stretches of the log that may hold the `wanted` ids, which rise."""
         spans = self._spans
@@ -143,8 +148,8 @@ class Ledger:
         """One queue still holds these messages, which were in the log before the start."""
         for each, count in self._counts(pages):
             each.live += count
-            each.pairs += count
             each.home.live += count
+            each.pairs = max(each.pairs, each.live)
 
     def _counts(self, pages: Pages) -> Iterator[tuple[Range, int]]:
         """How many of the messages each range has."""

@@ -20,7 +20,7 @@ from protocol.content import PERSISTENT
 from storage import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.core.channel import Channel
     from broker.core.compaction import Compaction, Copies
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from broker.core.paging import Load, SpillBatch
     from broker.core.queue import Queue
     from storage.api import Receipt
+
+
+RECORD_BYTES = 65_536
+"""A record of messages that have little in common is about so big at the most: a damaged block costs no more than what is in it."""
 
 
 class Target:
@@ -49,6 +53,18 @@ def target_of(queues: Sequence[Queue]) -> Target | None:
     """What the log calls the durable ones of these queues."""
     logged = tuple([queue.id for queue in queues if queue.logged])
     return Target(logged) if logged else None
+
+
+def _stretches(facts: Sequence[int], size: int) -> Iterator[tuple[int, int, bool]]:
+    """How messages with these facts, of so many bytes together, are cut into records: (begin, end, persistent)."""
+    most = max(RECORD_BYTES * len(facts) // (size + 1), 1)
+    persistent = facts[0] & PERSISTENT
+    begin = 0
+    for index, each in enumerate(facts):
+        if each & PERSISTENT != persistent or index - begin >= most:
+            yield begin, index, persistent != 0
+            begin, persistent = index, each & PERSISTENT
+    yield begin, len(facts), persistent != 0
 
 
 class Batch:
@@ -115,7 +131,7 @@ class Outbox:
     """One per broker. `touched` are the queues to serve at the end of the turn."""
 
     __slots__ = (
-        "_buried", "_catalog", "_channels", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_page_outs", "_records",
+        "_buried", "_catalog", "_channels", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_logged", "_page_outs", "_records",
         "_requeued_bytes", "_settled",
         "_settled_pages", "_sync", "clock", "compaction", "ledger", "loads", "marked", "memory", "number", "released", "settled_confirms",
         "spill", "touched",
@@ -144,6 +160,8 @@ class Outbox:
         self._first_id = 0
         self._requeued_bytes = 0
         self._page_outs: list[PageOut] = []
+        self._logged: list[tuple[int, int, int]] = []
+        """Where the messages that were logged last are: the index of a record, and from which of them to which it has."""
         self._copies: Copies | None = None
         self._settled: dict[Queue, list[int]] = {}
         self._settled_pages: list[tuple[Queue, Pages]] = []
@@ -179,21 +197,28 @@ class Outbox:
         if expires:
             flags |= records.EXPIRES
         record = records.encode_enqueue(first_id, target.id, self.clock() if time_ms is None else time_ms, routing, header, bodies, flags)
+        self._logged = [(len(self._records), 0, len(bodies))]
         self._records.append(record)
         self.ledger.enqueued(len(bodies) * len(target.queue_ids))
 
-    def enqueue_each(self, messages: Sequence[Message], target: Target, facts: Sequence[int]) -> None:
-        """The same for messages that differ: a record each. `facts` are those of their headers (protocol.content.scan)."""
+    def enqueue_each(
+        self, first_id: int, target: Target, routing: bytes, headers: Sequence[bytes], bodies: Sequence[bytes], facts: Sequence[int]
+    ) -> None:
+        """The same for messages that have nothing but the routing in common. `facts` are those of their headers (protocol.content.scan)."""
         if target.batch != self.number:
             self._name(target)
-        encode, target_id, now, persistent_flags = records.encode_enqueue, target.id, self.clock(), target.flags
-        transient_flags = persistent_flags | records.TRANSIENT
-        self._records += [
-            encode(number, target_id, now, routing, header, (body,), persistent_flags if each & PERSISTENT else transient_flags)
-            for (number, routing, header, body), each in zip(messages, facts, strict=True)
-        ]
-        self._sync = self._sync or any(each & PERSISTENT for each in facts)
-        self.ledger.enqueued(len(messages) * len(target.queue_ids))
+        now, self._logged = self.clock(), []
+        for begin, end, persistent in _stretches(facts, sum(map(len, headers)) + sum(map(len, bodies))):
+            flags = target.flags
+            if persistent:
+                self._sync = True
+            else:
+                flags |= records.TRANSIENT
+            self._logged.append((len(self._records), begin, end))
+            self._records.append(
+                records.encode_enqueue_each(first_id + begin, target.id, now, routing, headers[begin:end], bodies[begin:end], flags)
+            )
+        self.ledger.enqueued(len(bodies) * len(target.queue_ids))
 
     def enqueue_one(
         self,
@@ -221,12 +246,11 @@ class Outbox:
     def page_out(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool) -> None:
         """These messages, which were logged last if the queue is logged at all, need not stay in the memory of paged queues."""
         spilling: list[Queue] = []
-        first = len(self._records) - (1 if alike else len(messages))
         for queue in queues:
             if queue.ready.paged is None:
                 continue
             if queue.logged:
-                self._page_outs.append(PageOut(queue, messages, first, alike))
+                self._page_outs += [PageOut(queue, messages[begin:end], record) for record, begin, end in self._logged]
             else:
                 spilling.append(queue)
         if spilling:
@@ -239,9 +263,7 @@ class Outbox:
         self._copies = copies
         self._sync = True
         flags = target.flags | records.COPY | record.flags & (records.TRANSIENT | records.EXPIRES)
-        encoded = records.encode_enqueue(
-            record.first_id, target.id, record.timestamp_ms, record.routing, record.header, record.bodies, flags
-        )
+        encoded = record.encoded(target.id, flags)
         copies.size += len(encoded)
         self._records.append(encoded)
         return len(self._records) - 1

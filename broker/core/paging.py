@@ -15,12 +15,12 @@ from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core.ledger import Ledger
-from broker.core.message import BODY, ID
+from broker.core.message import BODY, HEADER, ID, body_of
 from storage import records
 from storage.api import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from broker.core.ledger import Segment
     from broker.core.message import Message
@@ -33,20 +33,17 @@ log = logging.getLogger("queue")
 
 
 class PageOut(NamedTuple):
-    """A run of messages that a paged queue need not keep once it is written: in one record of the batch, that with the index
-    `record`, or each in one of its own from there on."""
+    """Messages that a paged queue need not keep once they are written: in the record of the batch that has the index `record`."""
 
     queue: Queue
     messages: Sequence[Message]
     record: int
-    alike: bool
 
     def written(self, places: Sequence[int]) -> None:
         """The batch was written, its records at these places."""
-        if self.alike:
-            self.queue.page_out(self.messages, [(len(self.messages), places[self.record])])
-        else:
-            self.queue.page_out(self.messages, [(1, place) for place in places[self.record : self.record + len(self.messages)]])
+        place = places[self.record]
+        sizes = groupby(map(len, map(body_of, self.messages)))
+        self.queue.page_out(self.messages, [(len(list(group)), place) for _, group in sizes])
 
 
 class Load:
@@ -87,9 +84,15 @@ class Load:
                 raise Corrupt(f"position {run.place} holds other messages")
             # One object for what is equal: deliveries of one routing and header are encoded together.
             routing = routing if record.routing == routing else record.routing
-            header = header if record.header == header else record.header
-            bodies = record.bodies[begin : begin + run.length]
-            messages += zip(range(run.first_id, run.first_id + run.length), repeat(routing), repeat(header), bodies, strict=False)
+            stop = begin + run.length
+            headers: Iterable[bytes]
+            if record.headers is None:
+                header = header if record.header == header else record.header
+                headers = repeat(header)
+            else:
+                headers = record.headers[begin:stop]
+            bodies = record.bodies[begin:stop]
+            messages += zip(range(run.first_id, run.first_id + run.length), repeat(routing), headers, bodies, strict=False)
             self.times_ms.extend(repeat(record.timestamp_ms, run.length))
         return messages
 
@@ -136,9 +139,10 @@ class Spill:
             bodies = [message[BODY] for message in messages]
             self._records.append(records.encode_enqueue(number, 0, now_ms, routing, header, bodies))
         else:
-            encode = records.encode_enqueue
-            self._records += [encode(number, 0, now_ms, routing, header, (body,)) for number, routing, header, body in messages]
-        self._page_outs += [PageOut(queue, messages, first, alike) for queue in queues]
+            number, routing, _, _ = messages[0]
+            headers, bodies = [message[HEADER] for message in messages], [message[BODY] for message in messages]
+            self._records.append(records.encode_enqueue_each(number, 0, now_ms, routing, headers, bodies))
+        self._page_outs += [PageOut(queue, messages, first) for queue in queues]
         self.ledger.enqueued(len(messages) * len(queues))
         self.ledger.next_id = messages[-1][ID] + 1
 

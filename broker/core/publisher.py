@@ -137,7 +137,7 @@ class Publisher:
             messages = self._enqueue(route, headers_given, bodies, sum(map(len, bodies)), overhead)
             if route.target is not None:
                 durable = reduce(or_, facts) & PERSISTENT != 0
-                outbox.enqueue_each(messages, route.target, facts)
+                outbox.enqueue_each(messages[0][ID], route.target, route.routing, headers_given, bodies, facts)
             if outbox.memory.paging:
                 outbox.page_out(route.queues, messages, alike=False)
         return self._published(channel, route, len(bodies), durable)

@@ -506,7 +506,12 @@ class Queue:
         before = paged.pages.body_bytes
         paged.pages.drop(len(runs))
         size = sum(map(len, map(body_of, messages)))
-        overhead = len(messages) * MESSAGE_BYTES + sum(len(messages[0][HEADER]) + HEADER_BYTES for _ in runs) if messages else 0
+        overhead = len(messages) * MESSAGE_BYTES
+        header: bytes | None = None
+        for message in messages:
+            if message[HEADER] is not header:
+                header = message[HEADER]
+                overhead += len(header) + HEADER_BYTES
         self._held += len(messages)
         self._overhead += overhead
         self.memory.used += size + overhead - len(runs) * RUN_BYTES

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from array import array
 from bisect import bisect_left, bisect_right
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.core import entries
@@ -24,8 +25,10 @@ from protocol.errors import ChannelException
 from storage.api import Corrupt
 from storage.records import (
     COPY,
-    ENQUEUE_HEAD_SIZE,
+    ENQUEUE,
     EXPIRES,
+    HEAD_SIZE,
+    MIXED,
     TARGET_IS_SET,
     TRANSIENT,
     Delivered,
@@ -34,6 +37,8 @@ from storage.records import (
     RouteSet,
     Settle,
     SettleRange,
+    body_sizes,
+    decode_enqueue,
     decode_heads,
 )
 
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from broker.core.broker import Broker
     from broker.core.exchange import Destination
     from storage.api import Commit, Entry
+    from storage.records import Run
 
 log = logging.getLogger("recovery")
 NEVER = 1 << 63
@@ -145,6 +151,12 @@ class _Backlog:
         """There are copies, so ids don't rise, and may be there twice."""
         self.expires = False
         """Some have a time to live of their own."""
+
+    def add(self, first: int, count: int, body_size: int, place: int) -> None:
+        """A run of the record at that place."""
+        self.firsts.append(first)
+        self.places.append(place)
+        self.sizes.append(count << SIZE_BITS | body_size)
 
     def level(self, header: bytes) -> _Backlog:
         """Where messages with this content header belong."""
@@ -262,13 +274,13 @@ class Replay:
 
     def _apply(self, commit: Commit, place: int, data: bytes) -> None:
         ledger, backlogs = self._broker.outbox.ledger, self._backlogs
-        lowest, highest, copied = NEVER, 0, 0
+        lowest, highest, copied, size, pairs = NEVER, 0, 0, 0, 0
         heads: Iterator[tuple[int, Any]] = decode_heads(data)
         for offset, record in heads:
             if record.__class__ is not tuple:  # isinstance with a union takes half of the time that a message takes
                 self._settle(record)
                 continue
-            _, flags, routing_size, _, first, target, _, body_size, count, header_size = record
+            kind, flags, _, payload, first, target, _, body_size, count, _ = record
             end = first + count
             if flags & COPY:
                 copied = max(copied, end - 1)
@@ -280,14 +292,20 @@ class Replay:
                     highest = end
             if flags & TRANSIENT:
                 continue
-            for queue_id in self._targets(target, count) if flags & TARGET_IS_SET else (target,):
+            targets = self._targets(target, count) if flags & TARGET_IS_SET else (target,)
+            if flags & COPY:
+                ledger.range_of(first).came(count * len(targets), payload)
+            else:
+                size += payload
+                pairs += count * len(targets)
+            for queue_id in targets:
                 backlog = backlogs.get(queue_id)
                 if backlog is not None:
                     if flags & EXPIRES:
                         backlog.expires = True
-                    if backlog.priority_of is not None:
-                        start = offset + ENQUEUE_HEAD_SIZE + routing_size
-                        backlog = backlog.level(data[start : start + header_size])
+                    if kind != ENQUEUE or backlog.priority_of is not None:
+                        self._add_each(backlog, place + offset, data, offset, record)
+                        continue
                     backlog.firsts.append(first)
                     backlog.places.append(place + offset)
                     backlog.sizes.append(count << SIZE_BITS | body_size)
@@ -296,6 +314,26 @@ class Replay:
         self._highest = max(self._highest, highest - 1, copied)
         if highest:
             ledger.range.add_span(lowest, highest - 1, commit.position, commit.end)
+            ledger.range.came(pairs, size)
+
+    def _add_each(self, backlog: _Backlog, place: int, data: bytes, offset: int, run: Run) -> None:
+        """Messages that may differ: a run for each stretch with one body size, and one priority."""
+        first, count = run[4], run[8]
+        if backlog.priority_of is None:
+            backlog.copied = backlog.copied or run[1] & COPY != 0
+            sizes = body_sizes(data, offset, run) if run[7] == MIXED else ()
+            if not sizes:
+                backlog.add(first, count, run[7], place)
+            for size, group in groupby(sizes):
+                length = len(list(group))
+                backlog.add(first, length, size, place)
+                first += length
+            return
+        record = decode_enqueue(data[offset : offset + HEAD_SIZE + run[3]])
+        for index, body in enumerate(record.bodies):
+            level = backlog.level(record.header_of(index))
+            level.copied = level.copied or run[1] & COPY != 0
+            level.add(first + index, 1, len(body), place)
 
     def _targets(self, set_id: int, count: int) -> tuple[int, ...]:
         targets = self._sets.get(set_id, ())

@@ -56,9 +56,11 @@ def test_the_document_says_what_the_numbers_are() -> None:
         "SETTLE_RANGE",
         "REQUEUE",
         "DELIVERED",
+        "ENQUEUE_EACH",
         "TRANSIENT",
         "TARGET_IS_SET",
         "COPY",
+        "EXPIRES",
     ):
         assert f"| {getattr(records, name)} | {name} |" in text, name
     assert f"{records.HEADER_SIZE} bytes" in text and f"{records.BLOCK_DATA:,} bytes" in text

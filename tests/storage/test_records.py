@@ -42,9 +42,21 @@ u64 = st.integers(0, 2**64 - 1)
 u32 = st.integers(0, 2**32 - 1)
 ids = st.lists(u64, max_size=20).map(tuple)
 bodies = st.integers(0, 30).flatmap(lambda size: st.lists(st.binary(min_size=size, max_size=size), min_size=1, max_size=20))
+each = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), min_size=1, max_size=20)
 flags = st.sampled_from([0, TRANSIENT, TARGET_IS_SET, COPY, TRANSIENT | TARGET_IS_SET | COPY])
 records = st.one_of(
-    st.builds(Enqueue, u64, u64, u64, st.binary(max_size=300), st.binary(max_size=300), bodies, flags),
+    st.builds(Enqueue, u64, u64, u64, st.binary(max_size=300), st.binary(max_size=300), bodies, flags, st.none()),
+    st.builds(
+        lambda first, target, time, routing, pairs, flags: Enqueue(
+            first, target, time, routing, b"", [body for _, body in pairs], flags, [header for header, _ in pairs]
+        ),
+        u64,
+        u64,
+        u64,
+        st.binary(max_size=300),
+        each,
+        flags,
+    ),
     st.builds(RouteSet, u64, ids),
     st.builds(Settle, u64, ids),
     st.builds(SettleRange, u64, u64, u64),
@@ -56,7 +68,7 @@ records = st.one_of(
 def encode(record: Record) -> bytes:
     match record:
         case Enqueue():
-            return encode_enqueue(*record)
+            return record.encoded(record.target, record.flags)
         case RouteSet():
             return encode_route_set(*record)
         case Settle():
@@ -177,8 +189,8 @@ def test_any_flipped_bit_of_a_block_header_is_found() -> None:
 
 def test_a_newer_format_is_refused_politely() -> None:
     newer = encoded_header() + bytes(16)
-    newer[4] = 2
+    newer[4] = 3
     struct.pack_into("<H", newer, 6, len(newer))
     newer[-4:] = zlib.crc32(newer[:-4]).to_bytes(4, "little")
-    with pytest.raises(StorageError, match="format 2; this Leveret reads formats up to 1"):
+    with pytest.raises(StorageError, match="format 3; this Leveret reads formats up to 2"):
         decode_block_header(newer)
