@@ -167,6 +167,12 @@ class Ledger:
         """The range that the id belongs to."""
         return self._ranges[max(bisect_right(self._first_ids, message_id) - 1, 0)]
 
+    def ranges_of(self, first_id: int, last_id: int) -> list[Range]:
+        """The ranges that the ids from first to last belong to. (A run that was published in one range may lie in two after a restart,
+        which doesn't know of ranges that are gone.)"""
+        low = max(bisect_right(self._first_ids, first_id) - 1, 0)
+        return self._ranges[low : max(bisect_right(self._first_ids, last_id), low + 1)]
+
     # --- segments ---------------------------------------------------------------------------------------------------
 
     def begin(self, position: int) -> None:

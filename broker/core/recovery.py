@@ -284,7 +284,8 @@ class Replay:
             end = first + count
             if flags & COPY:
                 copied = max(copied, end - 1)
-                ledger.range_of(first).add_span(first, end - 1, commit.position, commit.end)
+                for each in ledger.ranges_of(first, end - 1):
+                    each.add_span(first, end - 1, commit.position, commit.end)
             else:
                 if first < lowest:
                     lowest = first

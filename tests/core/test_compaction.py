@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from broker.core import compaction, ledger
+from broker.core.broker import Broker
 from broker.core.compaction import Compaction
+from broker.core.recovery import Replay, restore_catalog
 from broker.runtime.reader import Reader
 from protocol.methods import Queue, Tx
-from storage.api import Closed
-from storage.records import COPY, Enqueue, decode_enqueue
+from storage.api import Closed, Commit
+from storage.records import COPY, Enqueue, decode_enqueue, encode_delivered, encode_enqueue
 from tests.core.deep import assert_nothing_left_when_settled, bodies, deliveries, drain, serve, text_of
 from tests.core.playbook import Got, Playbook, PlayedChannel
 
@@ -530,3 +532,21 @@ def test_a_stretch_that_cannot_be_read_keeps_its_segment(
     assert book.disk.segments()[0][0] == 0
     assert text_of(drain(book)) == "123"
     caplog.clear()
+
+
+def test_a_copied_run_that_a_restart_finds_in_two_ranges(book: Playbook, channel: PlayedChannel) -> None:
+    """What was published in one range may be in two when the segments that told of it are gone: each must know where its part lies."""
+    channel.declare("q", durable=True)
+    book.settle()
+    queue_id = book.queue("q").id
+    copy = encode_enqueue(19, queue_id, 0, b"\0\1q", bytes(14), [b"1", b"2", b"3"], COPY)
+    commits = [
+        Commit(0, 100, 0, [(64, encode_delivered(queue_id, 20))]),
+        Commit(100, 300, 100, [(164, copy)]),
+    ]
+    broker = Broker(cast("Any", None), {}, lambda: 0, bytes)
+    restore_catalog(broker, book.disk.entries())
+    Replay(broker).apply(commits)
+    found = broker.outbox.ledger
+    for message_id in (19, 20, 21):
+        assert list(found.range_of(message_id).spans([message_id])) == [(100, 300)], message_id
