@@ -16,13 +16,22 @@ from storage.api import StorageError
 from storage.catalog import CATALOG_NAME, SCHEMA_VERSION
 
 QUEUE_IDS: Final = "ids/queue"
-_NAMES: Final = {"vhost": 1, "exchange": 2, "queue": 2, "binding": 5}  # kinds, and how many names follow in the key
+_NAMES: Final = {
+    "vhost": 1,
+    "exchange": 2,
+    "queue": 2,
+    "policy": 2,
+    "operator_policy": 2,
+    "binding": 5,
+}  # kinds, and how many names follow in the key
 _BORN: Final = frozenset(("", "amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace", "amq.topic"))
 """The exchanges that every vhost is born with; they are no entries."""
 _MEMBERS: Final[dict[str, dict[str, type]]] = {
     "exchange": {"type": str, "auto_delete": bool, "internal": bool, "arguments": dict},
     "queue": {"id": int, "auto_delete": bool, "arguments": dict},
     "binding": {"routing_key": str, "arguments": dict},
+    "policy": {"pattern": str, "apply_to": str, "priority": int, "definition": dict},
+    "operator_policy": {"pattern": str, "apply_to": str, "priority": int, "definition": dict},
 }
 
 

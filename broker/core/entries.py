@@ -3,6 +3,8 @@
     vhost/<name>                                            {}
     exchange/<vhost>/<name>                                 {"type", "auto_delete", "internal", "arguments"}
     queue/<vhost>/<name>                                    {"id", "auto_delete", "arguments"}, and the exchange if it "delays_for" one
+    policy/<vhost>/<name>                                   {"pattern", "apply_to", "priority", "definition"}
+    operator_policy/<vhost>/<name>                          the same
     binding/<vhost>/<source>/<queue|exchange>/<name>/<n>    {"routing_key", "arguments"}
     meta/seeded                                             {}: the default user and vhost were made
     ids/queue                                               {"next": the first queue id that was never given out}
@@ -22,6 +24,7 @@ from protocol.tables import encode_table, from_json, to_json
 
 if TYPE_CHECKING:
     from broker.core.exchange import Destination, Exchange
+    from broker.core.policy import Policy
     from broker.core.queue import Queue
     from broker.core.vhost import VHost
     from protocol.tables import Table
@@ -91,6 +94,22 @@ def binding_entry(vhost: str, source: str, destination: Destination, routing_key
     """The entry of a durable binding."""
     value = {"routing_key": routing_key, "arguments": to_json(arguments)}
     return binding_key(vhost, source, destination, routing_key, arguments), dump(value)
+
+
+def policy_key(vhost: str, name: str, *, is_operator: bool) -> str:
+    """The key of a policy, or operator policy."""
+    return key("operator_policy" if is_operator else "policy", vhost, name)
+
+
+def policy_entry(vhost: str, policy: Policy) -> tuple[str, bytes]:
+    """The entry of a policy."""
+    value = {
+        "pattern": policy.pattern,
+        "apply_to": policy.apply_to,
+        "priority": policy.priority,
+        "definition": policy.definition,
+    }
+    return policy_key(vhost, policy.name, is_operator=policy.is_operator), dump(value)
 
 
 def arguments_of(value: dict[str, Any]) -> Table:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from broker.core.envelope import Envelope
+    from broker.core.policy import Policy
     from broker.core.vhost import VHost
     from protocol.tables import Field, Table
 
@@ -112,7 +113,7 @@ class Exchange:
     A type is a subclass with a `type`, either `matches` or `route`, what it `looks_at`, and the two hooks that keep its routes. A type
     that needs something of its broker, or acts by itself later, gets its vhost with `attach` and lets go of it with `detach`.
     `binds_once` says that a second binding to the same destination is ignored.
-    `alternate` is the argument's; a policy's is the vhost's concern. `published_in` and `published_out` are for whoever counts.
+    `published_in` and `published_out` are for whoever counts.
     """
 
     type: ClassVar[str]
@@ -122,7 +123,7 @@ class Exchange:
 
     __slots__ = (
         "_by_destination", "alternate", "arguments", "auto_delete", "binding_count", "durable", "had_binding", "internal",
-        "name", "published_in", "published_out",
+        "name", "own_alternate", "policy", "published_in", "published_out",
     )  # fmt: skip
 
     def __init__(
@@ -134,9 +135,11 @@ class Exchange:
         self.internal = internal
         self.arguments: Table = {} if arguments is None else arguments
         field = self.arguments.get(ALTERNATE_EXCHANGE)
-        self.alternate: str | None = None
-        if field is not None and field.kind == "S":
-            self.alternate = _name_in(field)
+        self.own_alternate = _name_in(field) if field is not None and field.kind == "S" else None
+        """The alternate exchange that its arguments name."""
+        self.alternate = self.own_alternate
+        """The one that counts: its own, or else a policy's."""
+        self.policy: Policy | None = None
         self.had_binding = False
         """auto_delete acts when the last binding as source goes, so not on an exchange that never had one (contract 3.4)."""
         self.binding_count = 0
@@ -152,6 +155,12 @@ class Exchange:
     def is_unused(self) -> bool:
         """No bindings as source: what if-unused and auto_delete ask for (contract 3.4)."""
         return not self._by_destination
+
+    def apply_policy(self, policy: Policy | None) -> None:
+        """From now on this policy applies."""
+        self.policy = policy
+        named = policy.definition.get(ALTERNATE_EXCHANGE) if policy is not None else None
+        self.alternate = named if self.own_alternate is None else self.own_alternate
 
     def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
         """Add a binding; False if that very one (destination, key and arguments) is there already (contract 3.6), or is to be ignored.

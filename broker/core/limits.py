@@ -133,10 +133,23 @@ def limit_of(arguments: QueueArguments) -> Limit | None:
 
 
 def ready_for(arguments: QueueArguments) -> Ready:
-    """The structure that a queue with these arguments needs."""
-    is_measured = arguments.max_length_bytes is not None
+    """The structure that a queue with these arguments needs, not measured yet."""
     if arguments.type == "quorum":
-        return MeasuredQuorumReady() if is_measured else QuorumReady()
-    if arguments.max_priority:
-        return (MeasuredPriorityReady if is_measured else PriorityReady)(arguments.max_priority)
-    return MeasuredReady() if is_measured else Ready()
+        return QuorumReady()
+    return PriorityReady(arguments.max_priority) if arguments.max_priority else Ready()
+
+
+_MEASURED: dict[type[Ready], type[Ready]] = {
+    Ready: MeasuredReady,
+    PriorityReady: MeasuredPriorityReady,
+    QuorumReady: MeasuredQuorumReady,
+}
+
+
+def measure(ready: Ready) -> None:
+    """Count the bytes of what is ready from now on: a limit on them has come, with the declare or with a policy. It isn't taken back."""
+    measured = _MEASURED.get(type(ready))
+    if measured is None:
+        return  # it is already
+    ready.body_bytes = sum(level.size for level in ready.levels)
+    ready.__class__ = measured

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.expiry import MessageExpiry, QueueExpiry
-from broker.core.limits import limit_of, ready_for
+from broker.core.limits import limit_of, measure, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
+from broker.core.policy import effective, merged
 from broker.core.returns import QuorumReady
 from protocol import content
 from protocol.tables import Field
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from broker.core.message import Message
     from broker.core.outbox import Outbox
     from broker.core.pages import Pages, Run
+    from broker.core.policy import Definition, Policy
     from broker.core.ready import Paged, Ready
     from broker.core.session import Session
     from broker.core.vhost import VHost
@@ -63,10 +65,41 @@ class Queue:
     """The exchange whose delayed messages it holds (core/delays.py)."""
 
     __slots__ = (
-        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumer_timeout_ms", "consumers",
-        "dead_letters", "deleted", "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters",
-        "id", "limit", "logged", "mark", "memory", "message_expiry", "name", "outbox", "owner", "published", "ready", "recovered_mark",
-        "touched", "unacked", "vhost",
+        "__weakref__",
+        "_held",
+        "_overhead",
+        "arguments",
+        "auto_delete",
+        "body_bytes",
+        "can_page",
+        "consumer_timeout_ms",
+        "consumers",
+        "dead_letters",
+        "deleted",
+        "delivered",
+        "delivery_counts",
+        "delivery_limit",
+        "durable",
+        "exclusive_consumer",
+        "expiry",
+        "getters",
+        "id",
+        "limit",
+        "logged",
+        "mark",
+        "memory",
+        "message_expiry",
+        "name",
+        "operator_policy",
+        "outbox",
+        "owner",
+        "policy",
+        "published",
+        "ready",
+        "recovered_mark",
+        "touched",
+        "unacked",
+        "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -100,7 +133,9 @@ class Queue:
         """A message that came back more often than this is a dead letter (quorum queues)."""
         self.consumer_timeout_ms: int | None = None
         """In which a delivery has to be acked, if that is less than the broker's."""
-        self.limit = limit_of(arguments)
+        self.policy: Policy | None = None
+        self.operator_policy: Policy | None = None
+        self.limit: Limit | None = None
         self.ready = ready_for(arguments)
         self.configure(arguments)
         self.consumers = Consumers(arguments.single_active_consumer)
@@ -138,9 +173,24 @@ class Queue:
         """Its type is quorum."""
         return isinstance(self.ready, QuorumReady)
 
+    def apply_policies(self, policy: Policy | None, operator_policy: Policy | None) -> None:
+        """From now on these policies apply. What was published before keeps its time to live; a limit acts at once."""
+        if policy is self.policy and operator_policy is self.operator_policy:
+            return
+        self.policy, self.operator_policy = policy, operator_policy
+        self.configure(effective(self.arguments, self.effective_policy_definition))
+        self.touch()
+
+    @property
+    def effective_policy_definition(self) -> Definition:
+        """What its policies say together."""
+        return merged(self.policy, self.operator_policy)
+
     def configure(self, effective: QueueArguments) -> None:
         """Live by these arguments from now on: the queue's own, and what policies add to them."""
         self.limit = limit_of(effective)
+        if self.limit is not None and self.limit.max_bytes is not None:
+            measure(self.ready)
         exchange = effective.dead_letter_exchange
         self.dead_letters = DeadLetters(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
         self.consumer_timeout_ms = effective.consumer_timeout_ms

@@ -17,11 +17,11 @@ from bisect import bisect_left
 from collections import deque
 from functools import partial
 from heapq import heapify, heappop, heappush
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from operator import gt
 from typing import TYPE_CHECKING
 
-from broker.core.message import ID, Message, id_of
+from broker.core.message import ID, Message, body_of, id_of
 from broker.core.pages import Pages
 
 if TYPE_CHECKING:
@@ -168,6 +168,12 @@ class Ready:
                 yield from paged.pages.ids_between(low, high)
 
     # --- paging -----------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """The bytes of the bodies of all that is here, counted now."""
+        size = sum(map(len, map(body_of, chain(self.fresh, self.came_back()))))
+        return size if self.paged is None else size + self.paged.pages.body_bytes + sum(map(len, map(body_of, self.paged.tail)))
 
     @property
     def runs(self) -> int:

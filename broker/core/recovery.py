@@ -18,6 +18,7 @@ from broker.core.arguments import QueueArguments
 from broker.core.exchanges import create
 from broker.core.exchanges.delayed_message import DelayedMessage
 from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
+from broker.core.policy import Policy
 from broker.core.priorities import PriorityReady
 from broker.core.queue import Queue
 from broker.core.vhost import VHost
@@ -71,6 +72,8 @@ def restore_catalog(broker: Broker, catalog: Iterable[Entry]) -> None:
             except (KeyError, ValueError, TypeError, ChannelException) as error:
                 text = f"the catalog's entry {entry.key} makes no sense ({error!r}); `leveret log repair` moves it to quarantine"
                 raise Corrupt(text) from error
+    for vhost in broker.vhosts.values():
+        vhost.apply_policies()
 
 
 def _restore_ids(broker: Broker, key: str, _: list[str], value: dict[str, Any]) -> None:
@@ -107,6 +110,12 @@ def _restore_queue(broker: Broker, key: str, names: list[str], value: dict[str, 
     broker.queue_ids = max(broker.queue_ids, queue.id + 1)
 
 
+def _restore_policy(broker: Broker, key: str, names: list[str], value: dict[str, Any]) -> None:
+    vhost, name = names
+    options = {"priority": value["priority"], "apply_to": value["apply_to"], "is_operator": entries.parts(key)[0] == "operator_policy"}
+    broker.vhosts[vhost].restore_policy(Policy(name, value["pattern"], value["definition"], **options))
+
+
 def _restore_binding(broker: Broker, key: str, names: list[str], value: dict[str, Any]) -> None:
     vhost_name, source, kind, name, _ = names
     vhost = broker.vhosts[vhost_name]
@@ -126,6 +135,8 @@ _RESTORE: Final[dict[str, Callable[[Broker, str, list[str], dict[str, Any]], Non
     "exchange": _restore_exchange,
     "queue": _restore_queue,
     "binding": _restore_binding,
+    "policy": _restore_policy,
+    "operator_policy": _restore_policy,
 }
 """What restores an entry of each kind from (broker, key, names in the key, value), in the order in which they need each other."""
 

@@ -16,6 +16,7 @@ from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
 from broker.core.expiry import expiration_of
 from broker.core.outbox import target_of
+from broker.core.policy import best
 from broker.core.queue import Queue
 from protocol import content
 from protocol.constants import NOT_FOUND, PRECONDITION_FAILED
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from broker.core.arguments import QueueArguments
     from broker.core.broker import Broker
     from broker.core.exchange import Binding, Destination
+    from broker.core.policy import Policy
     from broker.core.session import Session
     from protocol.tables import Table
 
@@ -59,6 +61,8 @@ class VHost:
         self.exchanges: dict[str, Exchange] = {DEFAULT_EXCHANGE: create("direct", DEFAULT_EXCHANGE, durable=True)}
         for exchange, kind, internal in SYSTEM_EXCHANGES:
             self.exchanges[exchange] = create(kind, exchange, durable=True, internal=internal)
+        self.policies: dict[str, Policy] = {}
+        self.operator_policies: dict[str, Policy] = {}
         self._sources: dict[Destination, dict[Exchange, None]] = {}
         """Destination to the exchanges that have bindings to it."""
 
@@ -101,6 +105,7 @@ class VHost:
         """An exchange that the catalog holds already."""
         self.exchanges[exchange.name] = exchange
         exchange.attach(self)
+        self._apply_to_exchange(exchange)
 
     def delete_exchange(self, exchange: Exchange) -> None:
         """Delete it with the bindings from and to it."""
@@ -135,6 +140,7 @@ class VHost:
 
     def _add(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
+        self._apply_to_queue(queue)
         self.broker.topology += 1
         if queue.durable:
             self.broker.outbox.put(*entries.queue_entry(queue))
@@ -158,8 +164,48 @@ class VHost:
 
     def expire_queue(self, queue: Queue) -> None:
         """Nobody used it for as long as x-expires allows; its messages are no dead letters (contract 7.2)."""
-        log.info("%s expired: it was not used for %d ms", self.queue_text(queue.name), queue.arguments.expires_ms or 0)
+        log.info("%s expired: nobody used it", self.queue_text(queue.name))
         self.delete_queue(queue)
+
+    # --- policies ---------------------------------------------------------------------------------------------------
+
+    def set_policy(self, policy: Policy) -> None:
+        """Put a policy, or operator policy, in place of the one of that name; it acts at once."""
+        self._policies(policy.is_operator)[policy.name] = policy
+        self.broker.outbox.put(*entries.policy_entry(self.name, policy))
+        self.apply_policies()
+
+    def delete_policy(self, name: str, *, is_operator: bool = False) -> bool:
+        """Take a policy away; False if there is none of that name."""
+        if self._policies(is_operator).pop(name, None) is None:
+            return False
+        self.broker.outbox.delete(entries.policy_key(self.name, name, is_operator=is_operator))
+        self.apply_policies()
+        return True
+
+    def restore_policy(self, policy: Policy) -> None:
+        """A policy that the catalog holds already; `apply_policies` has to follow."""
+        self._policies(policy.is_operator)[policy.name] = policy
+
+    def apply_policies(self) -> None:
+        """Have each queue and exchange live by the policies as they are now. Those for which nothing has changed aren't touched."""
+        for queue in list(self.queues.values()):
+            self._apply_to_queue(queue)
+        for exchange in self.exchanges.values():
+            self._apply_to_exchange(exchange)
+        self.broker.topology += 1
+
+    def _policies(self, is_operator: bool) -> dict[str, Policy]:
+        return self.operator_policies if is_operator else self.policies
+
+    def _apply_to_queue(self, queue: Queue) -> None:
+        if queue.delays_for is None:
+            queue.apply_policies(best(self.policies, queue.type, queue.name), best(self.operator_policies, queue.type, queue.name))
+
+    def _apply_to_exchange(self, exchange: Exchange) -> None:
+        policy = best(self.policies, "exchange", exchange.name)
+        if policy is not exchange.policy:
+            exchange.apply_policy(policy)
 
     # --- bindings ---------------------------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ def _check_equivalent(session: Session, exchange: DeclaredExchange, kind: str, m
             problem = f"inequivalent arg '{what}' for {text}: received '{received}' but current is '{current}'"
             raise ChannelException(PRECONDITION_FAILED, problem)
     arguments = cast("Table", method.arguments)
-    alternate, current_alternate = alternate_of(arguments, exchange.name, session.vhost.name), exchange.alternate
+    alternate, current_alternate = alternate_of(arguments, exchange.name, session.vhost.name), exchange.own_alternate
     if alternate == current_alternate:
         return
     if alternate is None:
