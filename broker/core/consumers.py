@@ -10,14 +10,16 @@ consumers: a queue with a thousand busy consumers looks at none of them in vain.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from itertools import repeat
+from itertools import accumulate, cycle, repeat
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
+from broker.core.returns import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from broker.core.channel import Channel
     from broker.core.queue import Queue
@@ -110,7 +112,7 @@ class Consumer(Holder):
         channel = self.channel
         session = channel.session
         first = channel.next_tag
-        shown = self.queue.counted(messages) if redelivered and self.queue.is_quorum else messages
+        shown = counted(messages, self.queue.delivery_counts) if redelivered and self.queue.is_quorum else messages
         count = self.encoder.encode(first, redelivered, shown, TURN_OUTPUT_BYTES)
         channel.next_tag = first + count
         self.delivered += count
@@ -232,3 +234,35 @@ class Consumers:
         ring = self._ring.get(consumers[0].priority)
         if ring is not None and len(ring) > 1:
             ring.rotate(-(count % len(consumers)) if len(consumers) == len(ring) else -min(count, len(consumers)))
+
+
+def deal(consumers: Sequence[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
+    """Share messages of one queue out among consumers one by one, in order; returns what the connections didn't take, in order."""
+    if len(consumers) == 1:
+        return run[consumers[0].deliver(redelivered, run) :]
+    if len({consumer.channel.session for consumer in consumers}) < len(consumers):
+        # One connection hears several of them, so it sees the order among them.
+        return _deal_one_by_one(consumers, redelivered, run)
+    # Nobody may stop short within a share: the others would be past what it left, and get that later, out of order.
+    fitting = max(bisect_right(list(accumulate(map(_size_bound, run))), TURN_OUTPUT_BYTES), 1)
+    dealt, left = run[:fitting], run[fitting:]
+    step = len(consumers)
+    for first, consumer in enumerate(consumers[: len(dealt)]):
+        share = dealt[first::step]
+        taken = consumer.deliver(redelivered, share)
+        assert taken == len(share)
+    return left
+
+
+def _deal_one_by_one(consumers: Sequence[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
+    for position, (message, consumer) in enumerate(zip(run, cycle(consumers), strict=False)):
+        if consumer.channel.session.congested:
+            return run[position:]
+        consumer.deliver(redelivered, [message])
+    return []
+
+
+def _size_bound(message: Message) -> int:
+    """What a delivery takes on the wire, at the most (a body frame in each 4 KiB, the smallest frame_max)."""
+    _, routing, header, body = message
+    return 320 + len(routing) + len(header) + len(body) + (len(body) >> 9)

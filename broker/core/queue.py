@@ -10,12 +10,10 @@ A durable queue is *logged*: what happens to its messages goes to the outbox as 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
-from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
-from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
+from broker.core.consumers import Consumers, deal
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import limit_of, measure, ready_for
@@ -25,8 +23,6 @@ from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
 from broker.core.policy import effective, merged
 from broker.core.returns import QuorumReady
-from protocol import content
-from protocol.tables import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,18 +41,6 @@ if TYPE_CHECKING:
     WaitingGet = Callable[[], None]
 
 
-def _size_bound(message: Message) -> int:
-    """What a delivery takes on the wire, at the most (a body frame in each 4 KiB, the smallest frame_max)."""
-    _, routing, header, body = message
-    return 320 + len(routing) + len(header) + len(body) + (len(body) >> 9)
-
-
-def _with_count(message: Message, count: int) -> Message:
-    number, routing, header, body = message
-    table = {"x-delivery-count": Field("l", count), **content.headers(header)}
-    return number, routing, content.with_headers(header, table | {"x-delivery-count": Field("l", count)}), body
-
-
 class Queue:
     """A classic or quorum queue. `id` is the catalog's, never reused; `owner` is the session of an exclusive queue."""
 
@@ -65,41 +49,10 @@ class Queue:
     """The exchange whose delayed messages it holds (core/delays.py)."""
 
     __slots__ = (
-        "__weakref__",
-        "_held",
-        "_overhead",
-        "arguments",
-        "auto_delete",
-        "body_bytes",
-        "can_page",
-        "consumer_timeout_ms",
-        "consumers",
-        "dead_letters",
-        "deleted",
-        "delivered",
-        "delivery_counts",
-        "delivery_limit",
-        "durable",
-        "exclusive_consumer",
-        "expiry",
-        "getters",
-        "id",
-        "limit",
-        "logged",
-        "mark",
-        "memory",
-        "message_expiry",
-        "name",
-        "operator_policy",
-        "outbox",
-        "owner",
-        "policy",
-        "published",
-        "ready",
-        "recovered_mark",
-        "touched",
-        "unacked",
-        "vhost",
+        "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumer_timeout_ms", "consumers",
+        "dead_letters", "deleted", "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters",
+        "id", "limit", "logged", "mark", "memory", "message_expiry", "name", "operator_policy", "outbox", "owner", "policy", "published",
+        "ready", "recovered_mark", "touched", "unacked", "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -308,7 +261,7 @@ class Queue:
             redelivered, run = ready.take(min(most, budget - served - dropped))
             if expiry is not None:
                 run = expiry.hold_back(redelivered, run)
-            left = self._deal(consumers, redelivered, run)
+            left = deal(consumers, redelivered, run)
             if left:
                 ready.put_back(redelivered, left)
             served += len(run) - len(left)
@@ -346,30 +299,6 @@ class Queue:
             if self.dead_letters is not None:
                 self.dead_letters.publish(dropped, MAXLEN)
             self.settle(dropped)
-
-    def _deal(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
-        """Share `run` out one by one; returns what the connections didn't take, in order."""
-        if len(consumers) == 1:
-            return run[consumers[0].deliver(redelivered, run) :]
-        if len({consumer.channel.session for consumer in consumers}) < len(consumers):
-            # One connection hears several of them, so it sees the order among them.
-            return self._deal_one_by_one(consumers, redelivered, run)
-        # Nobody may stop short within a share: the others would be past what it left, and get that later, out of order.
-        fitting = max(bisect_right(list(accumulate(map(_size_bound, run))), TURN_OUTPUT_BYTES), 1)
-        dealt, left = run[:fitting], run[fitting:]
-        step = len(consumers)
-        for first, consumer in enumerate(consumers[: len(dealt)]):
-            share = dealt[first::step]
-            taken = consumer.deliver(redelivered, share)
-            assert taken == len(share)
-        return left
-
-    def _deal_one_by_one(self, consumers: list[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
-        for position, (message, consumer) in enumerate(zip(run, cycle(consumers), strict=False)):
-            if consumer.channel.session.congested:
-                return run[position:]
-            consumer.deliver(redelivered, [message])
-        return []
 
     def get(self) -> tuple[bool, Message] | None:
         """Take the head for basic.get: (redelivered, message), or None if nothing is ready. The caller leases or settles it.
@@ -451,11 +380,6 @@ class Queue:
         self.settle(over)
         gone = set(map(id_of, over))
         return [message for message in messages if message[ID] not in gone]
-
-    def counted(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages as a consumer of a quorum queue sees them: x-delivery-count says how often each came back (contract 7.8)."""
-        counts = self.delivery_counts
-        return [_with_count(message, counts[message[ID]]) if message[ID] in counts else message for message in messages]
 
     def purge(self) -> int:
         """Drop what is ready; returns the count (contract 4.6)."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import ID
 from broker.core.ready import Ready
+from protocol import content
+from protocol.tables import Field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,3 +99,15 @@ class QuorumReady(Ready):
         super().read_in(fresh, ())
         for message in returned:
             self._push(message[ID], message)
+
+
+def counted(messages: Sequence[Message], counts: Mapping[int, int]) -> list[Message]:
+    """Messages as a consumer of a quorum queue sees them: x-delivery-count says how often each came back (contract 7.8)."""
+    return [_with_count(message, counts[message[ID]]) if message[ID] in counts else message for message in messages]
+
+
+def _with_count(message: Message, count: int) -> Message:
+    number, routing, header, body = message
+    field = Field("l", count)
+    table = {"x-delivery-count": field} | content.headers(header) | {"x-delivery-count": field}
+    return number, routing, content.with_headers(header, table), body

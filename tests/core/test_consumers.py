@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.core import consumers, queue
+from broker.core import consumers
 from protocol.methods import Basic
 from tests.core.playbook import Delivered, Playbook, PlayedChannel
 from tests.spec import spec
@@ -102,8 +102,7 @@ def test_a_congested_connection_is_passed_over_until_it_drains(book: Playbook, c
 
 @spec("5.5", "delivered to one consumer: in order")
 def test_a_full_turn_keeps_the_order(book: Playbook, channel: PlayedChannel, other: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (consumers, queue):
-        monkeypatch.setattr(module, "TURN_OUTPUT_BYTES", 1500)
+    monkeypatch.setattr(consumers, "TURN_OUTPUT_BYTES", 1500)
     channel.peer.wire.message_weight = 300
     channel.declare("q")
     channel.consume("q", "heavy", no_ack=True)

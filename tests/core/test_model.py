@@ -38,8 +38,7 @@ HEAVY = 250
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of a few messages, turns of a few deliveries."""
     monkeypatch.setattr(ledger, "SEGMENT_BYTES", SEGMENT_BYTES)
-    for each in (consumers, queue):
-        monkeypatch.setattr(each, "TURN_OUTPUT_BYTES", TURN_OUTPUT_BYTES)
+    monkeypatch.setattr(consumers, "TURN_OUTPUT_BYTES", TURN_OUTPUT_BYTES)
     monkeypatch.setattr(ledger, "SLACK_BYTES", 500)
     monkeypatch.setattr(compaction, "STEP_BYTES", 300)
     monkeypatch.setattr(compaction, "SLICE_IDS", 3)

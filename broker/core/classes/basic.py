@@ -9,6 +9,7 @@ from broker.core.arguments import consumer_priority
 from broker.core.classes.names import check_owner, last_queue
 from broker.core.consumers import Consumer
 from broker.core.properties import REPLY_TO
+from broker.core.returns import counted
 from protocol.constants import ACCESS_REFUSED, NOT_ALLOWED, NOT_IMPLEMENTED, PRECONDITION_FAILED, RESOURCE_LOCKED
 from protocol.errors import ChannelException, ConnectionException
 from protocol.methods import Basic, make
@@ -132,7 +133,7 @@ def _answer_get(session: Session, channel: Channel, queue: DeclaredQueue, no_ack
     if taken is None:
         return session.wire.method(channel.number, make(Basic.GetEmpty))
     redelivered, message = taken
-    shown = queue.counted((message,))[0] if redelivered and queue.is_quorum else message
+    shown = counted((message,), queue.delivery_counts)[0] if redelivered and queue.is_quorum else message
     if no_ack:
         queue.settle([message])
         tag = channel.take_tag()
