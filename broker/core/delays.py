@@ -112,14 +112,14 @@ class DelayedReady(Ready):
 class DelayQueue(Queue):
     """The messages that one exchange delays."""
 
-    __slots__ = ("_timer", "delays_for", "exchange")
+    __slots__ = ("_timer", "exchange", "kept_for")
 
     ready: DelayedReady
 
     def __init__(self, vhost: VHost, exchange: Exchange, queue_id: int) -> None:
         super().__init__(vhost, PREFIX + exchange.name, queue_id, vhost.broker.outbox, QueueArguments({}), durable=exchange.durable)
         self.exchange = exchange
-        self.delays_for: str = exchange.name
+        self.kept_for: str = exchange.name
         self.can_page = False
         self.ready = DelayedReady()
         self._timer: Timer | None = None

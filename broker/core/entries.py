@@ -2,7 +2,7 @@
 
     vhost/<name>                                            {}
     exchange/<vhost>/<name>                                 {"type", "auto_delete", "internal", "arguments"}
-    queue/<vhost>/<name>                                    {"id", "auto_delete", "arguments"}, and the exchange if it "delays_for" one
+    queue/<vhost>/<name>                                    {"id", "auto_delete", "arguments"}, and the exchange if it is "kept_for" one
     policy/<vhost>/<name>                                   {"pattern", "apply_to", "priority", "definition"}
     operator_policy/<vhost>/<name>                          the same
     binding/<vhost>/<source>/<queue|exchange>/<name>/<n>    {"routing_key", "arguments"}
@@ -78,8 +78,8 @@ def queue_key(vhost: str, name: str) -> str:
 def queue_entry(queue: Queue) -> tuple[str, bytes]:
     """The entry of a durable queue."""
     value = {"id": queue.id, "auto_delete": queue.auto_delete, "arguments": to_json(queue.arguments.table)}
-    if (exchange := queue.delays_for) is not None:
-        value["delays_for"] = exchange
+    if (exchange := queue.kept_for) is not None:
+        value["kept_for"] = exchange
     return queue_key(queue.vhost.name, queue.name), dump(value)
 
 

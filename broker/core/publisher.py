@@ -187,7 +187,7 @@ class Publisher:
             route.by_key = False
         route.target = target_of(route.queues)
         is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
-        rejecting = any(queue.limit is not None and queue.limit.rejects for queue in route.queues)
+        rejecting = any((queue.limit is not None and queue.limit.rejects) or queue.held_values is not None for queue in route.queues)
         route.plain = route.by_key and not (is_reply or rejecting)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
@@ -229,7 +229,8 @@ class Publisher:
         """Put one message into its queues, return it if it must be, and see to its confirm; returns whether every queue took it."""
         outbox = self.session.broker.outbox
         queues = [queue for queue in publish.queues if not queue.deleted]
-        taken = [queue for queue in queues if queue.limit is None or not queue.refuses(publish.routing, publish.header, publish.body)]
+        wanted = [queue for queue in queues if not queue.ignores(publish.header)]
+        taken = [queue for queue in wanted if queue.limit is None or not queue.refuses(publish.routing, publish.header, publish.body)]
         target = publish.target if len(taken) == len(publish.queues) else target_of(taken)
         persistent = publish.facts & PERSISTENT != 0
         message = outbox.enqueue_one(taken, target, publish.routing, publish.header, publish.body, persistent, publish.expiration_ms)
@@ -239,12 +240,12 @@ class Publisher:
             wire = self.session.wire
             channel.write(wire.returned(channel.number, NO_ROUTE, "NO_ROUTE", publish.routing, publish.header, publish.body))
         if channel.confirms is not None:
-            if len(taken) < len(queues):
+            if len(taken) < len(wanted):
                 channel.confirms.published += 1
                 channel.confirms.refuse(channel.confirms.published, channel.confirms.published)
             else:
                 self._confirm(channel, 1, persistent and target is not None)
-        return len(taken) == len(queues)
+        return len(taken) == len(wanted)
 
 
 class Publish:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.consumers import Consumers, deal
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
+from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import limit_of, measure, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
@@ -45,14 +46,14 @@ class Queue:
     """A classic or quorum queue. `id` is the catalog's, never reused; `owner` is the session of an exclusive queue."""
 
     is_queue = True
-    delays_for: str | None = None
-    """The exchange whose delayed messages it holds (core/delays.py)."""
+    kept_for: str | None = None
+    """The exchange that keeps something in it (core/delays.py, core/deduplication.py): nobody consumes it."""
 
     __slots__ = (
         "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumer_timeout_ms", "consumers",
         "dead_letters", "deleted", "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters",
-        "id", "limit", "logged", "mark", "memory", "message_expiry", "name", "operator_policy", "outbox", "owner", "policy", "published",
-        "ready", "recovered_mark", "touched", "unacked", "vhost",
+        "held_values", "id", "limit", "logged", "mark", "memory", "message_expiry", "name", "operator_policy", "outbox", "owner", "policy",
+        "published", "ready", "recovered_mark", "touched", "unacked", "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +90,8 @@ class Queue:
         self.policy: Policy | None = None
         self.operator_policy: Policy | None = None
         self.limit: Limit | None = None
+        self.held_values = HeldValues() if arguments.message_deduplication else None
+        """What tells its messages from duplicates, if those are to be dropped."""
         self.ready = ready_for(arguments)
         self.configure(arguments)
         self.consumers = Consumers(arguments.single_active_consumer)
@@ -209,9 +212,15 @@ class Queue:
             self.message_expiry = MessageExpiry(self, None)
         if self.message_expiry is not None:
             self.message_expiry.entered(messages, expiration_ms)
+        if self.held_values is not None:
+            self.held_values.add(messages)
         if not self.touched:
             self.touched = True
             self.outbox.touched.append(self)
+
+    def ignores(self, header: bytes) -> bool:
+        """A message with this content header is a duplicate, and doesn't come in (contract 7.10)."""
+        return self.held_values is not None and self.held_values.has(header)
 
     def refuses(self, routing: bytes, header: bytes, body: bytes) -> bool:
         """The queue is full and rejects what is published (contract 7.3); an idle consumer doesn't make room for this one."""
@@ -348,6 +357,8 @@ class Queue:
         if self.delivery_counts:
             for message in messages:
                 self.delivery_counts.pop(message[ID], None)
+        if self.held_values is not None:
+            self.held_values.forget(map(id_of, messages))
         if self.logged:
             if self.deleted:
                 self.outbox.bury(self, messages)
@@ -507,6 +518,8 @@ class Queue:
             whole = set(map(id_of, messages))
             lost = [each for run in runs for each in range(run.first_id, run.first_id + run.length) if each not in whole]
             self.outbox.settle_ids(self, lost)
+            if self.held_values is not None:
+                self.held_values.forget(lost)
             for each in lost:
                 counts.pop(each, None)
 
@@ -533,6 +546,8 @@ class Queue:
 
     def _settle_pages(self, pages: Pages, runs: int) -> None:
         """Messages that aren't in memory are done with; so many runs are no longer remembered."""
+        if self.held_values is not None:
+            self.held_values.forget_pages(pages)
         self.body_bytes -= pages.body_bytes
         self.memory.used -= runs * RUN_BYTES
         if self.delivery_counts:

@@ -226,9 +226,13 @@ class Ready:
 
     def stops_paging(self) -> bool:
         """If nothing is left in the pages and before them, the tail follows, and it pages no more."""
-        paged = self.paged
-        if paged is None or self.fresh or paged.pages.count:
+        if self.paged is None or self.fresh or self.paged.pages.count:
             return False
-        self.fresh.extend(paged.tail)
-        self.paged = None
+        self.stop_paging()
         return True
+
+    def stop_paging(self) -> None:
+        """Nothing is left in the pages: the tail follows."""
+        assert self.paged is not None
+        self.fresh.extend(self.paged.tail)
+        self.paged = None

@@ -17,6 +17,7 @@ from broker.core import entries
 from broker.core.arguments import QueueArguments
 from broker.core.exchanges import create
 from broker.core.exchanges.delayed_message import DelayedMessage
+from broker.core.exchanges.message_deduplication import MessageDeduplication
 from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
 from broker.core.policy import Policy
 from broker.core.priorities import PriorityReady
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from broker.core.broker import Broker
+    from broker.core.duplicates import HeldValues
     from broker.core.exchange import Destination
     from storage.api import Commit, Entry
     from storage.records import Run
@@ -94,14 +96,18 @@ def _restore_exchange(broker: Broker, _: str, names: list[str], value: dict[str,
 
 def _restore_queue(broker: Broker, key: str, names: list[str], value: dict[str, Any]) -> None:
     vhost, name = broker.vhosts[names[0]], names[1]
-    if "delays_for" in value:
-        exchange = vhost.exchanges.get(value["delays_for"])
-        if not isinstance(exchange, DelayedMessage):
+    queue: Queue
+    if "kept_for" in value:
+        exchange = vhost.exchanges.get(value["kept_for"])
+        if isinstance(exchange, DelayedMessage):
+            queue = exchange.restore_delays(value["id"])
+        elif isinstance(exchange, MessageDeduplication):
+            queue = exchange.restore_seen(value["id"])
+        else:
             # A crash came between the deletions of one batch.
-            log.warning("%s delays messages for an exchange that isn't there any more", vhost.queue_text(name))
+            log.warning("%s was kept for an exchange that isn't there any more", vhost.queue_text(name))
             broker.outbox.delete(key)
             return
-        queue: Queue = exchange.restore_delays(value["id"])
     else:
         arguments = QueueArguments(entries.arguments_of(value))
         queue = Queue(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
@@ -144,11 +150,17 @@ _RESTORE: Final[dict[str, Callable[[Broker, str, list[str], dict[str, Any]], Non
 class _Backlog:
     """What the log says of one queue: runs of messages in the order of the log, and which ids are settled."""
 
-    __slots__ = ("copied", "counts", "expires", "firsts", "levels", "mark", "places", "priority_of", "settled", "settled_ids", "sizes")
+    __slots__ = (
+        "copied", "counts", "expires", "firsts", "held_values", "levels", "looks", "mark", "places", "priority_of", "settled",
+        "settled_ids", "sizes",
+    )  # fmt: skip
 
-    def __init__(self, priority_of: Callable[[bytes], int] | None = None) -> None:
-        """`priority_of` tells it from a content header; None for a queue without priorities."""
+    def __init__(self, priority_of: Callable[[bytes], int] | None = None, held_values: HeldValues | None = None) -> None:
+        """`priority_of` tells it from a content header; None for a queue without priorities. `held_values` are to be told of each."""
         self.priority_of = priority_of
+        self.held_values = held_values
+        self.looks = priority_of is not None or held_values is not None
+        """The content headers have to be looked at."""
         self.levels: dict[int, _Backlog] = {}
         """Of a queue with priorities: the runs of each."""
         self.firsts = array("Q")
@@ -254,7 +266,7 @@ class Replay:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._queues = {queue.id: queue for vhost in broker.vhosts.values() for queue in vhost.queues.values()}
-        self._backlogs = {queue_id: _Backlog(_priority_of(queue)) for queue_id, queue in self._queues.items()}
+        self._backlogs = {queue_id: _Backlog(_priority_of(queue), queue.held_values) for queue_id, queue in self._queues.items()}
         self._sets: dict[int, tuple[int, ...]] = {}
         self._segment: int | None = None
         self._highest = 0
@@ -315,7 +327,7 @@ class Replay:
                 if backlog is not None:
                     if flags & EXPIRES:
                         backlog.expires = True
-                    if kind != ENQUEUE or backlog.priority_of is not None:
+                    if kind != ENQUEUE or backlog.looks:
                         self._add_each(backlog, place + offset, data, offset, record)
                         continue
                     backlog.firsts.append(first)
@@ -331,7 +343,7 @@ class Replay:
     def _add_each(self, backlog: _Backlog, place: int, data: bytes, offset: int, run: Run) -> None:
         """Messages that may differ: a run for each stretch with one body size, and one priority."""
         first, count = run[4], run[8]
-        if backlog.priority_of is None:
+        if not backlog.looks:
             backlog.copied = backlog.copied or run[1] & COPY != 0
             sizes = body_sizes(data, offset, run) if run[7] == MIXED else ()
             if not sizes:
@@ -343,7 +355,10 @@ class Replay:
             return
         record = decode_enqueue(data[offset : offset + HEAD_SIZE + run[3]])
         for index, body in enumerate(record.bodies):
-            level = backlog.level(record.header_of(index))
+            header = record.header_of(index)
+            if backlog.held_values is not None:
+                backlog.held_values.add_one(first + index, header)
+            level = backlog if backlog.priority_of is None else backlog.level(header)
             level.copied = level.copied or run[1] & COPY != 0
             level.add(first + index, 1, len(body), place)
 
@@ -390,6 +405,8 @@ class Replay:
                 ledger.recovered(pages)
             found = levels.values()
             counts = {each: count for each, count in backlog.counts.items() if any(pages.holds(each) for pages in found)}
+            if backlog.held_values is not None:
+                backlog.held_values.keep(lambda message_id: any(pages.holds(message_id) for pages in found))  # noqa: B023 - called at once
             self._queues[queue_id].restore(levels, counts, backlog.mark, expires=backlog.expires)
         if self._segment is not None:
             ledger.roll()

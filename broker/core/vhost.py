@@ -10,7 +10,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries
-from broker.core.delays import DelayQueue
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
@@ -132,11 +131,9 @@ class VHost:
         self._add(queue)
         return queue
 
-    def add_delay_queue(self, exchange: Exchange) -> DelayQueue:
-        """A new queue for what that exchange delays."""
-        queue = DelayQueue(self, exchange, self.broker.next_queue_id(exchange.durable))
+    def add_internal_queue(self, queue: Queue) -> None:
+        """A new queue that an exchange keeps something in."""
         self._add(queue)
-        return queue
 
     def _add(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
@@ -199,7 +196,7 @@ class VHost:
         return self.operator_policies if is_operator else self.policies
 
     def _apply_to_queue(self, queue: Queue) -> None:
-        if queue.delays_for is None:
+        if queue.kept_for is None:
             queue.apply_policies(best(self.policies, queue.type, queue.name), best(self.operator_policies, queue.type, queue.name))
 
     def _apply_to_exchange(self, exchange: Exchange) -> None:
@@ -301,7 +298,7 @@ class VHost:
     def enqueue(self, queues: Sequence[Queue], envelope: Envelope) -> None:
         """A message that comes from no publish goes to these queues, but for those that are full and reject."""
         routing, header, body = envelope.routing, envelope.header, envelope.body
-        taken = [queue for queue in queues if not queue.refuses(routing, header, body)]
+        taken = [queue for queue in queues if not queue.ignores(header) and not queue.refuses(routing, header, body)]
         if taken:
             facts = content.scan(header)
             expiration_ms = expiration_of(header) if facts & content.HAS_EXPIRATION else None

@@ -66,7 +66,7 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
 def _check_consumable(queue: DeclaredQueue, channel: Channel, *, exclusive: bool) -> None:
     """Exclusive use, and what the queue's type can't do (contract 4.8, 6.1)."""
     text = queue.vhost.queue_text(queue.name)
-    _check_not_delays(queue)
+    _check_consumed(queue)
     if queue.type == "quorum" and channel.prefetch_shared:
         raise ConnectionException(NOT_IMPLEMENTED, f"{text} does not support global qos")
     if queue.exclusive_consumer or (exclusive and len(queue.consumers)):
@@ -75,10 +75,10 @@ def _check_consumable(queue: DeclaredQueue, channel: Channel, *, exclusive: bool
         raise ChannelException(ACCESS_REFUSED, f"{text} in exclusive use")
 
 
-def _check_not_delays(queue: DeclaredQueue) -> None:
-    if queue.delays_for is not None:
+def _check_consumed(queue: DeclaredQueue) -> None:
+    if queue.kept_for is not None:
         text = queue.vhost.queue_text(queue.name)
-        raise ChannelException(ACCESS_REFUSED, f"{text} holds what an exchange delays: it can be purged, not consumed")
+        raise ChannelException(ACCESS_REFUSED, f"{text} is kept for an exchange: it can be purged, not consumed")
 
 
 def _consume_replies(session: Session, channel: Channel, method: Basic.Consume, tag: str) -> None:
@@ -115,7 +115,7 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
     if queue.type == "quorum" and queue.consumers.single_active:
         why = "basic.get operations are not supported by quorum queues with single active consumer"
         raise ChannelException(RESOURCE_LOCKED, f"cannot obtain access to locked {vhost.queue_text(name)}. {why}")
-    _check_not_delays(queue)
+    _check_consumed(queue)
     queue.used()
     queue.serve()
     if channel.gets or queue.is_cold:

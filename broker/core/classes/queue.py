@@ -151,8 +151,8 @@ def delete(session: Session, channel: Channel, method: Queue.Delete) -> None:
 def _check_deletable(queue: DeclaredQueue, method: Queue.Delete) -> None:
     """if-unused and if-empty (contract 4.5); quorum queues know neither (4.8)."""
     text = queue.vhost.queue_text(queue.name)
-    if queue.delays_for is not None:
-        raise ChannelException(ACCESS_REFUSED, f"{text} holds what an exchange delays: it is deleted with the exchange")
+    if queue.kept_for is not None:
+        raise ChannelException(ACCESS_REFUSED, f"{text} is kept for an exchange: it is deleted with the exchange")
     if queue.type == "quorum" and (method.if_unused or method.if_empty):
         flag = "if-unused" if method.if_unused else "if-empty"
         problem = f"cannot delete {text}. queue.delete operations with {flag} flag set are not supported by quorum queues"

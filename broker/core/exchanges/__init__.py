@@ -6,6 +6,7 @@ from broker.core.exchanges.delayed_message import DelayedMessage
 from broker.core.exchanges.direct import Direct
 from broker.core.exchanges.fanout import Fanout
 from broker.core.exchanges.headers import Headers
+from broker.core.exchanges.message_deduplication import MessageDeduplication
 from broker.core.exchanges.modulus_hash import ModulusHash
 from broker.core.exchanges.random_choice import LocalRandom, RandomChoice
 from broker.core.exchanges.recent_history import RecentHistory
@@ -24,6 +25,7 @@ exchange_types: dict[str, type[Exchange]] = {
         ConsistentHash,
         DelayedMessage,
         LocalRandom,
+        MessageDeduplication,
         ModulusHash,
         RandomChoice,
         RecentHistory,

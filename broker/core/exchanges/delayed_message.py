@@ -63,7 +63,8 @@ class DelayedMessage(Exchange):
             return self._inner.route(envelope)
         if self.delays is None:
             assert self._vhost is not None
-            self.delays = self._vhost.add_delay_queue(self)
+            self._vhost.add_internal_queue(self.restore_delays(self._vhost.broker.next_queue_id(self.durable)))
+        assert self.delays is not None
         return (self.delays,)
 
     def bound(self, destination: Destination) -> None:
