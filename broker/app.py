@@ -16,6 +16,7 @@ from broker.access.mechanisms import Authentication, Refused
 from broker.access.users import User, Users
 from broker.core import entries
 from broker.core.broker import Broker
+from broker.core.compat import PROFILES
 from broker.core.login import LoginRefused
 from broker.core.permissions import Permissions
 from broker.core.recovery import Replay, restore_catalog
@@ -75,6 +76,7 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
     users = Users(loopback_users=config.loopback_users)
     authenticator = Login(Authentication(users))
     broker = Broker(authenticator, server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None)
+    broker.compat = PROFILES[config.compat]
     broker.consumer_timeout.limit_ms = config.consumer_timeout_ms or None
     broker.consumer_max_per_channel = config.consumer_max_per_channel
     restore_catalog(broker, store.catalog.scan())
@@ -149,7 +151,7 @@ def server_properties(config: Config) -> Table:
             "platform": f"Python {sys.version.split()[0]}",
             "product": identity.PRODUCT,
             "product_name": identity.LEVERET_NAME,
-            "version": identity.RABBITMQ_VERSION,
+            "version": PROFILES[config.compat].version,
         }
     )
 

@@ -50,6 +50,8 @@ class Config:
     channel_max: int = constants.CHANNEL_MAX
     """Proposed in connection.tune; 0 sets no limit."""
     handshake_timeout_seconds: float = constants.HANDSHAKE_TIMEOUT_SECONDS
+    compat: str = "3.13"
+    """Which RabbitMQ to behave like: a key of broker.core.compat.PROFILES."""
     max_message_size_bytes: int = constants.MESSAGE_SIZE_MAX_BYTES
     consumer_timeout_ms: int = 1_800_000
     """In which a delivery has to be acked; 0 sets no limit."""
@@ -130,6 +132,8 @@ def load(
         given["data_dir"] = None
     elif given.get("data_dir") is None:
         given["data_dir"] = settings.default_data_dir()
+    if given.get("compat", "3.13") != "3.13":
+        given.setdefault("max_message_size_bytes", constants.MESSAGE_SIZE_MAX_BYTES_4)
     return replace(Config(), **given, config_file=path, warnings=tuple(reader.warnings))
 
 

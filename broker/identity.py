@@ -6,9 +6,11 @@ those name the RabbitMQ that Leveret behaves like; its own name and version stan
 
 from typing import Final
 
+from broker.core.compat import V3_13
 from leveret import __version__
 
 PRODUCT: Final = "RabbitMQ"
-RABBITMQ_VERSION: Final = "3.13.7"
+RABBITMQ_VERSION: Final = V3_13.version
+"""By default: see broker/core/compat.py."""
 LEVERET_NAME: Final = "Leveret"
 LEVERET_VERSION: Final = __version__

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "none")
 _LEVELS: Final = f"one of {', '.join(LOG_LEVELS)}"
 
+COMPAT_PROFILES: Final = ("3.13", "4.x")
+
 _SIZE_UNIT: Final = "bytes, or with a unit: kB, MB, GB, KiB, MiB, GiB"
 _SIZE_MAX: Final = 2**63 - 1
 _SIZE: Final = f"a size from 0 to {_SIZE_MAX} bytes"
@@ -168,9 +170,18 @@ SETTINGS: Final = (
         "134217728",
         _SIZE_UNIT,
         "a size from 1 to 536870912 bytes",
-        "The largest message body. Publishing a larger one closes the channel.",
+        "The largest message body. Publishing a larger one closes the channel. With compat = 4.x the default is 16777216.",
         1,
         536870912,
+    ),
+    Setting(
+        "compat",
+        "compat",
+        "compat",
+        "3.13",
+        "profile",
+        "3.13 or 4.x",
+        "Which RabbitMQ to behave like, where its versions differ: docs/compatibility.md. (Leveret's own key.)",
     ),
     Setting(
         "consumer_timeout",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
-from broker.settings import LOG_LEVELS, Setting
+from broker.settings import COMPAT_PROFILES, LOG_LEVELS, Setting
 
 SIZE: Final = re.compile(r"(\d+)\s*([kmg]i?b?|b)?", re.IGNORECASE)
 SIZE_UNITS: Final = {
@@ -47,6 +47,8 @@ def _annotation(setting: Setting) -> Any:
             return Literal["none"]
         case "level":
             return Literal[LOG_LEVELS]
+        case "compat":
+            return Literal[COMPAT_PROFILES]
         case "path":
             return Annotated[Path, AfterValidator(Path.expanduser)]
     raise AssertionError(f"{setting.name} has no such kind as {setting.kind}")

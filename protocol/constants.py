@@ -25,6 +25,8 @@ CHANNEL_MAX: Final = 2047
 FRAME_MAX_BYTES: Final = 131072
 HEARTBEAT_SECONDS: Final = 60
 MESSAGE_SIZE_MAX_BYTES: Final = 134_217_728
+MESSAGE_SIZE_MAX_BYTES_4: Final = 16_777_216
+"""Since RabbitMQ 4.0."""
 HANDSHAKE_TIMEOUT_SECONDS: Final = 10.0
 CLOSE_DELAY_SECONDS: Final = 3.0
 """How long a refused peer is kept waiting before its socket is closed, as RabbitMQ does."""

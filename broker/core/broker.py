@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.core import entries, ids
+from broker.core.compat import V3_13
 from broker.core.consumer_timeout import ConsumerTimeout
 from broker.core.outbox import Outbox
 from broker.core.properties import REPLY_TO
@@ -56,6 +57,8 @@ class Broker:
         self.outbox = Outbox(clock)
         self.timers = Timers()
         self.consumer_timeout = ConsumerTimeout(self)
+        self.compat = V3_13
+        """Which RabbitMQ it behaves like; to be set before anything is declared."""
         self.consumer_max_per_channel = 0
         """0 sets no limit."""
         self.logs = logs

@@ -66,6 +66,8 @@ class ConsumerTimeout:
         holder, _ = channel.unacked[tag]
         queue = holder.queue
         limit = min((each for each in (self.limit_ms, queue.consumer_timeout_ms) if each is not None), default=None)
+        if not (queue.is_quorum or self._broker.compat.times_out_classic_consumers):
+            limit = None
         # The delivery may be as much younger than what was noted.
         if limit is None or now_ms - times[0][1] - CHECK_MS < limit:
             return False

@@ -90,6 +90,14 @@ def died(table: Table, queue: str, reason: str, exchange: str, keys: Sequence[st
     return table
 
 
+def without_history(header: bytes) -> bytes:
+    """The content header without an x-death: what a publisher says of earlier deaths doesn't count (RabbitMQ 4.0 and later)."""
+    table = content.headers(header)
+    return (
+        content.with_headers(header, {name: field for name, field in table.items() if name != "x-death"}) if "x-death" in table else header
+    )
+
+
 def _keys(table: Table, routing_key: str) -> list[str]:
     """The routing keys that brought the message here: CC keeps standing in the headers when a dead-letter-routing-key replaces all."""
     deaths = _deaths(table)

@@ -13,9 +13,9 @@ PAGING_BYTES = 268_435_456
 DEEP_BYTES = 32_768
 """A queue that holds more than this in memory is deep; a shorter one stays as fast as ever."""
 READ_AHEAD_BYTES = 262_144
-"""What a paged queue reads at a time, in bodies; an eighth of it while memory is tight, and less if that would be much for all queues."""
-TIGHT_QUEUES = 256
-"""So many queues may read an eighth ahead while memory is tight; more of them share what these would take."""
+"""What a paged queue reads at a time, in bodies, at the most; an eighth of it while memory is tight."""
+READ_AHEAD_MIN_BYTES = 8192
+"""However many queues share an eighth of `paging_bytes` for it."""
 
 
 class Memory:
@@ -41,6 +41,6 @@ class Memory:
     @property
     def read_ahead_bytes(self) -> int:
         """How much a queue should read at a time."""
-        if not self.is_tight:
-            return READ_AHEAD_BYTES
-        return (READ_AHEAD_BYTES >> 3) * TIGHT_QUEUES // max(self.paging, TIGHT_QUEUES)
+        share = max((self.paging_bytes >> 3) // max(self.paging, 1), READ_AHEAD_MIN_BYTES)
+        size = min(share, READ_AHEAD_BYTES)
+        return size >> 3 if self.is_tight else size

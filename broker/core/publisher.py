@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import repeat
-from operator import or_
+from operator import methodcaller, or_
 from typing import TYPE_CHECKING
 
 from broker.core import properties
+from broker.core.dead_letter import without_history
 from broker.core.envelope import Envelope
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import ID, split_routing
@@ -37,6 +38,8 @@ NEEDS_A_LOOK = HAS_CC | HAS_EXPIRATION | HAS_REPLY_TO | HAS_USER_ID
 ROUTES_MAX = 4096
 """Routes that a session remembers; past it they are all forgotten: only keys made up by the thousand get there."""
 REPLY_TO_PREFIX = "amq.rabbitmq.reply-to."
+X_DEATH = b"x-death"
+contains_x_death = methodcaller("__contains__", X_DEATH)
 
 
 class Route:
@@ -86,6 +89,7 @@ class Publisher:
         route = self._routes.get(routing)
         if route is None or route.topology != broker.topology or route.revision != self.session.identity.revision:
             route = self._resolve(routing)
+        trusting = broker.compat.trusts_published_x_death
         plain = route.plain and channel.transaction is None and (route.queues or not bits & MANDATORY)
         if len(headers_given) == 1:
             header = headers_given[0]
@@ -94,7 +98,7 @@ class Publisher:
                     self._facts, self._header = scan(header), header
                 except MalformedProperties as error:
                     raise properties.undecodable(error) from error
-            if plain and not self._facts & NEEDS_A_LOOK:
+            if plain and not self._facts & NEEDS_A_LOOK and (trusting or X_DEATH not in header):
                 return self._publish_alike(channel, route, header, bodies)
             facts = self._facts
             cost = 0
@@ -106,7 +110,7 @@ class Publisher:
                 each_facts = list(map(scan, headers_given))
             except MalformedProperties as error:
                 raise properties.undecodable(error) from error
-            if plain and not reduce(or_, each_facts) & NEEDS_A_LOOK:
+            if plain and not reduce(or_, each_facts) & NEEDS_A_LOOK and (trusting or not any(map(contains_x_death, headers_given))):
                 return self._publish_run(channel, route, headers_given, bodies, each_facts)
             cost = 0
             for header, body, facts in zip(headers_given, bodies, each_facts, strict=True):
@@ -203,6 +207,8 @@ class Publisher:
         if facts & HAS_USER_ID:
             properties.check_user_id(header, session.identity)
         expiration_ms = properties.check_expiration(header) if facts & HAS_EXPIRATION else None
+        if not session.broker.compat.trusts_published_x_death and X_DEATH in header:
+            header = without_history(header)
         keys = [route.routing_key]
         if facts & HAS_CC:
             more, header = properties.take_senders(header)

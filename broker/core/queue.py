@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.arguments import QueueArguments
+    from broker.core.compat import Compat
     from broker.core.consumers import Consumer
     from broker.core.limits import Limit
     from broker.core.message import Message
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     from broker.core.vhost import VHost
 
     WaitingGet = Callable[[], None]
+
+
+def _delivery_limit(given: int | None, compat: Compat) -> int | None:
+    """How often a message may come back to a quorum queue; None: for ever."""
+    if given is None:
+        return compat.delivery_limit
+    return None if given < 0 and compat.negative_delivery_limit_is_none else given
 
 
 class Queue:
@@ -151,7 +159,7 @@ class Queue:
         self.dead_letters = DeadLetters(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
         self.consumer_timeout_ms = effective.consumer_timeout_ms
         if isinstance(self.ready, QuorumReady):
-            self.delivery_limit = effective.delivery_limit
+            self.delivery_limit = _delivery_limit(effective.delivery_limit, self.vhost.broker.compat)
             self.ready.to_end = self.delivery_limit is None
         if self.message_expiry is not None:
             self.message_expiry.ttl_ms = effective.message_ttl_ms

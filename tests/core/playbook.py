@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from broker.core.broker import Broker
 from broker.core.compaction import Compaction
+from broker.core.compat import V3_13
 from broker.core.message import join_routing
 from broker.core.paging import Load
 from broker.core.permissions import Identity, Permissions
@@ -336,6 +337,8 @@ class Playbook:
     paging_bytes: int | None = None
     """If given, how much may be in memory before deep queues are paged; for this broker and those after a crash."""
 
+    compat = V3_13
+
     def __init__(self, *, logs: bool = True) -> None:
         self.now_ms = 1_700_000_000_000
         self.logs = logs
@@ -352,6 +355,7 @@ class Playbook:
         self.shipped = []
         self._loop = _Loop()
         self.broker = Broker(_Login(), {}, lambda: self.now_ms, self._random.randbytes, logs=self.logs)
+        self.broker.compat = self.compat
         if self.paging_bytes is not None:
             self.broker.memory.paging_bytes = self.paging_bytes
         restore_catalog(self.broker, self.disk.entries())

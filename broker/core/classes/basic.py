@@ -26,7 +26,7 @@ def qos(session: Session, channel: Channel, method: Basic.Qos) -> None:
     if method.prefetch_size:
         raise ConnectionException(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
     count = method.prefetch_count or 0
-    if method.global_:
+    if method.global_ and session.broker.compat.has_shared_prefetch:
         channel.prefetch_shared = count
         channel.shared_used = len(channel.unacked)
     else:

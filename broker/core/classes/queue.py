@@ -11,7 +11,7 @@ from broker.core.classes.names import check_not_reserved, check_owner, last_queu
 from broker.core.properties import REPLY_TO
 from broker.core.publisher import REPLY_TO_PREFIX
 from broker.core.vhost import in_use
-from protocol.constants import ACCESS_REFUSED, NOT_FOUND, NOT_IMPLEMENTED, PRECONDITION_FAILED
+from protocol.constants import ACCESS_REFUSED, INTERNAL_ERROR, NOT_FOUND, NOT_IMPLEMENTED, PRECONDITION_FAILED
 from protocol.errors import ChannelException, ConnectionException
 from protocol.methods import Queue, make
 
@@ -49,6 +49,7 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
     durable = method.durable and not method.exclusive
     if not name:
         given = _parse(session, method, "", server_named=True)
+        _check_served(session, given, "", durable=durable, exclusive=method.exclusive)
         name = ids.generate("amq.gen-", session.broker.random_bytes)
         session.identity.check("configure", "queue", name, vhost.name)
         return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
@@ -59,12 +60,29 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
         _check_equivalent(session, queue, method)
         return queue
     given = _parse(session, method, name, server_named=False)
+    _check_served(session, given, name, durable=durable, exclusive=method.exclusive)
     dead_letter_exchange = arguments.get("x-dead-letter-exchange")
     if dead_letter_exchange is not None and dead_letter_exchange.kind == "S":
         session.identity.check("read", "queue", name, vhost.name)
         exchange = dead_letter_exchange.value.decode("utf-8", "surrogateescape")
         session.identity.check("write", "exchange", exchange, vhost.name)
     return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
+
+
+def _check_served(session: Session, given: QueueArguments, name: str, *, durable: bool, exclusive: bool) -> None:
+    """Refuse what the RabbitMQ that the broker behaves like has given up (docs/compatibility.md)."""
+    compat = session.broker.compat
+    if not (durable or exclusive or compat.has_transient_shared_queues):
+        text = (
+            "Feature `transient_nonexcl_queues` is deprecated. By default, this feature is not permitted anymore: declare a durable queue"
+        )
+        raise ConnectionException(INTERNAL_ERROR, text)
+    if compat.has_queue_modes:
+        return
+    for argument, gone in (("x-queue-mode", given.queue_mode is not None), ("x-queue-version", given.queue_version == 1)):
+        if gone:
+            text = f"invalid arg '{argument}' for {session.vhost.queue_text(name)}: it isn't supported any more"
+            raise ChannelException(PRECONDITION_FAILED, text)
 
 
 def _parse(session: Session, method: Queue.Declare, name: str, *, server_named: bool) -> QueueArguments:
