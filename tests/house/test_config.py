@@ -272,3 +272,10 @@ def test_every_setting_is_an_attribute_and_every_level_is_known() -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert "hunter2" not in repr(configuration.Config(default_pass="hunter2"))
+
+
+def test_a_profile_has_its_own_defaults(conf: Path) -> None:
+    assert (read(conf, "").compat, read(conf, "").max_message_size_bytes) == ("3.13", 134_217_728)
+    config = read(conf, "compat = 4.x\n")
+    assert (config.compat, config.max_message_size_bytes) == ("4.x", 16_777_216)
+    assert read(conf, "compat = 4.x\nmax_message_size = 5MB\n").max_message_size_bytes == 5_000_000

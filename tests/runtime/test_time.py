@@ -83,3 +83,11 @@ def test_deadlines_after_kill_9(start: Start) -> None:
         letter = channel.take("dead")
         assert letter.body == b"1" and letter.headers["x-death"][0]["original-expiration"] == "1500"
         wire.close()
+
+
+def test_the_profile_is_told(start: Start) -> None:
+    for compat, version in (("3.13", b"3.13.7"), ("4.x", b"4.3.5")):
+        broker = start(memory=True, compat=compat)
+        with Wire(broker) as wire:
+            properties = wire.greet().server_properties
+            assert (properties["product"], properties["version"]) == ("RabbitMQ", version.decode())
