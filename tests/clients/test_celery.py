@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import kombu
@@ -69,15 +71,14 @@ def test_kombu_heartbeats_and_reconnect(url: str) -> None:
 
 
 @pytest.fixture
-def celery_app(url: str, unique: Unique, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The application, with a worker that is ready."""
+def celery_app(url: str, unique: Unique, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The application, with a worker that is ready; a parameter is the type of the queues for native delayed delivery."""
     queue = unique("celery")
-    settings = {"LEVERET_TEST_URL": url, "LEVERET_TEST_QUEUE": queue}
+    settings = {"LEVERET_TEST_URL": url, "LEVERET_TEST_QUEUE": queue, "LEVERET_TEST_DELAYED": getattr(request, "param", "")}
     for key, value in settings.items():
         monkeypatch.setenv(key, value)
     monkeypatch.delitem(sys.modules, "tests.clients.celery_app", raising=False)
-    from tests.clients import celery_app as module
-
+    module = import_module("tests.clients.celery_app")  # anew: `from tests.clients import` would find the last one
     command = [
         sys.executable,
         "-m",
@@ -130,3 +131,23 @@ def test_a_celery_worker_and_a_few_tasks(celery_app: Any) -> None:
     assert [answer["ok"] for reply in replies for answer in reply.values()] == ["pong"]
     revoked = celery_app.add.apply_async((1, 1), countdown=3600)
     revoked.revoke(wait=True, timeout=1)
+
+
+@pytest.mark.parametrize("celery_app", ["classic", "quorum"], indirect=True)
+def test_native_delayed_delivery(celery_app: Any, url: str) -> None:
+    """An ETA waits in 28 chained queues, each for a power of two of seconds, and a retry goes through them again."""
+    begin = time.time()
+    later = celery_app.now.apply_async(countdown=3)
+    retried = celery_app.fails_twice.delay("key")
+    assert 2.9 < later.get(timeout=SECONDS) - begin < 8
+    assert retried.get(timeout=SECONDS) == 2
+    assert time.time() - begin > 1.9
+    assert celery_app.add.delay(2, 3).get(timeout=SECONDS) == 5
+    with kombu.Connection(url) as connection:
+        channel = connection.channel()
+        names = [f"celery_delayed_{level}" for level in range(28)]
+        assert [channel.queue_declare(name, passive=True).message_count for name in names] == [0] * 28
+        for name in names:
+            channel.queue_delete(name)
+            channel.exchange_delete(name)
+        channel.exchange_delete("celery_delayed_delivery")
