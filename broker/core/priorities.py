@@ -151,13 +151,13 @@ class PriorityReady(Ready):
             level.start_paging()
 
     def page_out(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> Sequence[Message]:
-        """See Ready. The messages of a run are alike, so all of one level; each level may have been quicker or not."""
+        """See Ready. Messages of one record may differ: a run for each stretch of one level. Each level may have been quicker or not."""
         gone: list[Message] = []
         first = 0
-        for run in runs:
-            part = messages[first : first + run[0]]
-            gone += self._level(self.priority_of(part[0][HEADER])).page_out(part, (run,))
-            first += run[0]
+        for count, place in runs:
+            for level, part in self._sorted(messages[first : first + count]):
+                gone += level.page_out(part, ((len(part), place),))
+            first += count
         return gone
 
     def level_to_load(self) -> Ready | None:

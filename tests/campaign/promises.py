@@ -63,6 +63,7 @@ class QueueLife:
     deleted: int = NEVER
     bound: int = NEVER
     """To the one exchange of the workload."""
+    max_priority: int = 0
 
 
 class Promises:
@@ -71,6 +72,8 @@ class Promises:
     def __init__(self) -> None:
         self.queues: dict[int, QueueLife] = {}
         self.places: dict[tuple[int, bytes], Place] = {}
+        self.priorities: dict[bytes, int] = {}
+        """By body."""
         self.orders = 0
         self.units = 0
         self.done = 0
@@ -80,8 +83,8 @@ class Promises:
 
     # --- what happens -----------------------------------------------------------------------------------------------------
 
-    def declared(self, queue_id: int, name: str, batch: int) -> None:
-        self.queues.setdefault(queue_id, QueueLife(queue_id, name, batch))
+    def declared(self, queue_id: int, name: str, batch: int, max_priority: int = 0) -> None:
+        self.queues.setdefault(queue_id, QueueLife(queue_id, name, batch, max_priority=max_priority))
 
     def deleted(self, queue_id: int, batch: int) -> None:
         self.queues[queue_id].deleted = batch
@@ -184,7 +187,8 @@ class Promises:
             if not place.persistent:
                 raise Broken(f"a transient message survived: {place}")
             places.append(place)
-        orders = [place.order for place in places]
+        most = self.queues[queue_id].max_priority
+        orders = [(-min(self.priorities.get(place.body, 0), most), place.order) for place in places]
         if len(set(orders)) < len(orders):
             raise Broken(f"queue {queue_id} has a message twice: {[each.body[:12] for each in found]}")
         if orders != sorted(orders):
@@ -233,8 +237,9 @@ class Promises:
         return first, last
 
     def _check_history(self, place: Place, found: Found, first: int, last: int) -> None:
-        """It knows whether it was delivered, and how often it came back."""
-        if found.redelivered and not place.delivered:
+        """It knows whether it was delivered, and how often it came back. A mark of what was delivered says "up to this id": with
+        priorities it also flags what waits behind in a lower one, which clients may take (too many, never too few)."""
+        if found.redelivered and not place.delivered and not self.queues[place.queue].max_priority:
             raise Broken(f"never delivered, and flagged redelivered: {place}")
         if not found.redelivered and any(batch <= first for batch in place.delivered):
             raise Broken(f"delivered in a durable batch, and not flagged redelivered: {place}")
@@ -247,9 +252,10 @@ class Promises:
     def after(self, queue_ids: Mapping[str, int], contents: Mapping[int, Sequence[Found]], bound: Iterable[int]) -> Promises:
         """Those of the next life: what was found is durable, the rest must never come back."""
         following = Promises()
-        following.orders, following.units = self.orders, self.units
+        following.orders, following.units, following.priorities = self.orders, self.units, self.priorities
         for name, queue_id in queue_ids.items():
-            following.queues[queue_id] = QueueLife(queue_id, name, 0, bound=0 if queue_id in bound else NEVER)
+            life = QueueLife(queue_id, name, 0, bound=0 if queue_id in bound else NEVER, max_priority=self.queues[queue_id].max_priority)
+            following.queues[queue_id] = life
             for each in contents[queue_id]:
                 old = self.places[queue_id, each.body]
                 place = following.places[queue_id, each.body] = Place(each.body, old.order, queue_id, True, 0)

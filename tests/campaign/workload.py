@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protocol.content import Properties, encode_properties
 from protocol.methods import Basic, Confirm, Queue, Tx
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 QUEUES = ("a", "b", "c")
 DEAD_LETTERS = {"a": "dead"}
+MAX_PRIORITIES = {"b": 3}
+"""Queues with priorities."""
 FAN_OUT = "x"
 SIZES = (0, 0, 0, 30, 300, 700)
 """Of bodies, in bytes beyond their number; the last go over several blocks."""
@@ -226,6 +228,12 @@ class Workload:
         self.promises.orders += 1
         return b"%08d" % self.promises.orders + b"." * size
 
+    def priority(self, *bodies: bytes) -> int | None:
+        """A priority for these messages."""
+        priority = self.chance.choice((None, 0, 1, 2, 9))
+        self.promises.priorities.update(dict.fromkeys(bodies, priority or 0))
+        return priority
+
     def _published(self, client: Client, queue_ids: set[int], bodies: list[bytes], persistent: list[bool]) -> None:
         """A run: into its queues now, or at the commit."""
         unit = self.promises.unit() if len(queue_ids) > 1 else 0
@@ -246,7 +254,7 @@ class Workload:
         name, size = self.chance.choice(QUEUES), self.chance.choice(SIZES)
         bodies = [self.body(size) for _ in range(self.chance.choice((1, 1, 2, 5)))]
         persistent = self.chance.random() < 0.8
-        client.channel.publish(name, *bodies, persistent=persistent)
+        client.channel.publish(name, *bodies, persistent=persistent, priority=self.priority(*bodies))
         self._published(client, {self.ids[name]} if name in self.ids else set(), bodies, [persistent] * len(bodies))
 
     def publish_unlike(self, client: Client) -> None:
@@ -255,7 +263,9 @@ class Workload:
         bodies = [self.body(self.chance.choice(SIZES)) for _ in range(self.chance.choice((2, 3)))]
         persistent = [self.chance.random() < 0.6 for _ in bodies]
         headers = [
-            encode_properties(Properties(delivery_mode=2 if each else 1, message_id=str(len(body))), len(body))
+            encode_properties(
+                Properties(delivery_mode=2 if each else 1, message_id=str(len(body)), priority=self.priority(body)), len(body)
+            )
             for each, body in zip(persistent, bodies, strict=True)
         ]
         client.channel.publish_run(name, headers, bodies)
@@ -269,7 +279,7 @@ class Workload:
         queue_ids = {self.ids[each.destination.name] for each in exchange.bindings() if each.destination.name in self.ids}
         bodies = [self.body(self.chance.choice(SIZES))]
         persistent = self.chance.random() < 0.8
-        client.channel.publish("", *bodies, exchange=FAN_OUT, persistent=persistent)
+        client.channel.publish("", *bodies, exchange=FAN_OUT, persistent=persistent, priority=self.priority(*bodies))
         self._published(client, queue_ids, bodies, [persistent])
 
     # taking
@@ -382,11 +392,13 @@ class Workload:
 
     def declare(self, client: Client, name: str) -> None:
         target = DEAD_LETTERS.get(name)
-        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target} if target else {}
+        arguments: dict[str, Any] = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target} if target else {}
+        if name in MAX_PRIORITIES:
+            arguments["x-max-priority"] = MAX_PRIORITIES[name]
         client.channel.declare(name, durable=True, arguments=arguments)
         client.due.append(Due(self.batch, False))
         self.ids[name] = self.machine.queue(name).id
-        self.promises.declared(self.ids[name], name, self.batch)
+        self.promises.declared(self.ids[name], name, self.batch, MAX_PRIORITIES.get(name, 0))
 
     def declare_any(self, client: Client) -> None:
         self.declare(client, self.chance.choice(QUEUES))

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from broker.core import ledger, memory
 from broker.core import queue as core_queue
 from broker.core.priorities import PriorityReady
+from protocol.content import Properties, encode_properties
 from protocol.methods import Queue
 from tests.core.deep import drain, text_of
 from tests.core.playbook import Got, Playbook, PlayedChannel
@@ -166,6 +167,18 @@ class TestPaged:
         put(book, channel, "a1 b5 c- d3 e9 f1 g5 h0 i3 j9 k1 l5 m- n3 o9")
         assert queue.ready.runs > 5
         assert order(taken(book, channel)) == "ejobgldinafkchm"
+        assert (book.broker.memory.used, book.broker.memory.paging) == (0, 0)
+
+    @pytest.mark.parametrize("durable", [True, False])
+    def test_one_record_has_several_levels(self, book: Playbook, channel: PlayedChannel, durable: bool) -> None:
+        queue = declared(book, channel, durable=durable)
+        put(book, channel, "a1")
+        for bodies, priorities in (("bcdefg", (5, 5, 1, 5, 1, 9)), ("hijklm", (1, 9, 9, 1, 5, 5))):
+            headers = [encode_properties(Properties(delivery_mode=2, priority=each), 1) for each in priorities]
+            channel.publish_run("q", headers, [each.encode() for each in bodies])
+            book.settle()
+        assert queue.ready.runs > 5
+        assert order(taken(book, channel)) == "gijbcelmadfhk"
         assert (book.broker.memory.used, book.broker.memory.paging) == (0, 0)
 
     def test_a_higher_one_overtakes_what_is_on_the_disk(self, book: Playbook, channel: PlayedChannel) -> None:

@@ -60,7 +60,9 @@ class Load:
     def _publish(self, wire: Wire) -> None:
         channel = wire.open_channel()
         channel.call(Confirm.Select)
-        while not self._over.is_set():
+        over = False
+        while not over:
+            over = self._over.is_set()  # a last batch follows, or the consumer would wait for one
             first = self.confirmed + 1
             for number in range(first, first + BATCH):
                 channel.publish("amq.fanout", "", b"%d %b" % (number, PADDING), delivery_mode=PERSISTENT)
@@ -117,8 +119,8 @@ def test_every_backup_under_load_starts_with_all_that_was_confirmed(start: Start
         assert archive == list(range(1, len(archive) + 1)), "all of them, in order"
         assert len(archive) >= confirmed
         tasks = numbers_in(copy, "tasks")
-        assert tasks == sorted(set(tasks)) and tasks[-1] == archive[-1]
-        assert set(range(acked + 1, confirmed + 1)) <= set(tasks), "what was confirmed and not acked"
+        assert tasks == list(range(archive[-1] + 1 - len(tasks), archive[-1] + 1)), "up to the same message"
+        assert archive[-1] - len(tasks) <= acked, "what wasn't acked is there"
         with Wire.connect(copy) as wire:
             channel = wire.open_channel()
             for number in range(1, declared + 1):

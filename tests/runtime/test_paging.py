@@ -25,6 +25,7 @@ GC_MS_MAX = 10.0
 BUSY = 5
 """What a machine that others use may need more: the times below are of a process that may not get its turn."""
 ALARM = "memory resource limit alarm set"
+CLEARED = "memory resource limit alarm cleared"
 
 
 @pytest.fixture
@@ -79,7 +80,11 @@ def test_a_backlog_that_would_not_fit(broker: Leveret, mode: int, durable: bool)
         before = rss_bytes(broker)
         publish_numbers(broker, ["q"], range(COUNT), delivery_mode=mode)
         assert channel.counts("q") == (COUNT, 0)
-        assert not log_lines(broker, ALARM)
+        if mode == PERSISTENT:
+            assert not log_lines(broker, ALARM)
+        else:  # confirmed at once: publishers may be ahead of a disk that stalls, for a moment
+            soon(lambda: len(log_lines(broker, ALARM)) == len(log_lines(broker, CLEARED)), what="the alarm stays")
+        alarms = len(log_lines(broker, ALARM))
         taken, bodies = peak_rss_bytes(broker) - before, COUNT * BODY_BYTES
         print(f"{bodies // MB} MB of bodies, RSS +{taken // MB} MB")
         assert taken < bodies * 0.8
@@ -96,7 +101,7 @@ def test_a_backlog_that_would_not_fit(broker: Leveret, mode: int, durable: bool)
         assert [number_of(channel.deliver().body) for _ in range(COUNT - 2)] == list(range(2, COUNT))
         channel.cancel("c")
         assert channel.counts("q") == (0, 0)
-    assert not log_lines(broker, ALARM)
+    assert len(log_lines(broker, ALARM)) == alarms
 
 
 def test_many_queues(broker: Leveret) -> None:
@@ -149,7 +154,7 @@ def test_the_alarm_comes_when_everything_is_unacked(broker: Leveret) -> None:
         publisher.publish("", "q", numbered(COUNT))
         other.expect(Connection.Blocked, 0, reason="low on memory")
         channel.ack(0, multiple=True)
-        broker.wait_for_log("memory resource limit alarm cleared")
+        broker.wait_for_log(CLEARED)
         other.expect(Connection.Unblocked, 0)
         assert number_of(channel.deliver().body) == COUNT
 
