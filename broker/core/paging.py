@@ -1,8 +1,7 @@
 """Out of memory, and back into it.
 
 Out: what comes into a paged queue stands in its tail until the log has it; then `PageOut` tells the queue where, and only that is
-kept. A durable queue's messages are in the log anyway. Those of other queues go to the *spill*, a log that no restart reads; a
-message is dead there as soon as it was read back.
+kept. A durable queue's messages are in the log anyway. Those of other queues go to the spill (spill.py).
 
 Back: a queue that will soon have nothing in memory to give asks for a `Load`, which a reader's thread carries out.
 """
@@ -13,20 +12,17 @@ import logging
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from broker.core.ledger import Ledger
-from broker.core.message import BODY, ID
 from storage import records
 from storage.api import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.core.ledger import Segment
     from broker.core.message import Message
     from broker.core.pages import Run
     from broker.core.queue import Queue
     from broker.core.ready import Paged
-    from storage.api import Log, Receipt
+    from storage.api import Log
 
 log = logging.getLogger("queue")
 
@@ -95,59 +91,3 @@ class Load:
             text = "%d messages of %s, from number %d on, can't be read and are lost: %s"
             log.error(text, run.length, self.queue.vhost.queue_text(self.queue.name), run.first_id, error)
             return []
-
-
-class SpillBatch(NamedTuple):
-    """What a turn spills."""
-
-    records: list[bytes]
-    page_outs: list[PageOut]
-    segment: Segment | None
-
-    def written(self, receipt: Receipt) -> None:
-        """It is in the spill."""
-        if self.segment is not None:
-            self.segment.position = receipt.start
-        places = records.places(self.records, receipt.blocks)
-        for page_out in self.page_outs:
-            page_out.written(places)
-
-
-class Spill:
-    """What goes to the spill, and what is still alive there."""
-
-    __slots__ = ("_page_outs", "_records", "ledger")
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self._records: list[bytes] = []
-        self._page_outs: list[PageOut] = []
-
-    def add(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool) -> None:
-        """Messages with rising ids came into these queues; `alike` but for their bodies or not."""
-        first = len(self._records)
-        if alike:
-            number, routing, header, _ = messages[0]
-            bodies = [message[BODY] for message in messages]
-            self._records.append(records.encode_enqueue(number, 0, 0, routing, header, bodies))
-        else:
-            self._records += [records.encode_enqueue(number, 0, 0, routing, header, (body,)) for number, routing, header, body in messages]
-        self._page_outs += [PageOut(queue, messages, first, alike) for queue in queues]
-        self.ledger.enqueued(len(messages) * len(queues))
-        self.ledger.next_id = messages[-1][ID] + 1
-
-    @property
-    def has_records(self) -> bool:
-        """Something was added since the last take."""
-        return bool(self._records)
-
-    def take(self) -> SpillBatch | None:
-        """What was added since the last take."""
-        if not self._records:
-            return None
-        segment, self.ledger.rolled = self.ledger.rolled, None
-        batch = SpillBatch(self._records, self._page_outs, segment)
-        size = sum(map(len, self._records))
-        self.ledger.shipped(size, size)
-        self._records, self._page_outs = [], []
-        return batch
