@@ -19,10 +19,12 @@ READ_AHEAD_BYTES = 262_144
 class Memory:
     """One per broker. `used` is in accounted bytes."""
 
-    __slots__ = ("paging", "paging_bytes", "used")
+    __slots__ = ("loading", "paging", "paging_bytes", "used")
 
     def __init__(self, paging_bytes: int = PAGING_BYTES) -> None:
         self.used = 0
+        self.loading = 0
+        """What is on its way back into memory will take."""
         self.paging_bytes = paging_bytes
         self.paging = 0
         """How many queues have messages on the disk only."""
@@ -32,11 +34,6 @@ class Memory:
         self.paging_bytes = min(PAGING_BYTES, limit_bytes // 2)
 
     @property
-    def is_tight(self) -> bool:
-        """Deep queues should page out what comes in."""
-        return self.used > self.paging_bytes
-
-    @property
     def read_ahead_bytes(self) -> int:
-        """How much a queue should read at a time."""
-        return READ_AHEAD_BYTES >> 3 if self.is_tight else READ_AHEAD_BYTES
+        """How much a queue should read at a time. A thousand queues may ask in one turn, before any of it has come."""
+        return READ_AHEAD_BYTES >> 3 if self.used + self.loading > self.paging_bytes else READ_AHEAD_BYTES

@@ -12,6 +12,7 @@ import logging
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
+from broker.core.memory import MESSAGE_BYTES
 from storage import records
 from storage.api import Corrupt
 
@@ -47,12 +48,14 @@ class PageOut(NamedTuple):
 class Load:
     """The head of a queue's pages, on its way into memory."""
 
-    __slots__ = ("paged", "queue", "runs", "spilled")
+    __slots__ = ("paged", "queue", "runs", "size", "spilled")
 
     def __init__(self, queue: Queue, paged: Paged, runs: list[Run], spilled: bool) -> None:
         self.queue = queue
         self.paged = paged
         self.runs = runs
+        self.size = sum([run.length * (run.body_size + MESSAGE_BYTES) for run in runs])
+        """In accounted bytes, by and large."""
         self.spilled = spilled
 
     def read(self, store_log: Log) -> list[Message]:

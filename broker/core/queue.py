@@ -380,10 +380,12 @@ class Queue:
         is_over = self.limit is not None and not self.limit.rejects and self.limit.surplus(self) > 0
         if self.getters or is_over or self.consumers.next_round(1)[0]:
             paged.loading = Load(self, paged, paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
+            self.memory.loading += paged.loading.size
             self.outbox.loads.append(paged.loading)
 
     def loaded(self, load: Load, messages: Sequence[Message] | None) -> None:
         """The head of the pages was read; None: it has been copied elsewhere meanwhile and must be asked for again."""
+        self.memory.loading -= load.size
         paged = self.ready.paged
         if paged is None or paged.loading is not load:
             return  # purged, or deleted
