@@ -43,6 +43,8 @@ STEP_BYTES = 131_072
 STEP_OVERHEAD_BYTES = 256
 """What a step writes beside the copies. Were it dead from the beginning, small passes would follow each other for ever."""
 SLICE_IDS = 1024
+PARTS_MAX = 2048
+"""What a slice may hold, or it is made shorter: of a fan-out each queue has a part."""
 SLICES_A_TURN = 16
 """Slices of which nothing is there are passed over, so many in a turn."""
 
@@ -191,6 +193,7 @@ class SpillCompaction:
         """Of the oldest segment: what lies before is to be copied."""
         self._left = self._intervals[::-1]
         """The ids that were not looked at, the first last."""
+        self._slice = SLICE_IDS
         self._queues = [
             queue for vhost in broker.vhosts.values() for queue in vhost.queues.values() if not queue.logged and self._count(queue)
         ]
@@ -219,18 +222,19 @@ class SpillCompaction:
             if not self._left:
                 break
             low, end = self._left.pop()
-            parts, stop = self._look(low, min(low + SLICE_IDS, end))
+            parts, stop = self._look(low, end)
             if stop < end:
                 self._left.append((stop, end))
             if parts:
                 return SpillStep(parts)
         return None
 
-    def _look(self, low: int, high: int) -> tuple[list[_Part], int]:
-        """What lies in the oldest segment of the ids from `low` on and below `high`, or below the id where it is enough for a step."""
-        parts = [
-            _Part(run, queue) for queue in self._queues for run in queue.ready.runs_in(low, high) if run.place < self._end
-        ]  # fmt: skip
+    def _look(self, low: int, end: int) -> tuple[list[_Part], int]:
+        """What lies in the oldest segment of the ids from `low` on, and the id up to which it is enough for a step: `end` at the most."""
+        while (parts := self._parts(low, high := min(low + self._slice, end))) is None:
+            self._slice = max(self._slice // 4, 1)
+        if len(parts) < PARTS_MAX // 4:
+            self._slice = min(self._slice * 2, SLICE_IDS)
         parts.sort(key=_first_id_of)
         size, place = 0, -1
         for run, _ in parts:
@@ -241,6 +245,15 @@ class SpillCompaction:
                 place = run.place
                 size += run.length * (run.body_size + 1)
         return parts, high
+
+    def _parts(self, low: int, high: int) -> list[_Part] | None:
+        """What lies in the oldest segment of the ids from `low` on and below `high`; None if that is too much to look at."""
+        parts: list[_Part] = []
+        for queue in self._queues:
+            parts += [_Part(run, queue) for run in queue.ready.runs_in(low, high) if run.place < self._end]
+            if len(parts) > PARTS_MAX and high - low > 1:
+                return None
+        return parts
 
     @property
     def is_done(self) -> bool:

@@ -159,6 +159,23 @@ def test_a_message_of_several_queues_is_copied_once(book: Playbook, channel: Pla
     assert_nothing_left(book)
 
 
+@pytest.mark.parametrize("most", [1, 7, 30])
+def test_a_wide_fan_out_goes_by_short_slices(book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(spill, "STEP_BYTES", 100_000)
+    monkeypatch.setattr(spill, "SLICE_IDS", 1000)
+    monkeypatch.setattr(spill, "PARTS_MAX", most)
+    names = "abcdefghij"
+    old(book, channel, "12345", *names)
+    flow(book, channel)
+    _, step = begun(book)
+    assert sum(map(len, step.parts.values())) <= max(most, len(names)), "one message at least"
+    book.broker.outbox.spill.compaction = None
+    assert compact(book) > 0
+    for name in names:
+        assert text_of(drain(book, name)) == "12345"
+    assert_nothing_left(book)
+
+
 class TestMeanwhile:
     """What happens to messages while they are read, and while their copies are on the way."""
 
