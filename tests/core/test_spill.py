@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.core import ledger, spill
-from protocol.methods import Queue
+from broker.core.spill import SpillCompaction
+from protocol.methods import Basic, Queue
 from storage.api import Closed, Corrupt, Failed
 from tests.core.deep import ask, assert_nothing_left, bodies, drain, filled, put, serve, text_of, where
 from tests.core.playbook import Got, Playbook, PlayedChannel
@@ -16,7 +18,9 @@ from tests.core.playbook import Got, Playbook, PlayedChannel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.core.spill import SpillCompaction, SpillStep
+    from broker.core.message import Message
+    from broker.core.paging import Load
+    from broker.core.spill import SpillStep
 
 pytestmark = pytest.mark.usefixtures("deep_queues", "small_segments")
 
@@ -352,6 +356,135 @@ class TestDamage:
         assert segments(book)[0][0] == 0
         assert "it should hold 5 live messages, the queues have 4" in caplog.text
         assert text_of(drain(book)) == "12345"
+
+
+class Life:
+    """Queues that anything happens to, with loads, writes and passes of compaction that take any time."""
+
+    NAMES = "abc"
+
+    def __init__(self, book: Playbook, chance: Random) -> None:
+        self.book = book
+        self.chance = chance
+        self.loads: list[tuple[Load, list[Message] | None]] = []
+        self.steps: list[tuple[SpillCompaction, SpillStep, list[bytes | None]]] = []
+        self.number = 0
+        self.passes = 0
+        self.channel = book.connect().channel()
+        self.takers = {name: book.connect().channel() for name in self.NAMES}
+        self.sent: dict[str, list[bytes]] = {name: [] for name in self.NAMES}
+        self.got: dict[str, list[bytes]] = {name: [] for name in self.NAMES}
+        for name in self.NAMES:
+            self.declare(name)
+        book.settle()
+
+    def declare(self, name: str) -> None:
+        self.channel.declare(name)
+        self.channel.bind(name, "amq.fanout")
+
+    def bodies(self) -> list[bytes]:
+        count = self.chance.choice((1, 1, 2, 6))
+        self.number += count
+        return [b"%04d" % number + b"." * self.chance.choice((0, 40)) for number in range(self.number - count, self.number)][:count]
+
+    def publish(self) -> None:
+        name = self.chance.choice(self.NAMES)
+        for body in self.bodies():
+            self.channel.publish(name, body)
+            self.sent[name].append(body)
+
+    def fan_out(self) -> None:
+        some = [body[:4] for body in self.bodies()]
+        self.channel.publish("", *some, exchange="amq.fanout")
+        for name in self.NAMES:
+            self.sent[name] += some
+
+    def get(self) -> None:
+        name = self.chance.choice(self.NAMES)
+        for _ in range(self.chance.choice((1, 5, 20))):
+            self.takers[name].do(Basic.Get, queue=name, no_ack=True)
+
+    def hear(self) -> None:
+        for name, taker in self.takers.items():
+            self.got[name] += [reply.body for reply in taker.take() if isinstance(reply, Got)]
+            assert self.got[name] == self.sent[name][: len(self.got[name])]
+
+    def empty(self) -> None:
+        """Purge, or delete and declare, when nothing is asked for."""
+        self.quiet()
+        name = self.chance.choice(self.NAMES)
+        self.channel.do(self.chance.choice((Queue.Purge, Queue.Delete)), queue=name)
+        self.declare(name)
+        self.sent[name] = list(self.got[name])
+
+    def turn(self) -> None:
+        serve(self.book)
+        spilled: Any = self.book.disk.spill()
+        for load in self.book.broker.outbox.loads:
+            assert load.spilled
+            try:
+                self.loads.append((load, load.read(spilled) if self.chance.random() < 0.7 else None))
+            except Closed:
+                self.loads.append((load, None))
+        self.book.broker.outbox.loads.clear()
+
+    def load(self) -> None:
+        if self.loads:
+            load, messages = self.loads.pop(self.chance.randrange(len(self.loads)))
+            load.queue.loaded(load, messages)
+
+    def write(self) -> None:
+        self.book.step()
+
+    def compact(self) -> None:
+        """Begin a pass, read a step, copy it, or end the pass."""
+        spilled: Any = self.book.broker.outbox.spill
+        if self.steps:
+            compaction, step, found = self.steps.pop()
+            compaction.copy(step, found)
+        elif spilled.compaction is None or spilled.compaction.is_waiting:
+            spilled.compaction = spilled.compaction or SpillCompaction.begin(self.book.broker)
+        elif step := spilled.compaction.next_step():
+            disk: Any = self.book.disk.spill()
+            try:
+                self.steps.append((spilled.compaction, step, step.read(disk)))
+            except Closed:
+                pass
+        elif spilled.compaction.is_done:
+            spilled.compaction.finish()
+            assert spilled.ledger._kept is None, "it was given up"
+            spilled.compaction = None
+            self.passes += 1
+            self.book.committer.give_back_spill()
+
+    def quiet(self) -> None:
+        while True:
+            self.turn()
+            self.book.sync()
+            while self.loads:
+                self.load()
+            outbox = self.book.broker.outbox
+            if not outbox.touched and not outbox.loads and not outbox.has_batch:
+                self.hear()
+                return
+
+    def run(self, events: int) -> None:
+        actions = [self.publish] * 4 + [self.fan_out] * 2 + [self.get] * 4 + [self.turn] * 6 + [self.load] * 6 + [self.compact] * 8
+        actions += [self.empty, self.write] * 2
+        for _ in range(events):
+            self.chance.choice(actions)()
+            self.hear()
+        self.quiet()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_life(book: Playbook, seed: int) -> None:
+    life = Life(book, Random(seed))
+    life.run(400)
+    for name in life.NAMES:
+        assert life.got[name] + [body.encode() for body, _ in drain(book, name)] == life.sent[name]
+    assert life.passes
+    assert_nothing_left(book)
 
 
 def test_only_what_is_spilled_counts(book: Playbook, channel: PlayedChannel) -> None:
