@@ -223,11 +223,6 @@ class Ledger:
         """How many (message, queue) pairs are alive."""
         return sum(segment.live for segment in self._segments)
 
-    @property
-    def oldest_end(self) -> int | None:
-        """Where the oldest segment ends; None while there is no other."""
-        return self._segments[1].position if len(self._segments) > 1 else None
-
     def oldest(self) -> list[tuple[Range, int]]:
         """The ranges that keep the oldest segment, each with the id behind its last: they are to be copied. Empty while what is dead
         isn't worth it."""

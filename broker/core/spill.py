@@ -28,7 +28,7 @@ from storage import records
 from storage.api import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from broker.core.broker import Broker
     from broker.core.ledger import Segment
@@ -127,14 +127,14 @@ class Spill:
 
 
 class _Part(NamedTuple):
-    """A run of the oldest segment that this queue has."""
+    """A run that this queue has, of those that keep the oldest segment."""
 
     run: Run
     queue: Queue
 
 
 class SpillStep:
-    """The parts of some records of the oldest segment that are to be written again."""
+    """The parts of some records that are to be written again."""
 
     def __init__(self, parts: Iterable[_Part]) -> None:
         in_order = sorted(parts, key=lambda part: (part.run.place, part.run.first_id))
@@ -185,12 +185,10 @@ class SpillCopies:
 class SpillCompaction:
     """One pass: everything that keeps the oldest segment of the spill."""
 
-    def __init__(self, broker: Broker, ranges: Sequence[tuple[Range, int]], end: int) -> None:
+    def __init__(self, broker: Broker, ranges: Sequence[tuple[Range, int]]) -> None:
         self._spill: Spill = broker.outbox.spill
         self._ranges = [each for each, _ in ranges]
         self._intervals = [(each.first_id, end) for each, end in ranges]
-        self._end = end
-        """Of the oldest segment: what lies before is to be copied."""
         self._left = self._intervals[::-1]
         """The ids that were not looked at, the first last."""
         self._slice = SLICE_IDS
@@ -206,10 +204,8 @@ class SpillCompaction:
     @classmethod
     def begin(cls, broker: Broker) -> SpillCompaction | None:
         """A pass over the oldest segment, if it is worth it."""
-        ledger = broker.outbox.spill.ledger
-        ranges = ledger.oldest()
-        end = ledger.oldest_end
-        return cls(broker, ranges, end) if ranges and end is not None else None
+        ranges = broker.outbox.spill.ledger.oldest()
+        return cls(broker, ranges) if ranges else None
 
     def _count(self, queue: Queue) -> int:
         return sum(queue.ready.paged_in(low, high) for low, high in self._intervals)
@@ -230,7 +226,7 @@ class SpillCompaction:
         return None
 
     def _look(self, low: int, end: int) -> tuple[list[_Part], int]:
-        """What lies in the oldest segment of the ids from `low` on, and the id up to which it is enough for a step: `end` at the most."""
+        """What there is of the ids from `low` on, and the id up to which it is enough for a step: `end` at the most."""
         while (parts := self._parts(low, high := min(low + self._slice, end))) is None:
             self._slice = max(self._slice // 4, 1)
         if len(parts) < PARTS_MAX // 4:
@@ -247,10 +243,10 @@ class SpillCompaction:
         return parts, high
 
     def _parts(self, low: int, high: int) -> list[_Part] | None:
-        """What lies in the oldest segment of the ids from `low` on and below `high`; None if that is too much to look at."""
+        """What there is of the ids from `low` on and below `high`; None if that is too much to look at."""
         parts: list[_Part] = []
         for queue in self._queues:
-            parts += [_Part(run, queue) for run in queue.ready.runs_in(low, high) if run.place < self._end]
+            parts += [_Part(run, queue) for run in queue.ready.runs_in(low, high)]
             if len(parts) > PARTS_MAX and high - low > 1:
                 return None
         return parts
@@ -265,31 +261,18 @@ class SpillCompaction:
         copies = SpillCopies(self)
         for parts, data in zip(step.parts.values(), found, strict=True):
             record = records.decode_enqueue(data) if data is not None else records.NO_ENQUEUE
-            for first, length, queues in self._joined(parts):
-                begin = first - record.first_id
-                if 0 <= begin <= len(record.bodies) - length:
-                    part = record._replace(first_id=first, bodies=record.bodies[begin : begin + length])
-                    copies.done.append(_Copy(first, length, queues, self._spill.copy(copies, part)))
-                    self._copied.pairs += length * len(queues)
-                else:
-                    self._is_damaged = True
+            # Queues read from the head on, so what is left of a record is its end, for one of them more than for the other.
+            first = min(run.first_id for run, _ in parts)
+            length = max(run.first_id + run.length for run, _ in parts) - first
+            begin = first - record.first_id
+            if 0 <= begin <= len(record.bodies) - length:
+                part = record._replace(first_id=first, bodies=record.bodies[begin : begin + length])
+                queues = {queue for _, queue in parts}
+                copies.done.append(_Copy(first, length, queues, self._spill.copy(copies, part)))
+                self._copied.pairs += sum(run.length for run, _ in parts)
+            else:
+                self._is_damaged = True
         self.is_waiting = bool(copies.done)
-
-    @staticmethod
-    def _joined(parts: Iterable[_Part]) -> Iterator[tuple[int, int, set[Queue]]]:
-        """Each stretch of ids that somebody has: (first id, length, queues)."""
-        first = end = 0
-        queues: set[Queue] = set()
-        for run, queue in parts:
-            if queues and run.first_id > end:
-                yield first, end - first, queues
-                queues = set()
-            if not queues:
-                first = end = run.first_id
-            end = max(end, run.first_id + run.length)
-            queues.add(queue)
-        if queues:
-            yield first, end - first, queues
 
     def step_done(self, copies: SpillCopies, home: Segment) -> None:
         """The copies of a step are written."""

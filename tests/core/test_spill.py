@@ -150,6 +150,24 @@ def test_all_that_lives_is_there_in_order(
     assert_nothing_left(book)
 
 
+def test_copies_over_several_segments_are_copied_again(book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass has the first segment of these in its way, and takes all of them."""
+    monkeypatch.setattr(ledger, "SEGMENT_BYTES", 5000)
+    channel.declare("q")
+    texts = [b"%060d" % number for number in range(30)]
+    for body in texts:
+        channel.publish("q", body)
+        book.settle()
+    flow(book, channel, 60)
+    monkeypatch.setattr(ledger, "SEGMENT_BYTES", 500)
+    for _ in range(6):
+        flow(book, channel, 120)
+        assert compact(book) > 0
+        assert size(book) < 12_000
+    assert [body.encode() for body, _ in drain(book)] == texts
+    assert_nothing_left(book)
+
+
 def test_a_message_of_several_queues_is_copied_once(book: Playbook, channel: PlayedChannel) -> None:
     old(book, channel, "12", "q", "r")
     before = segments(book)[-1][1]
@@ -478,9 +496,11 @@ class Life:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_life(book: Playbook, seed: int) -> None:
+def test_any_life(book: Playbook, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     life = Life(book, Random(seed))
-    life.run(400)
+    for segment_bytes in (500, 3000, 500, 200):
+        monkeypatch.setattr(ledger, "SEGMENT_BYTES", segment_bytes)
+        life.run(150)
     for name in life.NAMES:
         assert life.got[name] + [body.encode() for body, _ in drain(book, name)] == life.sent[name]
     assert life.passes
