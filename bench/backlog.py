@@ -49,6 +49,8 @@ def backlog(bench: Bench) -> None:
         *("log MiB drained",),
     )
     for kind in KINDS:
+        if bench.only not in kind.name:
+            continue
         messages = bench.count(kind.messages, 10_000)
         with bench.data_dir() as data_dir, Leveret(data_dir) as broker:
             before, _ = memory(broker.pid)

@@ -30,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.durability", description="What durability costs.")
     parser.add_argument("scenes", nargs="*", metavar="scene", help=f"any of {', '.join(SCENES)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="factor for counts and durations (default: 1)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="of the table of backlogs the rows with this in their name")
     parser.add_argument(
         "--directory", type=Path, metavar="DIR", help="where data directories are made (default: the system's for temporary files)"
     )
@@ -39,7 +40,7 @@ def main() -> int:
         parser.error(f"no such scene: {', '.join(unknown)}")
     be_patient()
     with tempfile.TemporaryDirectory(prefix="leveret-bench-", dir=options.directory) as folder:
-        bench = Bench(build(Path(folder)), Path(folder), options.scale)
+        bench = Bench(build(Path(folder)), Path(folder), options.scale, options.only)
         say(f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} processors, scale {options.scale:g}")
         for name in chosen:
             say(f"\n## {name}\n")

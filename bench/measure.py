@@ -31,11 +31,13 @@ Figures = dict[str, float]
 
 
 class Bench(NamedTuple):
-    """What a scene is given: the load generator, a place for data directories, and the factor for its counts and durations."""
+    """What a scene is given: the load generator, a place for data directories, the factor for its counts and durations."""
 
     program: Path
     directory: Path
     scale: float
+    only: str = ""
+    """The rows of a backlog's table that have this in their name; all."""
 
     def count(self, full: int, least: int = 1000) -> int:
         """So many messages at this scale."""

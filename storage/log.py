@@ -26,7 +26,7 @@ from storage.records import (
     messages_in,
     split_records,
 )
-from storage.segment import Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
+from storage.segment import BadBlock, Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start
 from storage.worker import Worker, answer
 
 LOG_NAME: Final = "log"
@@ -98,7 +98,7 @@ class FileLog:
 
     Opening finds the end of the log, cuts a torn tail off and makes what remains durable; it refuses only a log of a
     newer format (StorageError) and what the operating system refuses (OSError). Give it the `worker` of a store to
-    share its order; it starts and stops one of its own otherwise. Damage is met, and noted, while scanning.
+    share its order; it starts and stops one of its own otherwise. Damage is met, and noted, while scanning and reading.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class FileLog:
         self._files = files or Files()
         self._directory = directory / name
         self._block_size = block_size
-        self._quarantine = Quarantine(self._files, directory / "quarantine")
+        self._quarantine = Quarantine(self._files, directory / "quarantine", "" if name == LOG_NAME else f"{name}-")
         self._closed = False  # nothing more is taken
         self._finished = False  # nothing more is done
         self._segments: tuple[Segment, ...] = ()  # replaced, never changed, so that readers need no lock
@@ -187,7 +187,7 @@ class FileLog:
                         yield commit
 
     def read(self, places: Sequence[int]) -> list[bytes]:
-        """See `Log.read`; for any thread."""
+        """See `Log.read`; for any one thread. Of a damaged block a copy is kept."""
         segments = self._segments
         found: list[bytes] = []
         while len(found) < len(places):
@@ -199,7 +199,11 @@ class FileLog:
             if place >= segment.end:
                 raise Corrupt(f"the log holds no position {place}")
             inside = range(segment.start, segment.end)
-            found += segment.records(list(takewhile(inside.__contains__, islice(places, len(found), None))), self._log_id)
+            try:
+                found += segment.records(list(takewhile(inside.__contains__, islice(places, len(found), None))), self._log_id)
+            except BadBlock as bad:
+                damage = self._damage_at(segment, bad.position)
+                raise Corrupt(str(bad) if damage is None else damage.text) from bad
         return found
 
     def close(self) -> None:
@@ -279,8 +283,7 @@ class FileLog:
     def _append_to(self, segment: Segment, commits: list[Sequence[bytes]], sync: bool) -> list[Receipt]:
         plan = _Plan(self._log_id, self._epoch, self._number, self._synced, segment.end)
         receipts = [plan.add(records, self._block_size) for records in commits]
-        segment.append(plan.encode(), sync=sync, alone=not self._unsynced)
-        segment.appended(plan.blocks)
+        segment.append(plan.encode(), plan.blocks, sync=sync, alone=not self._unsynced)
         self._marked = self._synced
         self._number = plan.number
         self._last_data = plan.last_data or self._last_data
@@ -381,9 +384,7 @@ class FileLog:
             if item.header is not None:
                 positions.append(item.position)
             if isinstance(item, Gap):
-                data = segment.read(item.end - item.position, item.position - segment.start)
-                first = HEADER_SIZE + (item.header.first if item.header is not None else 0)
-                self._quarantine.keep("corrupt", segment.start, item.position, data, item.text, messages_in(data[first:]))
+                self._keep(segment, item)
                 continue
             if item.header.flags & FIRST and blocks:
                 yield self._join(segment, blocks)  # its end is in a gap
@@ -394,8 +395,22 @@ class FileLog:
                 blocks = []
         if blocks:
             yield self._join(segment, blocks)
-        if not offset and size == segment.size:
-            segment.scanned(positions)
+        if not offset:
+            segment.scanned(positions, size)
+
+    def _keep(self, segment: Segment, gap: Gap) -> None:
+        data = segment.read(gap.end - gap.position, gap.position - segment.start)
+        first = HEADER_SIZE + (gap.header.first if gap.header is not None else 0)
+        self._quarantine.keep("corrupt", segment.start, gap.position, data, gap.text, messages_in(data[first:]))
+
+    def _damage_at(self, segment: Segment, position: int) -> Damage | None:
+        """A block that was read is damaged. Its header may be, so what lies there is looked at as in a scan, and kept once."""
+        if (noted := self._quarantine.noted("corrupt", position)) is not None:
+            return noted
+        found = next(segment.walk(self._log_id, position - segment.start), None)
+        if isinstance(found, Gap):  # if not, it was read well this time
+            self._keep(segment, found)
+        return self._quarantine.noted("corrupt", position)
 
     def _join(self, segment: Segment, blocks: list[Block]) -> Commit:
         pieces, whole = join_records(blocks)

@@ -14,16 +14,21 @@ NOTHING: Final[Mapping[int, int]] = {}
 
 
 class Quarantine:
-    """Keeps damaged bytes as files of a directory, which is made when the first come."""
+    """Keeps damaged bytes as files of a directory, which is made when the first come. Their names begin with `prefix`."""
 
-    def __init__(self, files: Files, directory: Path) -> None:
+    def __init__(self, files: Files, directory: Path, prefix: str = "") -> None:
         self._files = files
         self._directory = directory
+        self._prefix = prefix
         self._damage: dict[tuple[Kind, int], Damage] = {}
 
     def damage(self) -> list[Damage]:
         """All that was noted, in the order of position."""
         return sorted(self._damage.values(), key=lambda damage: damage.position)
+
+    def noted(self, kind: Kind, position: int) -> Damage | None:
+        """What was noted of damage that begins there."""
+        return self._damage.get((kind, position))
 
     def note(self, kind: Kind, segment: int, position: int, length: int, text: str, messages: Mapping[int, int] = NOTHING) -> None:
         """Remember damage that left no bytes to keep. `messages` counts those that were in it, by queue id."""
@@ -35,7 +40,7 @@ class Quarantine:
         if (kind, position) in self._damage:
             return
         try:
-            name = self.save(f"{position:020d}-{len(data)}.{kind}", data)
+            name = self.save(f"{self._prefix}{position:020d}-{len(data)}.{kind}", data)
             text = f"{text}; kept as {self._directory.name}/{name}"
         except OSError as error:
             text = f"{text}; its bytes could not be kept: {error}"

@@ -43,6 +43,14 @@ class Block(NamedTuple):
         return self.position + HEADER_SIZE + len(self.data)
 
 
+class BadBlock(Corrupt):
+    """There should be a block at this log position, and no whole one is."""
+
+    def __init__(self, position: int, text: str) -> None:
+        super().__init__(text)
+        self.position = position
+
+
 class Gap(NamedTuple):
     """Bytes that are no whole block; `header` is there where only the data is damaged. Positions are log-wide."""
 
@@ -204,6 +212,7 @@ class Segment:
         self._descriptor = files.open(self.path, create=create)
         self._closing = threading.Lock()  # a reader must never meet a descriptor that was given to another file
         self._open = True
+        self._growing = threading.Lock()  # what is appended is in `size` and in `_blocks`, or in neither
         self._blocks: array[int] | None = array("Q") if create else None
         self._checked: set[int] = set()  # big blocks whose checksum was found to hold
         self.size = files.size(self._descriptor)
@@ -215,25 +224,24 @@ class Segment:
         """The log position behind the segment's last byte."""
         return self.start + self.size
 
-    def append(self, data: Buffer, *, sync: bool, alone: bool) -> None:
-        """Write `data` at the end. `alone`: nothing else in the file waits for a sync."""
+    def append(self, data: Buffer, blocks: Iterable[int], *, sync: bool, alone: bool) -> None:
+        """Write `data` at the end: `blocks` are the log positions of those in it. `alone`: nothing else in the file waits for a sync."""
         if sync and alone:
             self._files.write_synced(self._descriptor, data, self.size)
         else:
             self._files.write(self._descriptor, data, self.size)
             if sync:
                 self._files.sync(self._descriptor)
-        self.size += len(data)
+        with self._growing:
+            self.size += len(data)
+            if self._blocks is not None:
+                self._blocks.extend(blocks)
 
-    def appended(self, positions: Iterable[int]) -> None:
-        """Blocks were appended that begin at these log positions."""
-        if self._blocks is not None:
-            self._blocks.extend(positions)
-
-    def scanned(self, positions: array[int]) -> None:
-        """All the blocks of a segment that is not appended to."""
-        if self._blocks is None:
-            self._blocks = positions
+    def scanned(self, positions: array[int], size: int) -> None:
+        """All the blocks in the first `size` bytes, which are remembered if that is all there is."""
+        with self._growing:
+            if self._blocks is None and size == self.size:
+                self._blocks = positions
 
     def sync(self) -> None:
         """Have all of the file on the disk."""
@@ -262,14 +270,14 @@ class Segment:
         return header if header is not None and header.position == self.start + offset else None
 
     def block(self, position: int, log_id: int) -> Block:
-        """The block at a log position. Raises Corrupt if there is no whole one."""
+        """The block at a log position. Raises BadBlock if there is no whole one."""
         offset = position - self.start
         header = self.header(offset, log_id)
         if header is None:
-            raise Corrupt(f"no valid block at position {position}")
+            raise BadBlock(position, f"no valid block at position {position}")
         data = self.read(header.length, offset + HEADER_SIZE)
         if len(data) != header.length or crc32(data) != header.data_crc:
-            raise Corrupt(f"the block at position {position} doesn't match its checksum")
+            raise BadBlock(position, f"the block at position {position} doesn't match its checksum")
         return Block(position, header, data)
 
     def records(self, places: Sequence[int], log_id: int) -> list[bytes]:
@@ -301,11 +309,12 @@ class Segment:
         return found
 
     def _block_positions(self, log_id: int) -> array[int]:
+        positions, size = array("Q"), 0
         while self._blocks is None:
-            size = self.size
-            positions = array("Q", (item.position for item in self.walk(log_id) if item.header is not None))
-            if size == self.size:
-                self._blocks = positions
+            start, size = size, self.size  # it may be appended to meanwhile
+            items = walk(self.read, self.start, size, log_id, start)
+            positions.extend(item.position for item in items if item.header is not None)
+            self.scanned(positions, size)
         return self._blocks
 
     def _single(self, place: int, end: int, log_id: int, start: int) -> bytes:

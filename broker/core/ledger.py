@@ -229,6 +229,11 @@ class Ledger:
         """The oldest segment is not to be compacted: not all of it can be."""
         self._kept = self._segments[0]
 
+    @property
+    def live(self) -> int:
+        """How many (message, queue) pairs are alive."""
+        return sum(segment.live for segment in self._segments)
+
     def oldest(self) -> list[tuple[Range, int]]:
         """The ranges that keep the oldest segment, each with the id behind its last: they are to be copied. Empty while what is dead
         isn't worth it."""

@@ -21,10 +21,12 @@ READ_AHEAD_MIN_BYTES = 8192
 class Memory:
     """One per broker. `used` is in accounted bytes."""
 
-    __slots__ = ("paging", "paging_bytes", "used")
+    __slots__ = ("loading", "paging", "paging_bytes", "used")
 
     def __init__(self, paging_bytes: int = PAGING_BYTES) -> None:
         self.used = 0
+        self.loading = 0
+        """What is on its way back into memory will take."""
         self.paging_bytes = paging_bytes
         self.paging = 0
         """How many queues have messages on the disk only."""
@@ -34,13 +36,8 @@ class Memory:
         self.paging_bytes = min(PAGING_BYTES, limit_bytes // 2)
 
     @property
-    def is_tight(self) -> bool:
-        """Deep queues should page out what comes in."""
-        return self.used > self.paging_bytes
-
-    @property
     def read_ahead_bytes(self) -> int:
-        """How much a queue should read at a time."""
+        """How much a queue should read at a time. A thousand queues may ask in one turn, before any of it has come."""
         share = max((self.paging_bytes >> 3) // max(self.paging, 1), READ_AHEAD_MIN_BYTES)
         size = min(share, READ_AHEAD_BYTES)
-        return size >> 3 if self.is_tight else size
+        return size >> 3 if self.used + self.loading > self.paging_bytes else size

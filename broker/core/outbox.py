@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from broker.core.ledger import Ledger
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES, Memory
 from broker.core.message import id_of
-from broker.core.paging import PageOut, Spill
+from broker.core.paging import PageOut
+from broker.core.spill import Spill
 from protocol.content import PERSISTENT
 from storage import records
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from broker.core.ledger import Segment
     from broker.core.message import Message
     from broker.core.pages import Pages
-    from broker.core.paging import Load, SpillBatch
+    from broker.core.paging import Load
     from broker.core.queue import Queue
+    from broker.core.spill import SpillBatch
     from storage.api import Receipt
 
 

@@ -29,6 +29,11 @@ class Run(NamedTuple):
     body_size: int
     place: int
 
+    def between(self, low: int, high: int) -> Run:
+        """The part with ids from `low` on and below `high`. There must be some."""
+        first = max(self.first_id, low)
+        return self._replace(first_id=first, length=min(self.first_id + self.length, high) - first)
+
 
 class _Page:
     """Runs, first ids rising; those before `start` are gone."""
@@ -199,6 +204,15 @@ class Pages:
                 if first >= high:
                     return
                 yield from range(max(first, low), min(first + (page.sizes[index] >> SIZE_BITS), high))
+
+    def runs_between(self, low: int, high: int) -> Iterator[Run]:
+        """The same as runs: the parts with these ids."""
+        for page in self._pages[self._page_of(low) :]:
+            for index in range(max(bisect_right(page.firsts, low) - 1, page.start), len(page.firsts)):
+                if page.firsts[index] >= high:
+                    return
+                if page.firsts[index] + (page.sizes[index] >> SIZE_BITS) > low:
+                    yield page.run(index).between(low, high)
 
     def relocate(self, first_id: int, count: int, place: int) -> None:
         """The messages with these ids, as far as they are here, now lie in the record at `place`."""

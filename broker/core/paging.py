@@ -1,8 +1,7 @@
 """Out of memory, and back into it.
 
 Out: what comes into a paged queue stands in its tail until the log has it; then `PageOut` tells the queue where, and only that is
-kept. A durable queue's messages are in the log anyway. Those of other queues go to the *spill*, a log that no restart reads; a
-message is dead there as soon as it was read back.
+kept. A durable queue's messages are in the log anyway. Those of other queues go to the spill (spill.py).
 
 Back: a queue that will soon have nothing in memory to give asks for a `Load`, which a reader's thread carries out.
 """
@@ -14,20 +13,19 @@ from array import array
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from broker.core.ledger import Ledger
-from broker.core.message import BODY, HEADER, ID, body_of
+from broker.core.memory import MESSAGE_BYTES
+from broker.core.message import body_of
 from storage import records
 from storage.api import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from broker.core.ledger import Segment
     from broker.core.message import Message
     from broker.core.pages import Run
     from broker.core.queue import Queue
     from broker.core.ready import Ready
-    from storage.api import Log, Receipt
+    from storage.api import Log
 
 log = logging.getLogger("queue")
 
@@ -49,12 +47,14 @@ class PageOut(NamedTuple):
 class Load:
     """The head of a queue's pages, on its way into memory."""
 
-    __slots__ = ("level", "queue", "runs", "spilled", "times_ms")
+    __slots__ = ("level", "queue", "runs", "size", "spilled", "times_ms")
 
     def __init__(self, queue: Queue, level: Ready, runs: list[Run], spilled: bool) -> None:
         self.queue = queue
         self.level = level
         self.runs = runs
+        self.size = sum([run.length * (run.body_size + MESSAGE_BYTES) for run in runs])
+        """In accounted bytes, by and large."""
         self.spilled = spilled
         self.times_ms = array("Q")
         """When each of the messages that were read was published."""
@@ -103,61 +103,3 @@ class Load:
             text = "%d messages of %s, from number %d on, can't be read and are lost: %s"
             log.error(text, run.length, self.queue.vhost.queue_text(self.queue.name), run.first_id, error)
             return []
-
-
-class SpillBatch(NamedTuple):
-    """What a turn spills."""
-
-    records: list[bytes]
-    page_outs: list[PageOut]
-    segment: Segment | None
-
-    def written(self, receipt: Receipt) -> None:
-        """It is in the spill."""
-        if self.segment is not None:
-            self.segment.position = receipt.start
-        places = records.places(self.records, receipt.blocks)
-        for page_out in self.page_outs:
-            page_out.written(places)
-
-
-class Spill:
-    """What goes to the spill, and what is still alive there."""
-
-    __slots__ = ("_page_outs", "_records", "ledger")
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self._records: list[bytes] = []
-        self._page_outs: list[PageOut] = []
-
-    def add(self, queues: Sequence[Queue], messages: Sequence[Message], alike: bool, now_ms: int) -> None:
-        """Messages with rising ids came into these queues just now; `alike` but for their bodies or not."""
-        first = len(self._records)
-        if alike:
-            number, routing, header, _ = messages[0]
-            bodies = [message[BODY] for message in messages]
-            self._records.append(records.encode_enqueue(number, 0, now_ms, routing, header, bodies))
-        else:
-            number, routing, _, _ = messages[0]
-            headers, bodies = [message[HEADER] for message in messages], [message[BODY] for message in messages]
-            self._records.append(records.encode_enqueue_each(number, 0, now_ms, routing, headers, bodies))
-        self._page_outs += [PageOut(queue, messages, first) for queue in queues]
-        self.ledger.enqueued(len(messages) * len(queues))
-        self.ledger.next_id = messages[-1][ID] + 1
-
-    @property
-    def has_records(self) -> bool:
-        """Something was added since the last take."""
-        return bool(self._records)
-
-    def take(self) -> SpillBatch | None:
-        """What was added since the last take."""
-        if not self._records:
-            return None
-        segment, self.ledger.rolled = self.ledger.rolled, None
-        batch = SpillBatch(self._records, self._page_outs, segment)
-        size = sum(map(len, self._records))
-        self.ledger.shipped(size, size)
-        self._records, self._page_outs = [], []
-        return batch

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from broker.core.message import Message
+    from broker.core.pages import Run
 
 
 class PriorityReady(Ready):
@@ -130,6 +131,14 @@ class PriorityReady(Ready):
     def ids_in(self, intervals: Sequence[tuple[int, int]]) -> Iterator[int]:
         """See Ready."""
         return chain.from_iterable(level.ids_in(intervals) for _, level in self._levels)
+
+    def runs_in(self, low: int, high: int) -> Iterator[Run]:
+        """See Ready."""
+        return chain.from_iterable(level.runs_in(low, high) for _, level in self._levels)
+
+    def paged_in(self, low: int, high: int) -> int:
+        """See Ready."""
+        return sum([level.paged_in(low, high) for _, level in self._levels])
 
     # --- paging -----------------------------------------------------------------------------------------------------
 

@@ -480,10 +480,12 @@ class Queue:
         """Have the head of its pages read."""
         assert level.paged is not None
         level.paged.loading = Load(self, level, level.paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
+        self.memory.loading += level.paged.loading.size
         self.outbox.loads.append(level.paged.loading)
 
     def loaded(self, load: Load, messages: Sequence[Message] | None) -> None:
         """The head of the pages was read; None: it has been copied elsewhere meanwhile and must be asked for again."""
+        self.memory.loading -= load.size
         paged = load.level.paged
         if paged is None or paged.loading is not load:
             return  # purged, or deleted

@@ -27,6 +27,7 @@ from broker.core.pages import Pages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from broker.core.pages import Run
     from broker.core.paging import Load
 
 
@@ -166,6 +167,18 @@ class Ready:
             yield from (message[ID] for message in self.came_back() if low <= message[ID] < high)
             if paged is not None and paged.pages.count:
                 yield from paged.pages.ids_between(low, high)
+
+    def runs_in(self, low: int, high: int) -> Iterator[Run]:
+        """What is on the disk only of the ids from `low` on and below `high`."""
+        if self.paged is not None and self.paged.pages.count:
+            yield from self.paged.pages.runs_between(low, high)
+
+    def paged_in(self, low: int, high: int) -> int:
+        """How many messages those are."""
+        if self.paged is None or not self.paged.pages.count:
+            return 0
+        below, all_below = self.paged.pages.counts_below((low, high))
+        return all_below - below
 
     # --- paging -----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.core.outbox import Batch, Outbox
-    from broker.core.paging import SpillBatch
+    from broker.core.spill import SpillBatch
     from storage.api import Store
 
 log = logging.getLogger("storage")
@@ -43,7 +43,8 @@ class Committer:
         self._reports: deque[Outcome] = deque()
         self._waking = False
         self._spilled: deque[tuple[SpillBatch, Receipt]] = deque()
-        self._spill_failed = False
+        self.spill_failed = False
+        """It is not written to any more."""
         self.pending_bytes = 0
         self.failed: StorageError | None = None
         self.is_behind = False
@@ -124,21 +125,21 @@ class Committer:
 
     def _spill(self, batch: SpillBatch) -> None:
         """What can't be spilled stays in memory, and the spill is not written to any more."""
-        if self._spill_failed:
+        if self.spill_failed:
             return
         try:
             spill = self._store.spill()
         except OSError as error:
             log.error("transient messages can't be paged out, they stay in memory: %s", error)
-            self._spill_failed = True
+            self.spill_failed = True
             return
         if spill is not None:
-            spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.segment is not None)
+            spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.begins)
 
     def _report_spilled(self, batch: SpillBatch, outcome: Receipt | StorageError) -> None:
         """On the spill's thread."""
         if isinstance(outcome, StorageError):
-            self._spill_failed = True
+            self.spill_failed = True
             return
         self._spilled.append((batch, outcome))
         if not self._waking:

@@ -1,6 +1,6 @@
-"""Reads the log for the core, on a thread of its own: messages back into memory, and what compaction looks at.
+"""Reads the log and the spill for the core, on a thread of its own: messages back into memory, and what compaction looks at.
 
-Compaction goes on whenever a step is due and the disk isn't behind.
+Compaction goes on whenever a step is due and the disk isn't behind. Log and spill have one each, which know nothing of each other.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from broker.core.compaction import Compaction
+from broker.core.spill import SpillCompaction
 from storage.api import Closed
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from broker.core.broker import Broker
     from broker.core.message import Message
     from broker.core.paging import Load
+    from broker.core.spill import SpillStep
     from broker.runtime.committer import Committer
     from storage.api import Store
     from storage.records import Enqueue
@@ -46,9 +48,12 @@ class Reader:
         self._started = False
         self._reading = False
         """A step of compaction is being read."""
+        self._reading_spill = False
+        """One of the spill's is."""
         self._next_check = 0.0
         self._will_check = False
-        self._checked_end = 0
+        self._checked = (0, 0, 0)
+        """What there was to see at the last check that nobody else asked for."""
 
     def after_turn(self) -> None:
         """Nothing waits in the outbox: read what queues ask for, and see to compaction."""
@@ -58,22 +63,26 @@ class Reader:
             loads, outbox.loads = outbox.loads, []
             for load in loads:
                 self._submit(lambda load=load: self._load(load))  # type: ignore[misc]
-        if outbox.compaction is not None:
-            self._compact(outbox.compaction)
-        elif self._loop.time() >= self._next_check:
+        spill = outbox.spill
+        if self._loop.time() >= self._next_check:
             self._next_check = self._loop.time() + COMPACTION_CHECK_SECONDS
-            outbox.compaction = Compaction.begin(self._broker)
-            if outbox.compaction is not None:
-                self._compact(outbox.compaction)
-        elif not self._will_check:
+            outbox.compaction = outbox.compaction or Compaction.begin(self._broker)
+            spill.compaction = spill.compaction or SpillCompaction.begin(self._broker)
+        elif outbox.compaction is None and not self._will_check:
             # What a queue lets go of last must not wait for somebody to say something.
             self._will_check = True
             self._loop.call_later(COMPACTION_CHECK_SECONDS, self._check)
+        if outbox.compaction is not None:
+            self._compact(outbox.compaction)
+        if spill.compaction is not None:
+            self._compact_spill(spill.compaction)
 
     def _check(self) -> None:
         self._will_check = False
-        if self._broker.outbox.ledger.end > self._checked_end:
-            self._checked_end = self._broker.outbox.ledger.end
+        ledger, of_spill = self._broker.outbox.ledger, self._broker.outbox.spill.ledger
+        there = (ledger.end, of_spill.end, of_spill.live)
+        if there != self._checked:
+            self._checked = there
             self._changed()
 
     def _submit(self, job: Callable[[], None]) -> None:
@@ -142,4 +151,41 @@ class Reader:
     def _looked(self, compaction: Compaction, position: int, found: list[Enqueue]) -> None:
         self._reading = False
         compaction.copy(position, found)
+        self._changed()
+
+    # --- compaction of the spill ------------------------------------------------------------------------------------
+
+    def _compact_spill(self, compaction: SpillCompaction) -> None:
+        if self._reading_spill or compaction.is_waiting or self._committer.spill_failed:
+            return
+        step = compaction.next_step()
+        if step is not None:
+            self._reading_spill = True
+            self._submit(lambda: self._read_step(compaction, step))
+            return
+        if compaction.is_done:
+            compaction.finish()
+            self._broker.outbox.spill.compaction = None
+            self._next_check = 0.0
+            self._committer.give_back_spill()
+        self._changed()
+
+    def _read_step(self, compaction: SpillCompaction, step: SpillStep) -> None:
+        """On the reader's thread."""
+        spill = self._store.spill()
+        assert spill is not None
+        found: list[bytes | None] | None = None
+        try:
+            found = step.read(spill)
+        except Closed:
+            pass  # the last that lived there was read or dropped meanwhile, and the segment went
+        except Exception:
+            log.exception("the spill can't be read")
+            found = [None] * len(step.parts)  # what isn't copied keeps its segment
+        self._tell(self._step_read, compaction, step, found)
+
+    def _step_read(self, compaction: SpillCompaction, step: SpillStep, found: list[bytes | None] | None) -> None:
+        self._reading_spill = False
+        if found is not None:
+            compaction.copy(step, found)
         self._changed()

@@ -15,6 +15,7 @@ from broker.runtime.alarms import Alarms
 from broker.runtime.connection import Connection
 from broker.runtime.heartbeats import Heartbeats
 from broker.runtime.machine import memory_bytes
+from broker.runtime.trimming import Trimming
 from broker.runtime.turn import Turn
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Server:
         self.turn = Turn(broker, store, loop, self.alarms)
         self._servers: list[asyncio.Server] = []
         self._heartbeats = Heartbeats(self.connections)
+        self._trimming = Trimming(broker.memory, loop)
         self._stop = asyncio.Event()
 
     async def run(self, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
@@ -61,6 +63,7 @@ class Server:
             server = await self._loop.create_server(lambda: Connection(self.turn, self._config, self.connections), sock=bound, backlog=1024)
             self._servers.append(server)
         self._heartbeats.start()
+        self._trimming.start()
         self.alarms.start()
         ready()
         await self._stop.wait()
@@ -75,6 +78,7 @@ class Server:
         for server in self._servers:
             server.close()
         self._heartbeats.stop()
+        self._trimming.stop()
         self.alarms.stop()
         # Whoever waits for a confirm of what was taken in gets it before the close.
         for connection in list(self.connections):

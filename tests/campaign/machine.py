@@ -194,7 +194,7 @@ class Machine(Playbook):
     def background(self) -> None:
         """What the broker does beside the turns: a step of compaction."""
         self.compact()
-        if self.broker.outbox.ledger._kept is not None:
+        if any(ledger._kept is not None for ledger in (self.broker.outbox.ledger, self.broker.outbox.spill.ledger)):
             raise Broken("a pass of compaction was given up")
 
     def crash(self, *, keep_unsynced: bool = False) -> None:

@@ -258,6 +258,28 @@ def test_a_flip_in_a_route_set_sends_nothing_elsewhere() -> None:
     assert (bodies(contents, "a")[:1], bodies(contents, "b")) == ([b"1"], [b"1"])
 
 
+def test_a_flip_met_while_running_is_told_of_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """In a block whose messages are on the disk only, after the start had found all of it well."""
+    machine = Machine()
+    channel = machine.connect().channel()
+    channel.declare("a", durable=True)
+    for number in range(6):
+        channel.publish("a", b"%d" % number)
+        machine.settle()
+    machine = Machine(machine.stop().copy())
+    bad = [piece for piece in pieces(machine.power.copy()) if piece.enqueued()][2]
+    machine.power._names[DIRECTORY / bad.file].cached[bad.at + bad.size - 1] ^= 1
+    damaged = machine.power.files()[bad.file][bad.at : bad.at + bad.size]
+    assert machine.bodies("a") == [b"0", b"1", b"3", b"4", b"5"]
+    (damage,) = machine.disk.log.damage()
+    assert (damage.kind, damage.position, damage.length) == ("corrupt", bad.at, bad.size)
+    kept = {name: content for name, content in machine.power.files().items() if name.startswith("quarantine/")}
+    assert list(kept.values()) == [damaged]
+    assert f"kept as {next(iter(kept))}" in damage.text
+    assert f"1 messages of queue 'a' in vhost '/', from number 3 on, can't be read and are lost: {damage.text}" in caplog.text
+    assert Machine(machine.stop().copy()).bodies("a") == []
+
+
 @pytest.mark.parametrize("there", list(product((True, False), repeat=4)), ids=str)
 def test_of_an_unsynced_group_any_blocks_are_there(there: tuple[bool, ...]) -> None:
     """Block n torn and block n + 1 whole: what follows the first that is torn counts as never written."""

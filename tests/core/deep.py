@@ -73,7 +73,8 @@ def to_cold_head(book: Playbook, channel: PlayedChannel, text: str = "123456789"
 
 def assert_nothing_left(book: Playbook) -> None:
     """Nothing is in memory, nothing paged, and nothing alive in either log."""
-    assert (book.broker.memory.used, book.broker.memory.paging) == (0, 0)
+    memory = book.broker.memory
+    assert (memory.used, memory.loading, memory.paging) == (0, 0, 0)
     for ledger in (book.broker.outbox.ledger, book.broker.outbox.spill.ledger):
         assert [segment.live for segment in ledger._segments if segment.live] == []
 

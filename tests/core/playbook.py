@@ -30,6 +30,7 @@ from broker.core.paging import Load
 from broker.core.permissions import Identity, Permissions
 from broker.core.recovery import Replay, restore_catalog
 from broker.core.session import Peer, Session
+from broker.core.spill import SpillCompaction
 from broker.runtime.committer import Committer
 from protocol.content import Properties, encode_properties
 from protocol.errors import AmqpError, ConnectionException
@@ -409,7 +410,29 @@ class Playbook:
         return source
 
     def compact(self) -> bool:
-        """A step of compaction, or its beginning or its end; returns whether there was any."""
+        """A step of compaction, or its beginning or its end, of either log; returns whether there was any."""
+        of_spill = self.compact_spill()
+        return self._compact_log() or of_spill
+
+    def compact_spill(self) -> bool:
+        """The same of the spill alone."""
+        spill = self.broker.outbox.spill
+        if self.committer.spill_failed:
+            return False
+        if spill.compaction is None:
+            spill.compaction = SpillCompaction.begin(self.broker)
+            return spill.compaction is not None
+        if spill.compaction.is_waiting:
+            return False
+        if step := spill.compaction.next_step():
+            spill.compaction.copy(step, step.read(self._source(True)))
+        elif spill.compaction.is_done:
+            spill.compaction.finish()
+            spill.compaction = None
+            self.committer.give_back_spill()
+        return True
+
+    def _compact_log(self) -> bool:
         outbox = self.broker.outbox
         if outbox.has_batch:
             return False

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from broker.core import compaction, consumers, entries, ledger, memory, queue
+from broker.core import compaction, consumers, entries, ledger, memory, queue, spill
 from protocol.content import Properties, encode_properties
 from protocol.methods import Basic, Channel, Confirm, Exchange, Method, Queue, Tx
 from tests.core import model
@@ -42,6 +42,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SLACK_BYTES", 500)
     monkeypatch.setattr(compaction, "STEP_BYTES", 300)
     monkeypatch.setattr(compaction, "SLICE_IDS", 3)
+    monkeypatch.setattr(spill, "STEP_BYTES", 300)
+    monkeypatch.setattr(spill, "SLICE_IDS", 3)
     monkeypatch.setattr(queue, "DEEP_BYTES", 0)
     monkeypatch.setattr(memory, "READ_AHEAD_BYTES", 8)
 
@@ -546,7 +548,8 @@ class BrokerMachine(RuleBasedStateMachine):
             nonlocal more
             more = self.world.book.turn()
             more = self.world.book.compact() or more
-            assert self.world.book.broker.outbox.ledger._kept is None, "a pass of compaction was given up"
+            outbox = self.world.book.broker.outbox
+            assert outbox.ledger._kept is outbox.spill.ledger._kept is None, "a pass of compaction was given up"
 
         self.world.step(action)
         return more

@@ -414,3 +414,27 @@ class TestLimits:
 def assert_nothing_left_when_settled_by(book: Playbook, channel: PlayedChannel) -> None:
     channel.ack(0, multiple=True)
     assert_nothing_left_when_settled(book)
+
+
+class TestManyQueues:
+    def test_what_all_ask_for_at_once_fits(self, book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Twenty queues become cold in one turn: one of them may read at length, and then memory is spoken for."""
+        names = [f"q{number}" for number in range(20)]
+        for name in names:
+            channel.declare(name, durable=True)
+            put(book, channel, name, "0123456789abcdefghij")
+        book.restart()
+        memory = book.broker.memory
+        memory.paging_bytes = memory.used + 300
+        readers = [book.connect().channel() for _ in names]
+        for name, reader in zip(names, readers, strict=True):
+            reader.consume(name, no_ack=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(book, "read", lambda: None)
+            serve(book)
+        loads = book.broker.outbox.loads
+        assert [len(load.runs) for load in loads] == [20, *[2] * 19]
+        assert memory.loading == sum(load.size for load in loads)
+        for name, reader in zip(names, readers, strict=True):
+            assert b"".join(reply.body for reply in deliveries(book, reader)) == b"0123456789abcdefghij", name
+        assert_nothing_left(book)

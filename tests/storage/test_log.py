@@ -16,7 +16,7 @@ from storage.local import LocalStore
 from storage.log import FileLog
 from storage.memory import MemoryStore
 from storage.records import BLOCK_DATA, Buffer, decode_block_header, places
-from storage.segment import segment_name
+from storage.segment import Segment, segment_name
 from storage.worker import Worker
 from tests.storage.calls import DEADLINE, Answers, append, message, records_of
 from tests.storage.disk import DIRECTORY, Disk, fails_once
@@ -174,6 +174,85 @@ def test_reading_a_damaged_block_is_corrupt() -> None:
     log = FileLog(DIRECTORY, files=disk)
     with pytest.raises(Corrupt, match="checksum"):
         log.read([receipt.blocks[0][0]])
+    log.close()
+
+
+@pytest.mark.parametrize("place", ["header", "data", "later block"])
+def test_of_damage_met_while_reading_a_copy_is_kept_once(place: str) -> None:
+    disk = Disk()
+    log = opened(disk, block_size=100)
+    records = [message(1), message(2, 50)]
+    receipt = append(log, records)  # three blocks, the second record begins in the second
+    after = append(log, [message(3)])
+    segment = disk._names[DIRECTORY / "log" / segment_name(0)]
+    first, _, second = (item for item in log._segments[0].walk(log._log_id) if receipt.start <= item.position < receipt.end)
+    bad, at = {"header": (first, first.position), "data": (first, first.end - 1), "later block": (second, second.end - 1)}[place]
+    segment.cached[at] ^= 1
+    kept = f"quarantine/{bad.position:020d}-{bad.end - bad.position}.corrupt"
+    for _ in range(3):
+        with pytest.raises(Corrupt, match=kept):
+            log.read(places(records, receipt.blocks))
+        assert log.read([after.blocks[0][0]]) == [message(3)]
+    found = {name: content for name, content in disk.files().items() if name.startswith("quarantine/")}
+    assert found == {kept: segment.cached[bad.position : bad.end]}
+    (damage,) = log.damage()
+    assert (damage.kind, damage.position, damage.messages) == ("corrupt", bad.position, () if place == "later block" else ((7, 1),))
+    assert [len(each) for each in records_of(log)] == [1, 1, 1], "the other of the two is left"
+    assert [name for name in disk.files() if name.startswith("quarantine/")] == [kept], "a scan finds the same"
+    log.close()
+
+
+def test_damage_to_the_spill_is_not_mistaken_for_the_logs() -> None:
+    disk = Disk()
+    log = FileLog(DIRECTORY, files=disk, name="spill")
+    receipt = append(log, [message(1)])
+    disk._names[DIRECTORY / "spill" / segment_name(0)].cached[-1] ^= 1
+    kept = f"quarantine/spill-{receipt.start:020d}-{receipt.end - receipt.start}.corrupt"
+    with pytest.raises(Corrupt, match=kept):
+        log.read([receipt.blocks[0][0]])
+    assert kept in disk.files()
+    log.close()
+
+
+@pytest.mark.parametrize("look", range(1, 7))
+def test_a_reader_finds_what_is_appended_while_it_looks_for_blocks(look: int) -> None:
+    """A segment of an earlier life that held nothing is appended to in this one, and a reader doesn't know its blocks yet: at any of its
+    looks at how much there is, some more is."""
+    disk, answers = Disk(), Answers()
+    FileLog(DIRECTORY, files=disk).close()
+    log = FileLog(DIRECTORY, files=disk, block_size=100)
+    first = append(log, [message(1)])
+    looks = 0
+
+    class Watched(Segment):
+        @property
+        def size(self) -> int:  # type: ignore[override]
+            nonlocal looks
+            size: int = self.__dict__["length"]
+            if threading.current_thread() is threading.main_thread():
+                looks += 1
+                if looks == look:
+                    appending.start()
+                    appending.join(0.2)  # it may have to wait for the look's end
+            return size
+
+        @size.setter
+        def size(self, size: int) -> None:
+            self.__dict__["length"] = size
+
+    appending = threading.Thread(target=lambda: (log.append([message(2, 150)], answers), answers.take(1)))
+    segment = log._segments[0]
+    segment.__dict__["length"] = segment.__dict__.pop("size")
+    segment.__class__ = Watched
+    assert log.read([first.blocks[0][0]]) == [message(1)]
+    if appending.ident is None:
+        looks = look
+        appending.start()
+    appending.join(DEADLINE)
+    last = append(log, [message(3)])
+    (second,) = [answer for answer in answers.all if isinstance(answer, Receipt)]
+    for number, (receipt, size) in enumerate(zip((first, second, last), (10, 150, 10), strict=True), 1):
+        assert log.read([receipt.blocks[0][0]]) == [message(number, size)]
     log.close()
 
 
