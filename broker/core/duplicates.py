@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from broker.core.exchange import exact
@@ -38,7 +39,7 @@ class SeenValues:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._deadlines: dict[Hashable, int] = {}
+        self._deadlines: OrderedDict[Hashable, int] = OrderedDict()
         """When each is forgotten, in ms; in the order in which they came."""
 
     def __len__(self) -> int:
@@ -48,15 +49,13 @@ class SeenValues:
         """It came lately."""
         return self._deadlines.get(exact(value), 0) > now_ms
 
-    def add(self, value: Field, deadline_ms: int) -> int:
-        """Remember it; returns how many of the oldest had to go for that."""
+    def add(self, value: Field, deadline_ms: int) -> None:
+        """Remember it, and forget the oldest if that is one too many."""
         key, deadlines = exact(value), self._deadlines
-        deadlines.pop(key, None)
         deadlines[key] = deadline_ms
-        surplus = len(deadlines) - self._size
-        for oldest in list(deadlines)[: max(surplus, 0)]:
-            del deadlines[oldest]
-        return max(surplus, 0)
+        deadlines.move_to_end(key)
+        if len(deadlines) > self._size:
+            deadlines.popitem(last=False)
 
     def clear(self) -> None:
         """Forget all."""
