@@ -85,6 +85,33 @@ def test_deadlines_after_kill_9(start: Start) -> None:
         wire.close()
 
 
+@spec("7.9", "keeps delays durable")
+@spec("7.10", "x-cache-persistence")
+def test_delays_and_what_was_seen_after_kill_9(start: Start) -> None:
+    broker = start()
+    with Wire.connect(broker) as wire:
+        channel = wire.open_channel()
+        channel.queue("queue", durable=True)
+        channel.exchange("delayed", "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"})
+        channel.exchange("once", "x-message-deduplication", durable=True, arguments={"x-cache-size": 10, "x-cache-persistence": "disk"})
+        channel.bind("queue", "delayed")
+        channel.bind("queue", "once")
+        begin = time.monotonic()
+        channel.publish_confirmed("delayed", "", b"late", headers={"x-delay": 1500}, delivery_mode=2)
+        channel.publish_confirmed("once", "", b"first", headers={"x-deduplication-header": "a"}, delivery_mode=2)
+    broker.kill()
+    broker.start()
+    with Wire.connect(broker) as wire:
+        channel = wire.open_channel()
+        assert channel.take("queue").body == b"first"
+        channel.publish_confirmed("once", "", b"again", headers={"x-deduplication-header": "a"}, delivery_mode=2)
+        channel.publish_confirmed("once", "", b"other", headers={"x-deduplication-header": "b"}, delivery_mode=2)
+        eventually(lambda: channel.counts("queue")[0] == 2)
+        assert 1.4 < time.monotonic() - begin < 4
+        assert channel.bodies("queue") == [b"other", b"late"]
+        wire.close()
+
+
 def test_the_profile_is_told(start: Start) -> None:
     for compat, version in (("3.13", b"3.13.7"), ("4.x", b"4.3.5")):
         broker = start(memory=True, compat=compat)
