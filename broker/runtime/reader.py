@@ -83,6 +83,7 @@ class Reader:
         there = (ledger.end, of_spill.end, of_spill.live)
         if there != self._checked:
             self._checked = there
+            self._next_check = 0.0
             self._changed()
 
     def _submit(self, job: Callable[[], None]) -> None:
