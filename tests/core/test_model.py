@@ -32,6 +32,8 @@ SEGMENT_BYTES = 1500
 TURN_OUTPUT_BYTES = 1500
 HEAVY = 250
 """Bytes that each delivery to a heavy peer counts for: a few fill its turn."""
+REST_TURNS_MAX = 1000
+"""A pass of compaction takes up to some two hundred here: with slices of three ids it reads most stretches of the log many times."""
 
 
 @pytest.fixture(autouse=True)
@@ -564,7 +566,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for peer in world.book.peers:
             if peer.full:
                 world.step(peer.drain)
-        for _ in range(200):
+        for _ in range(REST_TURNS_MAX):
             more = self.turn()
             if world.book.disk.is_idle and not more:
                 break
