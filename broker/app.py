@@ -40,7 +40,7 @@ EXIT_OK = 0
 EXIT_UNAVAILABLE = 69
 EXIT_STORAGE = 74
 """sysexits.h: EX_UNAVAILABLE and EX_IOERR."""
-GC_THRESHOLDS = (10_000, 50, 1000)
+GC_THRESHOLDS = (10_000, 10, 5000)
 """Messages are tuples of bytes, which the collector doesn't track for long; what it would look at again and again is the rest."""
 
 
