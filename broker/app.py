@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from broker.config import Config
+    from broker.core.session import Peer
     from protocol.tables import Table
 
 log = logging.getLogger("leveret")
@@ -126,10 +127,10 @@ class Login:
         """See Authenticator."""
         return self._authentication.mechanisms
 
-    def authenticate(self, mechanism: str, response: bytes, peer_is_loopback: bool) -> User:
+    def authenticate(self, mechanism: str, response: bytes, peer: Peer) -> User:
         """See Authenticator."""
         try:
-            return self._authentication.authenticate(mechanism, sasl.parse(mechanism, response), peer_is_loopback)
+            return self._authentication.authenticate(mechanism, sasl.parse(mechanism, response), peer.is_loopback)
         except Refused as refused:
             raise LoginRefused(refused.log_reason) from refused
 

@@ -34,6 +34,130 @@ class Listener(NamedTuple):
 
     host: str
     port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SniHost:
+    """The certificate that a client gets which asks for this server name."""
+
+    hostname: str
+    certfile: Path
+    keyfile: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """ssl_options.*: what TLS listeners present, and what they ask of clients."""
+
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    password: str | None = field(default=None, repr=False)
+    """Opens the key file."""
+    cacertfile: Path | None = None
+    verify_peer: bool = False
+    fail_if_no_peer_cert: bool = False
+    depth: int | None = None
+    """Certificates between the peer's and the trusted one, at the most; None: as many as the library allows."""
+    versions: tuple[str, ...] = ("tlsv1.2", "tlsv1.3")
+    ciphers: tuple[str, ...] = ()
+    """OpenSSL's names; none: the library's choice."""
+    honor_cipher_order: bool = True
+    sni: tuple[SniHost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpOptions:
+    """tcp_listen_options.*; None leaves a buffer to the system."""
+
+    backlog: int = 1024
+    nodelay: bool = True
+    keepalive: bool = False
+    sndbuf: int | None = None
+    recbuf: int | None = None
+    linger_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBackendOptions:
+    """auth_http.*: a server that decides (https://github.com/rabbitmq/rabbitmq-server/tree/main/deps/rabbitmq_auth_backend_http)."""
+
+    http_method: str = "get"
+    """get or post."""
+    user_path: str = ""
+    vhost_path: str = ""
+    resource_path: str = ""
+    topic_path: str = ""
+    request_timeout_seconds: float = 15.0
+    connection_timeout_seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuthBackend:
+    """One of auth_backends.N: who says who a user is, and who says what it may do. Both are `internal` or `http`."""
+
+    authn: str = "internal"
+    authz: str = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultUser:
+    """One of default_users.NAME: a user that is created on an empty data directory."""
+
+    name: str
+    password: str = field(repr=False)
+    tags: tuple[str, ...] = ()
+    vhost_pattern: str = ".*"
+    configure: str = ".*"
+    write: str = ".*"
+    read: str = ".*"
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultLimit:
+    """One of default_limits.vhosts.N: what a new vhost with such a name is limited to; None sets no limit."""
+
+    pattern: str
+    max_connections: int | None = None
+    max_queues: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultPolicy:
+    """One of default_policies.operator.NAME: an operator policy that a new vhost with such a name gets. `definition` has the keys of a
+    policy (`max-length`), in pairs."""
+
+    name: str
+    vhost_pattern: str = ".*"
+    queue_pattern: str = ".*"
+    apply_to: str = "all"
+    definition: tuple[tuple[str, int | str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """log.*: where lines go. Levels are keys of `logs.LEVELS`."""
+
+    console: bool = True
+    console_level: str | None = None
+    """None: the category's."""
+    console_json: bool = False
+    file: Path | None = None
+    """None: no file. A name without a directory lies in `dir`."""
+    file_level: str | None = None
+    file_json: bool = False
+    dir: Path | None = None
+    rotation_bytes: int = 0
+    """0: never by size."""
+    rotation_count: int = 0
+    """Old files kept."""
+    rotation_date: str = ""
+    """RabbitMQ's notation: $D0 at midnight, $H00 each hour, $W0D0 each Sunday; empty: never by time."""
+    exchange: bool = False
+    """Also publish the lines to amq.rabbitmq.log in the default vhost."""
+    exchange_level: str | None = None
+    levels: tuple[tuple[str, str], ...] = (("default", "info"),)
+    """By category: default, connection, channel, queue, upgrade; one that isn't here is as `default`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +191,47 @@ class Config:
     """User, password and vhost are created on an empty data directory only."""
     loopback_users: frozenset[str] = frozenset({"guest"})
     """Users that may only connect from this machine."""
+    default_user_tags: tuple[str, ...] = ("administrator",)
+    default_permissions: tuple[str, str, str] = (".*", ".*", ".*")
+    """configure, write and read of the default user in the default vhost."""
+    default_users: tuple[DefaultUser, ...] = ()
+    load_definitions: Path | None = None
+    """A file of definitions, or a directory of them, imported at each start."""
+    definitions_skip_if_unchanged: bool = False
+    definitions_replace_default_user: bool = False
+    """RabbitMQ's way: with definitions to load no default user and vhost are created."""
+    password_hashing: str = "rabbit_password_hashing_sha256"
+    """A key of broker.access.passwords.ALGORITHMS."""
+    auth_mechanisms: tuple[str, ...] = ("PLAIN", "AMQPLAIN")
+    """Of PLAIN, AMQPLAIN, EXTERNAL and ANONYMOUS, in the order of connection.start."""
+    auth_backends: tuple[AuthBackend, ...] = (AuthBackend(),)
+    auth_http: HttpBackendOptions = HttpBackendOptions()
+    auth_cache_seconds: float = 15.0
+    """How long a decision of another server's is remembered; 0 asks each time."""
+    anonymous_login_user: str | None = "guest"
+    ssl_options: TlsOptions | None = None
+    ssl_handshake_timeout_seconds: float = 5.0
+    ssl_cert_login_from: str = "distinguished_name"
+    """distinguished_name, common_name or subject_alternative_name."""
+    ssl_cert_login_san_type: str = "dns"
+    """dns, ip, email, uri or other_name."""
+    ssl_cert_login_san_index: int = 0
+    proxy_protocol: bool = False
+    """All AMQP listeners, and no other peers than proxies that say whom they speak for."""
+    tcp_options: TcpOptions = TcpOptions()
+    connection_max: int | None = None
+    """Connections of this node, at the most; None sets no limit, here and below."""
+    vhost_max: int | None = None
+    channel_max_per_node: int | None = None
+    default_limits: tuple[DefaultLimit, ...] = ()
+    default_policies: tuple[DefaultPolicy, ...] = ()
+    default_queue_type: str = "classic"
+    """classic or quorum: what a queue is that doesn't say."""
+    event_exchange: bool = False
+    """Publish what happens to amq.rabbitmq.event in the default vhost (RabbitMQ's rabbitmq_event_exchange)."""
     cluster_name: str | None = None
     """None: the node's name, rabbit@HOST."""
+    log: LogOptions = LogOptions()
     log_level: str = "info"
     """A key of `logs.LEVELS`."""
     config_file: Path | None = None

@@ -1,8 +1,11 @@
 """What the core needs of whoever checks logins; broker/access does it."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from broker.core.permissions import Identity
+
+if TYPE_CHECKING:
+    from broker.core.session import Peer
 
 
 class LoginRefused(Exception):
@@ -16,5 +19,5 @@ class Authenticator(Protocol):
     def mechanisms(self) -> tuple[str, ...]:
         """What connection.start offers, in order."""
 
-    def authenticate(self, mechanism: str, response: bytes, peer_is_loopback: bool) -> Identity:
+    def authenticate(self, mechanism: str, response: bytes, peer: "Peer") -> Identity:
         """Who the peer is. Raises LoginRefused, and HandshakeFailed for a response that makes no sense."""

@@ -40,6 +40,11 @@ class Peer(NamedTuple):
 
     name: str
     is_loopback: bool
+    address: str = ""
+    """The IP address that it comes from, as text; with a PROXY header, the one that the proxy names."""
+    is_tls: bool = False
+    certificate_name: str | None = None
+    """The user name in the client certificate (ssl_cert_login_from), if it presented one that was verified."""
 
 
 class Session:
@@ -209,7 +214,7 @@ class Session:
             self.capabilities = frozenset(name for name, value in capabilities.items() if value is True)
         self.mechanism = method.mechanism
         try:
-            self.identity = self.broker.authenticator.authenticate(method.mechanism, cast("bytes", method.response), self.peer.is_loopback)
+            self.identity = self.broker.authenticator.authenticate(method.mechanism, cast("bytes", method.response), self.peer)
         except LoginRefused as refused:
             if "authentication_failure_close" in self.capabilities:
                 text = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."

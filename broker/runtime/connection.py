@@ -323,7 +323,7 @@ def _peer(transport: asyncio.Transport) -> Peer:
         return Peer("unknown", False)
     host = str(remote[0])
     loopback = host.startswith(("127.", "::ffff:127.")) or host == "::1"
-    return Peer(f"{_address(remote)} -> {_address(local)}", loopback)
+    return Peer(f"{_address(remote)} -> {_address(local)}", loopback, host)
 
 
 def _address(name: tuple[str, int]) -> str:

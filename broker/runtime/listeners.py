@@ -33,7 +33,7 @@ def bind(listeners: Iterable[Listener]) -> list[socket.socket]:
             return _bind_all(wanted)
         except _PortTaken:
             continue
-    raise CannotListen("no port is free on all of " + ", ".join(host for host, _ in wanted))
+    raise CannotListen("no port is free on all of " + ", ".join(listener.host for listener in wanted))
 
 
 class _PortTaken(Exception):
@@ -45,7 +45,8 @@ def _bind_all(listeners: list[Listener]) -> list[socket.socket]:
     free_port = 0
     missing: OSError | None = None
     try:
-        for host, port in listeners:
+        for listener in listeners:
+            host, port = listener.host, listener.port
             for family, address in _resolve(host, port or free_port):
                 try:
                     bound = _listen(family, address)

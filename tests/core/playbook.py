@@ -323,7 +323,7 @@ class _Login:
 
     mechanisms = ("PLAIN",)
 
-    def authenticate(self, mechanism: str, response: bytes, peer_is_loopback: bool) -> Identity:
+    def authenticate(self, mechanism: str, response: bytes, peer: Peer) -> Identity:
         identity = Identity("guest")
         identity.grant("/", Permissions(".*", ".*", ".*"))
         return identity
