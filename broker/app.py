@@ -11,15 +11,16 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from broker import identity
+from broker import definitions, identity
 from broker.access.mechanisms import Authentication, Refused
 from broker.access.users import User, Users
 from broker.core import entries
 from broker.core.broker import Broker
 from broker.core.compat import PROFILES
 from broker.core.login import LoginRefused
-from broker.core.permissions import Permissions
 from broker.core.recovery import Replay, restore_catalog
+from broker.definitions import InvalidDefinitions
+from broker.operations import Operations
 from broker.runtime.listeners import CannotListen, address_text, bind
 from broker.runtime.server import Server
 from protocol import sasl
@@ -60,7 +61,7 @@ def serve(config: Config) -> int:
     try:
         broker = build(config, store)
         status = _run(_serve(broker, store, config, sockets))
-    except Corrupt as error:
+    except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
     finally:
@@ -80,14 +81,31 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
     broker.compat = PROFILES[config.compat]
     broker.consumer_timeout.limit_ms = config.consumer_timeout_ms or None
     broker.consumer_max_per_channel = config.consumer_max_per_channel
+    broker.connection_max = config.connection_max
+    broker.channel_max_per_node = config.channel_max_per_node
+    broker.default_queue_type = None if config.default_queue_type == "classic" else config.default_queue_type
+    broker.node = node_name()
     restore_catalog(broker, store.catalog.scan())
     for entry in store.catalog.scan("user/"):
         users.put(User.from_json(entries.load(entry.value)))
     Replay(broker).apply(store.log.scan())
     for damage in store.log.damage():
         log.error("damage in the log: %s%s", damage.text, _lost(broker, damage))
+    operations = Operations(
+        broker,
+        users,
+        hashing_algorithm=config.password_hashing,
+        vhost_max=config.vhost_max,
+        default_limits=config.default_limits,
+        default_policies=config.default_policies,
+        default_users=config.default_users,
+    )
     if store.catalog.get(entries.SEEDED) is None:
-        _seed(broker, users, config)
+        _seed(operations, config)
+    if config.load_definitions is not None:
+        imported = store.catalog.get(definitions.IMPORTED)
+        unchanged = None if imported is None else imported.value
+        definitions.load(operations, config.load_definitions, unchanged, skip_if_unchanged=config.definitions_skip_if_unchanged)
     return broker
 
 
@@ -101,19 +119,20 @@ def _lost(broker: Broker, damage: Damage) -> str:
     return f"; messages that were in it and are lost, unless they had been consumed: {', '.join(parts)}"
 
 
-def _seed(broker: Broker, users: Users, config: Config) -> None:
+def _seed(operations: Operations, config: Config) -> None:
     """The default vhost and user of an empty store; written down last that it was done, so that a crash meanwhile does it again.
 
-    What is there already stays: a catalog that was mended may have lost only the mark."""
-    if config.default_vhost not in broker.vhosts:
-        broker.add_vhost(config.default_vhost)
-    if config.default_user not in users:
-        user = User(config.default_user, ("administrator",))
-        user.set_password(config.default_pass.encode())
-        user = users.put(user)
-        user.grant(config.default_vhost, Permissions(".*", ".*", ".*"))
-        broker.outbox.put(entries.key("user", user.name), entries.dump(user.to_json()))
-    broker.outbox.put(entries.SEEDED, entries.dump({}))
+    What is there already stays: a catalog that was mended may have lost only the mark. RabbitMQ makes neither where there are
+    definitions to load, and leaves people without a login who forgot theirs."""
+    if config.load_definitions is not None and config.definitions_replace_default_user:
+        log.info("Will not seed default virtual host and user: have definitions to load")
+    else:
+        if config.default_vhost not in operations.broker.vhosts:
+            operations.put_vhost(config.default_vhost, description="Default virtual host")
+        if config.default_user not in operations.users:
+            operations.add_user(config.default_user, config.default_pass, config.default_user_tags)
+            operations.set_permissions(config.default_user, config.default_vhost, *config.default_permissions)
+    operations.broker.outbox.put(entries.SEEDED, entries.dump({}))
 
 
 class Login:
@@ -135,9 +154,14 @@ class Login:
             raise LoginRefused(refused.log_reason) from refused
 
 
+def node_name() -> str:
+    """rabbit@HOST, without the domain."""
+    return f"rabbit@{socket.gethostname().partition('.')[0]}"
+
+
 def server_properties(config: Config) -> Table:
     """What connection.start says about the server (contract 1.2); keys sorted, as RabbitMQ sends them."""
-    node = f"rabbit@{socket.gethostname().partition('.')[0]}"
+    node = node_name()
     capabilities = (
         "authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify", "consumer_priorities",
         "direct_reply_to", "exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",

@@ -19,12 +19,12 @@ class UnknownUser(Exception):
 
 
 class User(Identity):
-    """An identity with a password: `password_hash` (empty: no password opens it), `hashing_algorithm`, and `limits` by name.
+    """An identity with a password: `password_hash` (empty: no password opens it) and its `hashing_algorithm`.
 
     Raises ValueError for an empty name or an unknown algorithm.
     """
 
-    __slots__ = ("hashing_algorithm", "limits", "password_hash")
+    __slots__ = ("hashing_algorithm", "password_hash")
 
     def __init__(
         self,
@@ -35,14 +35,13 @@ class User(Identity):
         hashing_algorithm: str = passwords.SHA256,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(name, tags)
+        super().__init__(name, tags, limits)
         if not name:
             raise ValueError("a user needs a name")
         if hashing_algorithm not in passwords.ALGORITHMS:
             raise ValueError(f"unknown hashing algorithm '{hashing_algorithm}'")
         self.password_hash = password_hash
         self.hashing_algorithm = hashing_algorithm
-        self.limits = dict(limits or {})
 
     def has_password(self, password: bytes) -> bool:
         """Whether the password opens this user; an empty one opens none."""

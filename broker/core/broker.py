@@ -8,7 +8,7 @@ restore               what the catalog and the log hold, before anything listens
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.core import entries, ids
 from broker.core.compat import V3_13
@@ -20,7 +20,7 @@ from broker.core.timers import Timers
 from broker.core.vhost import VHost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from broker.core.channel import Channel
     from broker.core.consumers import Consumer, Holder
@@ -61,8 +61,18 @@ class Broker:
         """Which RabbitMQ it behaves like; to be set before anything is declared."""
         self.consumer_max_per_channel = 0
         """0 sets no limit."""
+        self.default_queue_type: str | None = None
+        """What a queue is that doesn't say, in vhosts that don't either. None: classic, which no argument of the queue tells."""
+        self.node = "rabbit@localhost"
+        self.connection_max: int | None = None
+        self.channel_max_per_node: int | None = None
+        """None sets no limit."""
+        self.connections = 0
+        self.channels = 0
+        """Open now."""
         self.logs = logs
         self.vhosts: dict[str, VHost] = {}
+        self.global_parameters: dict[str, Any] = {}
         self.sessions: dict[Session, None] = {}
         self.reply_channels: dict[str, Channel] = {}
         """Address of direct reply-to to the channel whose consumer it is."""
@@ -78,11 +88,38 @@ class Broker:
 
     # --- vhosts -----------------------------------------------------------------------------------------------------
 
-    def add_vhost(self, name: str) -> VHost:
+    def add_vhost(self, name: str, metadata: Mapping[str, Any] | None = None) -> VHost:
         """A new vhost with its system exchanges."""
         vhost = self.vhosts[name] = VHost(self, name)
-        self.outbox.put(entries.key("vhost", name), entries.dump({}))
+        self.set_vhost_metadata(vhost, metadata or {})
         return vhost
+
+    def set_vhost_metadata(self, vhost: VHost, metadata: Mapping[str, Any]) -> None:
+        """Put a description, tags and a default queue type in place of those there were."""
+        vhost.metadata = dict(metadata)
+        self.outbox.put(*entries.vhost_entry(vhost))
+
+    def delete_vhost(self, vhost: VHost) -> None:
+        """Delete it with all that is in it; its connections are closed (contract 1.9)."""
+        del self.vhosts[vhost.name]
+        for session in list(vhost.sessions):
+            session.force_close(f"vhost '{vhost.name}' is deleted")
+        vhost.delete_all()
+        self.topology += 1
+        self.outbox.delete(entries.key("vhost", vhost.name))
+
+    def set_global_parameter(self, name: str, value: Any) -> None:
+        """Put a value, anything that JSON has, in place of the one there was."""
+        self.global_parameters[name] = value
+        self.outbox.put(entries.key("global_parameter", name), entries.dump({"value": value}))
+
+    def clear_global_parameter(self, name: str) -> bool:
+        """False if there is none of that name."""
+        if name not in self.global_parameters:
+            return False
+        del self.global_parameters[name]
+        self.outbox.delete(entries.key("global_parameter", name))
+        return True
 
     def next_queue_id(self, durable: bool) -> int:
         """An id that no queue ever had."""
@@ -100,6 +137,10 @@ class Broker:
         session = Session(self, peer)
         self.sessions[session] = None
         return session
+
+    def sessions_of(self, user: str) -> list[Session]:
+        """The connections of one user."""
+        return [session for session in self.sessions if session.entered and session.identity.name == user]
 
     def cancel(self, consumer: Consumer) -> None:
         """The consumer is gone, whatever the reason; an auto-delete queue goes with its last one (contract 4.4)."""

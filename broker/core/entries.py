@@ -1,6 +1,8 @@
 """What is declared, as entries of the catalog: keys, and values as JSON that a person can read.
 
-    vhost/<name>                                            {}
+    vhost/<name>                                            {"description", "tags", "default_queue_type"}, as far as they were given
+    parameter/<vhost>/<component>/<name>                    {"value"}
+    global_parameter/<name>                                 {"value"}
     exchange/<vhost>/<name>                                 {"type", "auto_delete", "internal", "arguments"}
     queue/<vhost>/<name>                                    {"id", "auto_delete", "arguments"}, and the exchange if it is "kept_for" one
     policy/<vhost>/<name>                                   {"pattern", "apply_to", "priority", "definition"}
@@ -52,6 +54,21 @@ def load(value: bytes) -> dict[str, Any]:
     """A catalog value, read."""
     loaded: dict[str, Any] = json.loads(value)
     return loaded
+
+
+def vhost_entry(vhost: VHost) -> tuple[str, bytes]:
+    """The entry of a vhost."""
+    return key("vhost", vhost.name), dump(vhost.metadata)
+
+
+def parameter_key(vhost: str, component: str, name: str) -> str:
+    """The key of a vhost's parameter."""
+    return key("parameter", vhost, component, name)
+
+
+def parameter_entry(vhost: str, component: str, name: str, value: Any) -> tuple[str, bytes]:
+    """The entry of a vhost's parameter."""
+    return parameter_key(vhost, component, name), dump({"value": value})
 
 
 def exchange_key(vhost: str, name: str) -> str:

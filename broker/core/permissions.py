@@ -9,7 +9,7 @@ differently is rewritten, or refused when the pattern is given: it must never qu
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from protocol.constants import ACCESS_REFUSED, NOT_ALLOWED
@@ -161,12 +161,17 @@ class Identity:
     Whoever remembers more than these methods do (a publisher's last exchange, say) remembers the revision with it.
     """
 
-    __slots__ = ("_permissions", "_topics", "name", "revision", "tags")
+    __slots__ = ("_permissions", "_topics", "channels", "connections", "limits", "name", "revision", "tags")
 
-    def __init__(self, name: str, tags: Iterable[str] = ()) -> None:
+    def __init__(self, name: str, tags: Iterable[str] = (), limits: Mapping[str, int] | None = None) -> None:
         self.name = name
         self.tags = frozenset(tags)
         self.revision = 0
+        self.limits = dict(limits or {})
+        """`max-connections` and `max-channels` by name; a negative number sets no limit, as in RabbitMQ."""
+        self.connections = 0
+        self.channels = 0
+        """Open now, over all connections."""
         self._permissions: dict[str, Permissions] = {}
         self._topics: dict[tuple[str, str], TopicPermissions] = {}
 
@@ -240,6 +245,11 @@ class Identity:
         permissions = self._topics.get((vhost, exchange))
         if permissions is not None and not permissions.permits(kind, routing_key):
             raise topic_refused(kind, routing_key, exchange, vhost, self.name)
+
+    def limit(self, name: str) -> int | None:
+        """`max-connections` or `max-channels`, if it limits anything."""
+        limit = self.limits.get(name, -1)
+        return limit if limit >= 0 else None
 
     def check_vhost(self, vhost: str) -> None:
         """Raise ConnectionException 530 unless the user may enter the vhost (contract 1.5)."""

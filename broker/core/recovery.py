@@ -83,9 +83,20 @@ def _restore_ids(broker: Broker, key: str, _: list[str], value: dict[str, Any]) 
         broker.queue_ids = broker.queue_ids_taken = int(value["next"])
 
 
-def _restore_vhost(broker: Broker, _key: str, names: list[str], _value: dict[str, Any]) -> None:
+def _restore_vhost(broker: Broker, _key: str, names: list[str], value: dict[str, Any]) -> None:
     (name,) = names
     broker.vhosts[name] = VHost(broker, name)
+    broker.vhosts[name].metadata = value
+
+
+def _restore_parameter(broker: Broker, _key: str, names: list[str], value: dict[str, Any]) -> None:
+    vhost, component, name = names
+    broker.vhosts[vhost].parameters[component, name] = value["value"]
+
+
+def _restore_global_parameter(broker: Broker, _key: str, names: list[str], value: dict[str, Any]) -> None:
+    (name,) = names
+    broker.global_parameters[name] = value["value"]
 
 
 def _restore_exchange(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:
@@ -141,6 +152,8 @@ _RESTORE: Final[dict[str, Callable[[Broker, str, list[str], dict[str, Any]], Non
     "exchange": _restore_exchange,
     "queue": _restore_queue,
     "binding": _restore_binding,
+    "parameter": _restore_parameter,
+    "global_parameter": _restore_global_parameter,
     "policy": _restore_policy,
     "operator_policy": _restore_policy,
 }

@@ -51,8 +51,8 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "ended", "exclusive_queues",
-        "had_its_share", "identity", "mechanism", "peer", "publisher", "vhost", "wire",
+        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "ended", "entered",
+        "exclusive_queues", "had_its_share", "identity", "mechanism", "peer", "publisher", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -69,6 +69,8 @@ class Session:
         """The peer doesn't take what it was sent, or has had its share of this turn: no deliveries until it drains."""
         self.had_its_share = False
         """It is only this turn that is over for it."""
+        self.entered = False
+        """It is in its vhost, and counts against limits."""
         self.ended = False
         """Nothing more is said on its channels."""
         self.mechanism = ""
@@ -122,7 +124,10 @@ class Session:
             self._connection_method(method)
             return 1
         if isinstance(method, methods.Channel.Open):
+            self._check_channel_limits()
             self.channels[channel] = Channel(self, channel)
+            self.identity.channels += 1
+            self.broker.channels += 1
             self.channels[channel].send(make(methods.Channel.OpenOk))
             return 1
         found = self.channels[channel]
@@ -154,6 +159,8 @@ class Session:
         """The channel is gone, whoever closed it: what it held goes back. The last word, which is the caller's, has its place behind
         the replies that still wait for the disk."""
         channel = self.channels.pop(number)
+        self.identity.channels -= 1
+        self.broker.channels -= 1
         channel.close()
         return channel
 
@@ -239,16 +246,48 @@ class Session:
 
     def _open(self, method: Connection.Open) -> None:
         name = method.virtual_host
-        vhost = self.broker.vhosts.get(name)
-        if vhost is None:
-            raise ConnectionException(NOT_ALLOWED, f"vhost {name} not found", *methods.ids(method))
         try:
-            self.identity.check_vhost(name)
+            vhost = self._enter(name)
         except ConnectionException as error:
             raise _located(error, type(method)) from error
-        self.vhost = vhost
+        self.vhost, self.entered = vhost, True
+        vhost.sessions[self] = None
+        self.identity.connections += 1
+        self.broker.connections += 1
         self._reply(make(Connection.OpenOk))
         log.info("<%s> user '%s' authenticated and granted access to vhost '%s'", self.peer.name, self.identity.name, name)
+
+    def _enter(self, name: str) -> VHost:
+        """The vhost, if it is there and neither a limit nor the user's permissions forbid it: in RabbitMQ's order (contract 1.5)."""
+        broker, identity = self.broker, self.identity
+        if broker.connection_max is not None and broker.connections >= broker.connection_max:
+            text = f"connection refused: node connection limit ({broker.connection_max}) is reached"
+            raise ConnectionException(NOT_ALLOWED, text)
+        vhost = broker.vhosts.get(name)
+        if vhost is None:
+            raise ConnectionException(NOT_ALLOWED, f"vhost {name} not found")
+        most = vhost.limit("max-connections")
+        if most is not None and len(vhost.sessions) >= most:
+            text = f"access to vhost '{name}' refused for user '{identity.name}': connection limit ({most}) is reached"
+            raise ConnectionException(NOT_ALLOWED, text)
+        most = identity.limit("max-connections")
+        if most is not None and identity.connections >= most:
+            text = f"connection refused for user '{identity.name}': user connection limit ({most}) is reached"
+            raise ConnectionException(NOT_ALLOWED, text)
+        identity.check_vhost(name)
+        return vhost
+
+    def _check_channel_limits(self) -> None:
+        """One more channel, if neither the user's limit nor the node's forbids it. RabbitMQ 3.13 names the node where it means the user."""
+        broker, identity = self.broker, self.identity
+        most = identity.limit("max-channels")
+        if most is not None and identity.channels >= most:
+            text = f"number of channels opened for user '{identity.name}' has reached the maximum allowed user limit of ({most})"
+            raise ConnectionException(NOT_ALLOWED, text)
+        most = broker.channel_max_per_node
+        if most is not None and broker.channels >= most:
+            text = f"number of channels opened on node '{broker.node}' has reached the maximum allowed limit of ({most})"
+            raise ConnectionException(NOT_ALLOWED, text)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -260,6 +299,11 @@ class Session:
             queue.vhost.delete_queue(queue)
         self.broker.sessions.pop(self, None)
         self.ended = True
+        if self.entered:
+            self.entered = False
+            del self.vhost.sessions[self]
+            self.identity.connections -= 1
+            self.broker.connections -= 1
 
     def close_connection(self, error: AmqpError) -> None:
         """Send connection.close; what the session held goes at once."""

@@ -7,9 +7,10 @@ What is durable goes to the outbox as a catalog entry in the same breath.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.core import entries
+from broker.core.arguments import X_QUEUE_TYPE
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
@@ -20,6 +21,7 @@ from broker.core.queue import Queue
 from protocol import content
 from protocol.constants import NOT_FOUND, PRECONDITION_FAILED
 from protocol.errors import ChannelException
+from protocol.tables import Field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,8 @@ SYSTEM_EXCHANGES = (
 )
 """Name, type and internal flag of what every vhost has, durable (contract 3.1)."""
 DEFAULT_EXCHANGE = ""
+LIMITS = ("vhost-limits", "limits")
+"""The parameter that holds a vhost's limits, as in RabbitMQ."""
 KEY = LooksAt.KEY
 
 
@@ -56,6 +60,12 @@ class VHost:
     def __init__(self, broker: Broker, name: str) -> None:
         self.broker = broker
         self.name = name
+        self.metadata: dict[str, Any] = {}
+        """`description`, `tags` (a list) and `default_queue_type`, as far as they were given."""
+        self.parameters: dict[tuple[str, str], Any] = {}
+        """Component and name to value (https://www.rabbitmq.com/docs/parameters)."""
+        self.sessions: dict[Session, None] = {}
+        """The connections that are open here."""
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {DEFAULT_EXCHANGE: create("direct", DEFAULT_EXCHANGE, durable=True)}
         for exchange, kind, internal in SYSTEM_EXCHANGES:
@@ -64,6 +74,20 @@ class VHost:
         self.operator_policies: dict[str, Policy] = {}
         self._sources: dict[Destination, dict[Exchange, None]] = {}
         """Destination to the exchanges that have bindings to it."""
+
+    # --- what operators say -----------------------------------------------------------------------------------------
+
+    def limit(self, name: str) -> int | None:
+        """`max-connections` or `max-queues`, if it limits anything."""
+        limit = self.parameters.get(LIMITS, {}).get(name, -1)
+        return limit if limit >= 0 else None
+
+    def with_default_type(self, arguments: Table, *, durable: bool, exclusive: bool, auto_delete: bool) -> Table:
+        """A queue's arguments with the vhost's or broker's default queue type, where they name none and that type can be such a queue."""
+        kind = self.metadata.get("default_queue_type") or self.broker.default_queue_type
+        if kind is None or X_QUEUE_TYPE in arguments or (kind != "classic" and (exclusive or auto_delete or not durable)):
+            return arguments
+        return arguments | {X_QUEUE_TYPE: Field("S", kind.encode())}
 
     # --- names ------------------------------------------------------------------------------------------------------
 
@@ -121,8 +145,12 @@ class VHost:
     # --- queues -----------------------------------------------------------------------------------------------------
 
     def add_queue(self, name: str, arguments: QueueArguments, *, durable: bool, auto_delete: bool, owner: Session | None) -> Queue:
-        """A new queue."""
+        """A new queue. Raises ChannelException 406 if that is one too many (contract 9.4)."""
         broker = self.broker
+        most = self.limit("max-queues")
+        if most is not None and len(self.queues) >= most:
+            text = f"cannot declare queue '{name}': queue limit in vhost '{self.name}' ({most}) is reached"
+            raise ChannelException(PRECONDITION_FAILED, text)
         queue = Queue(
             self, name, broker.next_queue_id(durable), broker.outbox, arguments, durable=durable, auto_delete=auto_delete, owner=owner
         )
@@ -203,6 +231,35 @@ class VHost:
         policy = best(self.policies, "exchange", exchange.name)
         if policy is not exchange.policy:
             exchange.apply_policy(policy)
+
+    # --- parameters -------------------------------------------------------------------------------------------------
+
+    def set_parameter(self, component: str, name: str, value: Any) -> None:
+        """Put a value, anything that JSON has, in place of the one there was."""
+        self.parameters[component, name] = value
+        self.broker.outbox.put(*entries.parameter_entry(self.name, component, name, value))
+
+    def clear_parameter(self, component: str, name: str) -> bool:
+        """False if there is none of that name."""
+        if (component, name) not in self.parameters:
+            return False
+        del self.parameters[component, name]
+        self.broker.outbox.delete(entries.parameter_key(self.name, component, name))
+        return True
+
+    def delete_all(self) -> None:
+        """The vhost is going: all that is in it goes, and all that the catalog says of it."""
+        for queue in list(self.queues.values()):
+            if queue.kept_for is None:
+                self.delete_queue(queue)
+        for exchange in list(self.exchanges.values()):
+            # An auto-delete exchange may have gone with another.
+            if exchange.name and exchange.name in self.exchanges:
+                self.delete_exchange(exchange)
+        for policy in [*self.policies.values(), *self.operator_policies.values()]:
+            self.delete_policy(policy.name, is_operator=policy.is_operator)
+        for component, name in list(self.parameters):
+            self.clear_parameter(component, name)
 
     # --- bindings ---------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from broker.core import ids
 from broker.core.arguments import QueueArguments
@@ -45,8 +45,12 @@ def _passive(session: Session, name: str) -> DeclaredQueue:
 
 
 def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueue:
-    vhost, arguments = session.vhost, cast("Table", method.arguments)
+    vhost = session.vhost
     durable = method.durable and not method.exclusive
+    arguments = vhost.with_default_type(
+        cast("Table", method.arguments), durable=durable, exclusive=method.exclusive, auto_delete=method.auto_delete
+    )
+    method.arguments = cast("Any", arguments)
     if not name:
         given = _parse(session, method, "", server_named=True)
         _check_served(session, given, "", durable=durable, exclusive=method.exclusive)

@@ -1,0 +1,445 @@
+"""Definitions: everything that is declared, and who may use it, as one JSON document in RabbitMQ's form
+(https://www.rabbitmq.com/docs/definitions). What RabbitMQ exported is imported unchanged, and the other way round.
+
+    whole       users, vhosts, permissions, topic_permissions, exchanges, global_parameters, policies, parameters, queues, bindings
+    of a vhost  exchanges, policies, parameters, queues, bindings, none of which says which vhost it is in
+
+An import adds and replaces; what can't be changed (a queue or exchange that is there) stays as it is, and nothing is deleted. The whole
+document is read before anything is done, so that a mistake in its form changes nothing; what only the broker can refuse (a binding to a
+queue that isn't there) ends the import where it stands, and what came before it stays, as in RabbitMQ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from broker import identity
+from broker.access.users import User
+from broker.core import entries
+from broker.core.permissions import Permissions, TopicPermissions
+from broker.core.policy import Policy
+from broker.operations import INTERNAL_USER, OPERATOR_POLICY
+from protocol.errors import AmqpError
+from protocol.tables import Field, MalformedTable, Table, field, plain, table_of
+
+if TYPE_CHECKING:
+    from broker.core.exchange import Binding, Destination, Exchange
+    from broker.core.queue import Queue
+    from broker.core.vhost import VHost
+    from broker.operations import Operations
+
+log = logging.getLogger("definitions")
+
+Document = dict[str, Any]
+Step = Callable[[], object]
+"""One thing to do, once the whole document has been read."""
+
+IMPORTED: Final = "meta/definitions"
+"""The catalog's entry that tells which definitions were imported at a start."""
+_MISSING: Final = object()
+_KINDS: Final = {str: "text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
+
+
+class InvalidDefinitions(ValueError):
+    """The definitions can't be imported; the text names the place and says what was expected."""
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+def export(operations: Operations) -> Document:
+    """All definitions, as GET /api/definitions gives them. Exclusive queues are left out, and what every vhost has by itself."""
+    broker = operations.broker
+    vhosts = list(broker.vhosts.values())
+    return {
+        **_versions(),
+        "product_name": identity.LEVERET_NAME,
+        "product_version": identity.LEVERET_VERSION,
+        "users": [_user(user) for user in operations.users],
+        "vhosts": [_vhost(vhost) for vhost in vhosts],
+        "permissions": [given for user in operations.users for given in _permissions(user)],
+        "topic_permissions": [given for user in operations.users for given in _topic_permissions(user)],
+        "parameters": [{"vhost": vhost.name, **given} for vhost in vhosts for given in _parameters(vhost)],
+        "global_parameters": [{"name": name, "value": value} for name, value in broker.global_parameters.items()],
+        "policies": [{"vhost": vhost.name, **_policy(policy)} for vhost in vhosts for policy in vhost.policies.values()],
+        "queues": [{"vhost": vhost.name, **_queue(queue)} for vhost in vhosts for queue in _queues(vhost)],
+        "exchanges": [{"vhost": vhost.name, **_exchange(exchange)} for vhost in vhosts for exchange in _exchanges(vhost)],
+        "bindings": [{"vhost": vhost.name, **_binding(binding)} for vhost in vhosts for binding in _bindings(vhost)],
+    }
+
+
+def export_vhost(operations: Operations, name: str) -> Document:
+    """The definitions of one vhost, as GET /api/definitions/VHOST gives them. Raises NotFound."""
+    vhost = operations.vhost(name)
+    return {
+        **_versions(),
+        "parameters": list(_parameters(vhost)),
+        "policies": [_policy(policy) for policy in vhost.policies.values()],
+        "queues": [_queue(queue) for queue in _queues(vhost)],
+        "exchanges": [_exchange(exchange) for exchange in _exchanges(vhost)],
+        "bindings": [_binding(binding) for binding in _bindings(vhost)],
+    }
+
+
+def _versions() -> Document:
+    return {"rabbit_version": identity.RABBITMQ_VERSION, "rabbitmq_version": identity.RABBITMQ_VERSION}
+
+
+def _user(user: User) -> Document:
+    document = user.to_json()
+    return {key: document[key] for key in ("name", "password_hash", "hashing_algorithm", "tags", "limits")}
+
+
+def _permissions(user: User) -> Iterable[Document]:
+    return ({"user": user.name, **given} for given in user.to_json()["permissions"])
+
+
+def _topic_permissions(user: User) -> Iterable[Document]:
+    return ({"user": user.name, **given} for given in user.to_json()["topic_permissions"])
+
+
+def _vhost(vhost: VHost) -> Document:
+    metadata = {"description": "", "tags": [], **vhost.metadata}
+    return {"name": vhost.name, "description": metadata["description"], "tags": metadata["tags"], "metadata": metadata}
+
+
+def _parameters(vhost: VHost) -> Iterable[Document]:
+    for (component, name), value in vhost.parameters.items():
+        yield {"component": component, "name": name, "value": value}
+    for policy in vhost.operator_policies.values():
+        value = {"pattern": policy.pattern, "definition": policy.definition, "priority": policy.priority, "apply-to": policy.apply_to}
+        yield {"component": OPERATOR_POLICY, "name": policy.name, "value": value}
+
+
+def _policy(policy: Policy) -> Document:
+    return {
+        "name": policy.name,
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "definition": policy.definition,
+        "priority": policy.priority,
+    }
+
+
+def _queues(vhost: VHost) -> list[Queue]:
+    return [queue for queue in vhost.queues.values() if queue.owner is None and queue.kept_for is None]
+
+
+def _queue(queue: Queue) -> Document:
+    return {
+        "name": queue.name,
+        "type": queue.type,
+        "durable": queue.durable,
+        "auto_delete": queue.auto_delete,
+        "arguments": plain(queue.arguments.table),
+    }
+
+
+def _exchanges(vhost: VHost) -> list[Exchange]:
+    return [exchange for exchange in vhost.exchanges.values() if exchange.name and not exchange.name.startswith("amq.")]
+
+
+def _exchange(exchange: Exchange) -> Document:
+    return {
+        "name": exchange.name,
+        "type": exchange.type,
+        "durable": exchange.durable,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": plain(exchange.arguments),
+    }
+
+
+def _bindings(vhost: VHost) -> list[Binding]:
+    destinations: list[Destination] = [*_queues(vhost), *vhost.exchanges.values()]
+    return [binding for destination in destinations for binding in vhost.bindings_to(destination)]
+
+
+def _binding(binding: Binding) -> Document:
+    return {
+        "source": binding.source.name,
+        "destination": binding.destination.name,
+        "destination_type": "queue" if binding.destination.is_queue else "exchange",
+        "routing_key": binding.routing_key,
+        "arguments": plain(binding.arguments),
+    }
+
+
+# --- import ---------------------------------------------------------------------------------------------------------
+
+
+def apply(operations: Operations, document: object, *, acting_user: str = INTERNAL_USER) -> None:
+    """Import definitions of the whole broker. Raises InvalidDefinitions."""
+    reader = _Reader(operations, acting_user)
+    sections = (
+        ("users", reader.user),
+        ("vhosts", reader.vhost),
+        ("permissions", reader.permission),
+        ("topic_permissions", reader.topic_permission),
+        ("exchanges", reader.exchange),
+        ("global_parameters", reader.global_parameter),
+        ("policies", reader.policy),
+        ("parameters", reader.parameter),
+        ("queues", reader.queue),
+        ("bindings", reader.binding),
+    )
+    reader.run(document, sections)
+
+
+def apply_to_vhost(operations: Operations, name: str, document: object, *, acting_user: str = INTERNAL_USER) -> None:
+    """Import definitions of one vhost into it, whatever its name was where they come from. Raises InvalidDefinitions, NotFound."""
+    reader = _Reader(operations, acting_user, operations.vhost(name).name)
+    sections = (
+        ("exchanges", reader.exchange),
+        ("parameters", reader.parameter),
+        ("policies", reader.policy),
+        ("queues", reader.queue),
+        ("bindings", reader.binding),
+    )
+    reader.run(document, sections)
+
+
+def parse(text: bytes | str, where: str) -> object:
+    """The document in a file or a request. Raises InvalidDefinitions."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDefinitions(f"{where}: expected a JSON document: {error}") from error
+
+
+class _Item:
+    """One object of a section, read field by field."""
+
+    def __init__(self, section: str, index: int, values: object) -> None:
+        self._where = f"{section}[{index}]"
+        if not isinstance(values, dict):
+            raise InvalidDefinitions(f"{self._where}: expected an object, not {_shown(values)}")
+        self.values: Document = values
+        name = values.get("name")
+        if isinstance(name, str):
+            self._where += f" '{name}'"
+
+    def __str__(self) -> str:
+        return self._where
+
+    def get(self, key: str, kind: type, default: Any = _MISSING) -> Any:
+        """The value of a field, of that type. Raises InvalidDefinitions."""
+        value = self.values.get(key, _MISSING)
+        if value is _MISSING or (value is None and default is not _MISSING):
+            if default is _MISSING:
+                raise InvalidDefinitions(f"{self._where}: expected a field {key}, {_KINDS[kind]}")
+            return default
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise InvalidDefinitions(f"{self._where}: {key} is {_shown(value)}: expected {_KINDS[kind]}")
+        return value
+
+    def texts(self, *keys: str) -> list[str]:
+        """The values of fields that are text."""
+        return [self.get(key, str) for key in keys]
+
+    def arguments(self) -> Table:
+        """`arguments` with the types that RabbitMQ gives to JSON; an empty list is what older versions export for none."""
+        if self.values.get("arguments") == []:
+            return {}
+        try:
+            return _table(self.get("arguments", dict, {}))
+        except MalformedTable as error:
+            raise InvalidDefinitions(f"{self._where}: arguments: {error}") from error
+
+
+class _Reader:
+    """Turns a document into steps, and takes them. `name` is the vhost of all that says none."""
+
+    def __init__(self, operations: Operations, acting_user: str, name: str | None = None) -> None:
+        self._operations = operations
+        self._by = acting_user
+        self._name = name
+
+    def run(self, document: object, sections: Iterable[tuple[str, Callable[[_Item], Step]]]) -> None:
+        """Read all sections, then do what they say."""
+        if not isinstance(document, dict):
+            raise InvalidDefinitions(f"expected an object with users, vhosts, queues, ..., not {_shown(document)}")
+        steps: list[tuple[_Item, Step]] = []
+        for section, read in sections:
+            items = document.get(section)
+            if not isinstance(items, list | None):
+                raise InvalidDefinitions(f"{section} is {_shown(items)}: expected a list")
+            for index, values in enumerate(items or ()):
+                item = _Item(section, index, values)
+                try:
+                    steps.append((item, read(item)))
+                except InvalidDefinitions:
+                    raise
+                except ValueError as error:
+                    raise InvalidDefinitions(f"{item}: {error}") from error
+        for item, step in steps:
+            try:
+                step()
+            except AmqpError as error:
+                raise InvalidDefinitions(f"{item}: {error.text}") from error
+            except ValueError as error:
+                raise InvalidDefinitions(f"{item}: {error}") from error
+
+    def _vhost_of(self, item: _Item) -> str:
+        if self._name is not None:
+            return self._name
+        if "vhost" not in item.values:
+            raise InvalidDefinitions(f"{item}: expected a field vhost: definitions of one vhost are imported into a vhost")
+        (vhost,) = item.texts("vhost")
+        return vhost
+
+    def user(self, item: _Item) -> Step:
+        """An element of `users`."""
+        user = User.from_json({key: value for key, value in item.values.items() if key not in ("permissions", "topic_permissions")})
+        return lambda: self._operations.put_user(user, acting_user=self._by)
+
+    def vhost(self, item: _Item) -> Step:
+        """An element of `vhosts`."""
+        (name,) = item.texts("name")
+        metadata = item.get("metadata", dict, {}) or {}
+        given = {**metadata, **{key: value for key, value in item.values.items() if key in ("description", "tags", "default_queue_type")}}
+        kind = given.get("default_queue_type")
+        whole = _Item("vhosts", 0, {"name": name, **given})
+        tags = given.get("tags")
+        options = {
+            "description": whole.get("description", str, None),
+            "tags": [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else whole.get("tags", list, None),
+            "default_queue_type": None if kind == "undefined" else whole.get("default_queue_type", str, None),
+        }
+        return lambda: self._operations.put_vhost(name, **options, acting_user=self._by)
+
+    def permission(self, item: _Item) -> Step:
+        """An element of `permissions`."""
+        user, vhost, *patterns = item.texts("user", "vhost", "configure", "write", "read")
+        Permissions(*patterns)
+        return lambda: self._operations.set_permissions(user, vhost, *patterns, acting_user=self._by)
+
+    def topic_permission(self, item: _Item) -> Step:
+        """An element of `topic_permissions`."""
+        user, vhost, exchange, write, read = item.texts("user", "vhost", "exchange", "write", "read")
+        TopicPermissions(write, read, user=user, vhost=vhost)
+        return lambda: self._operations.set_topic_permissions(user, vhost, exchange, write, read, acting_user=self._by)
+
+    def exchange(self, item: _Item) -> Step:
+        """An element of `exchanges`. The default exchange and `amq.*` are there already."""
+        vhost = self._vhost_of(item)
+        name, kind = item.texts("name", "type")
+        bits = {"durable": item.get("durable", bool, True)}
+        bits |= {key: item.get(key, bool, False) for key in ("auto_delete", "internal")}
+        arguments = item.arguments()
+        if not name or name.startswith("amq."):
+            return lambda: log.warning("Skipping import of %s: its name is the broker's own", item)
+        return lambda: self._operations.declare_exchange(vhost, name, kind, **bits, arguments=arguments, acting_user=self._by)
+
+    def queue(self, item: _Item) -> Step:
+        """An element of `queues`. Names that begin with `amq.` were given by a server, to a connection that is gone."""
+        vhost = self._vhost_of(item)
+        (name,) = item.texts("name")
+        durable, auto_delete = item.get("durable", bool, True), item.get("auto_delete", bool, False)
+        arguments = item.arguments()
+        if name.startswith("amq."):
+            return lambda: log.warning("Skipping import of %s: its name begins with 'amq.'", item)
+        return lambda: self._operations.declare_queue(
+            vhost, name, durable=durable, auto_delete=auto_delete, arguments=arguments, acting_user=self._by
+        )
+
+    def binding(self, item: _Item) -> Step:
+        """An element of `bindings`."""
+        vhost = self._vhost_of(item)
+        source, destination, kind, routing_key = item.texts("source", "destination", "destination_type", "routing_key")
+        if kind not in ("queue", "exchange"):
+            raise InvalidDefinitions(f"{item}: destination_type is {_shown(kind)}: expected queue or exchange")
+        arguments = item.arguments()
+        if not source:
+            return lambda: log.warning("Skipping import of %s: the default exchange binds every queue by its name", item)
+        return lambda: self._operations.bind(vhost, source, kind, destination, routing_key, arguments, acting_user=self._by)
+
+    def policy(self, item: _Item) -> Step:
+        """An element of `policies`."""
+        vhost = self._vhost_of(item)
+        name, pattern = item.texts("name", "pattern")
+        options = {"priority": item.get("priority", int, 0), "apply_to": item.get("apply-to", str, "all")}
+        definition = item.get("definition", dict)
+        Policy(name, pattern, definition, **options)
+        return lambda: self._operations.set_policy(vhost, name, pattern, definition, **options, acting_user=self._by)
+
+    def parameter(self, item: _Item) -> Step:
+        """An element of `parameters`."""
+        vhost = self._vhost_of(item)
+        component, name = item.texts("component", "name")
+        value = item.values.get("value")
+        return lambda: self._operations.set_parameter(vhost, component, name, value, acting_user=self._by)
+
+    def global_parameter(self, item: _Item) -> Step:
+        """An element of `global_parameters`."""
+        (name,) = item.texts("name")
+        value = item.values.get("value")
+        return lambda: self._operations.set_global_parameter(name, value, acting_user=self._by)
+
+
+def _table(values: Mapping[str, Any]) -> Table:
+    return table_of({name: _argument(value) for name, value in values.items()})
+
+
+def _argument(value: Any) -> Field:
+    """A JSON value as RabbitMQ makes it a field (rabbit_misc:type_val): a whole number has 64 bits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            raise MalformedTable(f"{value} is beyond 64 bits")
+        return Field("l", value)
+    if isinstance(value, dict):
+        return field({name: _argument(nested) for name, nested in value.items()})
+    if isinstance(value, list):
+        return field([_argument(element) for element in value])
+    return field(value)
+
+
+def _shown(value: object) -> str:
+    """A value in an error's text, cut to what a line takes; what it holds may be a secret."""
+    if isinstance(value, dict | list):
+        return _KINDS[type(value)]
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+# --- at a start -----------------------------------------------------------------------------------------------------
+
+
+def load(operations: Operations, path: Path, stored: bytes | None, *, skip_if_unchanged: bool) -> None:
+    """Import a file of definitions, or those in a directory by name, at a start. `stored` is the catalog's entry IMPORTED, which tells
+    whether they are the ones of an earlier start. Raises InvalidDefinitions."""
+    files = _files(path)
+    texts = [_read(file) for file in files]
+    digest = hashlib.sha256(b"\0".join(texts)).hexdigest()
+    if skip_if_unchanged and stored is not None and entries.load(stored).get("sha256") == digest:
+        log.info("Definitions at %s have been imported before and haven't changed", path)
+        return
+    documents = [parse(text, str(file)) for file, text in zip(files, texts, strict=True)]
+    for file, document in zip(files, documents, strict=True):
+        log.info("Applying definitions from file at '%s'", file)
+        try:
+            apply(operations, document)
+        except InvalidDefinitions as error:
+            raise InvalidDefinitions(f"{file}: {error}") from error
+    operations.broker.outbox.put(IMPORTED, entries.dump({"sha256": digest}))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    try:
+        return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    except OSError as error:
+        raise InvalidDefinitions(f"load_definitions: {path} can't be read: {error.strerror}") from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidDefinitions(f"load_definitions: {file} can't be read: {error.strerror}") from error
