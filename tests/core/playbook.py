@@ -364,9 +364,9 @@ class Playbook:
         loop = cast("asyncio.AbstractEventLoop", self._loop)
         self.committer = Committer(cast("Store", self.disk), self.broker.outbox, loop, lambda: None)
 
-    def connect(self, *capabilities: str) -> PlayedPeer:
-        """A client that has opened its connection to vhost /."""
-        peer = PlayedPeer(self, capabilities or ("consumer_cancel_notify", "publisher_confirms", "basic.nack"))
+    def connect(self, *capabilities: str, user: str = "guest", vhost: str = "/") -> PlayedPeer:
+        """A client that has asked to open its connection to a vhost; what the user's name means is the broker's authenticator's."""
+        peer = PlayedPeer(self, capabilities or ("consumer_cancel_notify", "publisher_confirms", "basic.nack"), user, vhost)
         self.peers.append(peer)
         return peer
 
@@ -528,7 +528,7 @@ class Playbook:
 class PlayedPeer:
     """One connection."""
 
-    def __init__(self, book: Playbook, capabilities: Sequence[str]) -> None:
+    def __init__(self, book: Playbook, capabilities: Sequence[str], user: str, vhost: str) -> None:
         self.book = book
         self.wire = Wire()
         self.full = False
@@ -538,9 +538,9 @@ class PlayedPeer:
         self.session.wire = self.wire
         self.session.on_protocol_header()
         properties = table_of({"capabilities": dict.fromkeys(capabilities, True)})
-        self.do(0, make(Connection.StartOk, mechanism="PLAIN", response=b"", client_properties=properties))
+        self.do(0, make(Connection.StartOk, mechanism="PLAIN", response=user.encode(), client_properties=properties))
         self.do(0, make(Connection.TuneOk, channel_max=2047, frame_max=131_072))
-        self.do(0, make(Connection.Open, virtual_host="/"))
+        self.do(0, make(Connection.Open, virtual_host=vhost))
         self.take()
 
     def do(self, channel: int, method: Method) -> None:
