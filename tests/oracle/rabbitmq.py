@@ -25,6 +25,7 @@ SERVER_SCRIPTS = (
 )
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
+CTL_SECONDS = 60.0
 PLUGINS = ("rabbitmq_consistent_hash_exchange", "rabbitmq_random_exchange", "rabbitmq_recent_history_exchange", "rabbitmq_sharding")
 """Exchange types that Leveret has built in. They don't slow the start."""
 TICK_SECONDS = 0.05
@@ -74,6 +75,7 @@ class RabbitMQ:
         self.classic_defaults = classic_defaults
         self.node = f"leveret-oracle-{os.getpid()}-{secrets.token_hex(2)}@localhost"
         self._home: Path | None = None
+        self._environment: dict[str, str] = {}
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
 
@@ -106,7 +108,7 @@ class RabbitMQ:
             )
         self._home = Path(tempfile.mkdtemp(prefix="leveret-oracle-"))
         try:
-            environment = self._prepare(self._home)
+            environment = self._environment = self._prepare(self._home)
             self._start_epmd(environment)
             with (self._home / "console.log").open("wb") as console:
                 self._server = subprocess.Popen(
@@ -146,6 +148,25 @@ class RabbitMQ:
         """Until the node ends."""
         assert self._server is not None
         return self._server.wait()
+
+    def ctl(self, *arguments: str) -> str:
+        """What `rabbitmqctl --quiet ARGUMENTS` prints about this node; it costs a second or two. Raises BrokerFailed with its complaint."""
+        script = server_script()
+        assert script is not None and self._home is not None
+        command = [str(Path(script).with_name("rabbitmqctl")), "--quiet", "--node", self.node, *arguments]
+        done = subprocess.run(
+            command,
+            env=self._environment,
+            cwd=self._home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CTL_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise BrokerFailed(f"rabbitmqctl {arguments[0]} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def _prepare(self, home: Path) -> dict[str, str]:
         """Directories, cookie and configuration; returns the environment that the node runs in."""
