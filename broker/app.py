@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import secrets
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from broker import definitions, identity
@@ -30,7 +32,7 @@ from storage.local import LocalStore
 from storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from broker.config import Config
     from broker.core.session import Peer
@@ -59,7 +61,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        broker = build(config, store)
+        broker = build(config, store).broker
         status = _run(_serve(broker, store, config, sockets))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
@@ -73,8 +75,44 @@ def serve(config: Config) -> int:
     return status
 
 
-def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
-    """A broker over `store`, with all that the store holds; a new store gets the default user and vhost."""
+def export_definitions(config: Config, vhost: str | None) -> definitions.Document:
+    """The definitions in the data directory of a stopped broker, of one vhost or of all. Raises StorageError, OSError, NotFound."""
+    if config.data_dir is not None and not config.data_dir.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no data directory", str(config.data_dir))
+    with _stopped(config) as (operations, _):
+        return definitions.export(operations) if vhost is None else definitions.export_vhost(operations, vhost)
+
+
+def import_definitions(config: Config, document: object, vhost: str | None) -> None:
+    """Add definitions, of one vhost or of all, to the data directory of a stopped broker. Raises StorageError, OSError, NotFound,
+    InvalidDefinitions; then nothing has been changed."""
+    with _stopped(config) as (operations, store):
+        if vhost is None:
+            definitions.apply(operations, document)
+        else:
+            definitions.apply_to_vhost(operations, vhost, document)
+        batch = operations.broker.outbox.take()
+        for key, value in batch.puts.items():
+            store.catalog.put(key, value)
+        if batch.records:
+            store.log.append(batch.records, lambda _: None)
+        for key in batch.deletions:
+            store.catalog.delete(key)
+
+
+@contextmanager
+def _stopped(config: Config) -> Iterator[tuple[Operations, LocalStore]]:
+    assert config.data_dir is not None
+    store = LocalStore(config.data_dir)
+    try:
+        yield build(config, store), store
+    finally:
+        store.close()
+
+
+def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
+    """A broker over `store`, with all that the store holds; a new store gets the default user and vhost. Raises Corrupt, and
+    InvalidDefinitions for those to be loaded."""
     users = Users(loopback_users=config.loopback_users)
     authenticator = Login(Authentication(users))
     broker = Broker(authenticator, server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None)
@@ -106,7 +144,7 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Broker:
         imported = store.catalog.get(definitions.IMPORTED)
         unchanged = None if imported is None else imported.value
         definitions.load(operations, config.load_definitions, unchanged, skip_if_unchanged=config.definitions_skip_if_unchanged)
-    return broker
+    return operations
 
 
 def _lost(broker: Broker, damage: Damage) -> str:

@@ -207,9 +207,13 @@ def apply_to_vhost(operations: Operations, name: str, document: object, *, actin
 def parse(text: bytes | str, where: str) -> object:
     """The document in a file or a request. Raises InvalidDefinitions."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidDefinitions(f"{where}: expected a JSON document: {error}") from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 class _Item:
@@ -373,6 +377,8 @@ class _Reader:
         vhost = self._vhost_of(item)
         component, name = item.texts("component", "name")
         value = item.values.get("value")
+        if component == OPERATOR_POLICY and isinstance(value, dict) and isinstance(value.get("definition"), list):
+            value = {**value, "definition": _object_of_pairs(item, value["definition"])}
         return lambda: self._operations.set_parameter(vhost, component, name, value, acting_user=self._by)
 
     def global_parameter(self, item: _Item) -> Step:
@@ -380,6 +386,13 @@ class _Reader:
         (name,) = item.texts("name")
         value = item.values.get("value")
         return lambda: self._operations.set_global_parameter(name, value, acting_user=self._by)
+
+
+def _object_of_pairs(item: _Item, pairs: list[Any]) -> Document:
+    """`rabbitmqctl export_definitions` of RabbitMQ 3.10 writes an operator policy's definition as [["max-length", 7]]."""
+    if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+        raise InvalidDefinitions(f"{item}: definition is a list: expected an object")
+    return dict(pairs)
 
 
 def _table(values: Mapping[str, Any]) -> Table:

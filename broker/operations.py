@@ -309,10 +309,11 @@ class Operations:
         found.set_parameter(component, name, value)
 
     def _set_operator_policy(self, vhost: str, name: str, value: Any, acting_user: str) -> None:
-        if not isinstance(value, dict) or not isinstance(value.get("definition"), dict) or not isinstance(value.get("pattern"), str):
+        definition, pattern = (value.get("definition"), value.get("pattern")) if isinstance(value, dict) else (None, None)
+        if not isinstance(definition, dict) or not isinstance(pattern, str):
             raise InvalidOperation(f"operator policy '{name}': expected an object with pattern and definition")
         self.set_policy(
-            vhost, name, value["pattern"], value["definition"], priority=value.get("priority", 0), apply_to=value.get("apply-to", "all"),
+            vhost, name, pattern, definition, priority=value.get("priority", 0), apply_to=value.get("apply-to", "all"),
             operator=True, acting_user=acting_user,
         )  # fmt: skip
 

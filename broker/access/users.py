@@ -10,14 +10,6 @@ LOOPBACK_USERS: Final = ("guest",)
 """Who may by default connect from this machine only."""
 
 
-class UserExists(Exception):
-    """There is a user of that name already: `args[0]`."""
-
-
-class UnknownUser(Exception):
-    """There is no user of that name: `args[0]`."""
-
-
 class User(Identity):
     """An identity with a password: `password_hash` (empty: no password opens it) and its `hashing_algorithm`.
 
@@ -145,7 +137,7 @@ def octets(password: str) -> bytes:
 
 
 class Users:
-    """All users by name. What changes here has to be put into the catalog by whoever changes it (`User.to_json`)."""
+    """All users by name. Changes are made through broker.operations, which puts them into the catalog (`User.to_json`)."""
 
     def __init__(self, users: Iterable[User] = (), *, loopback_users: Iterable[str] = LOOPBACK_USERS) -> None:
         self._users = {user.name: user for user in users}
@@ -164,23 +156,6 @@ class Users:
         """The user of that name, if there is one."""
         return self._users.get(name)
 
-    def find(self, name: str) -> User:
-        """The user of that name. Raises UnknownUser."""
-        user = self._users.get(name)
-        if user is None:
-            raise UnknownUser(name)
-        return user
-
-    def add(self, name: str, password: bytes | None, tags: Iterable[str] = ()) -> User:
-        """A new user, who may enter no vhost yet; without a password nobody can log in as it. Raises UserExists, ValueError."""
-        if name in self._users:
-            raise UserExists(name)
-        user = User(name, tags)
-        if password is not None:
-            user.set_password(password)
-        self._users[name] = user
-        return user
-
     def put(self, given: User) -> User:
         """Take in a user as it is, or give the one of that name its password, tags, limits and what is granted to it.
 
@@ -195,10 +170,8 @@ class Users:
         return user
 
     def delete(self, name: str) -> User:
-        """The user that is gone. Ending its connections is the caller's (contract 1.9). Raises UnknownUser."""
-        user = self.find(name)
-        del self._users[name]
-        return user
+        """The user that is gone; there has to be one. Ending its connections is the caller's (contract 1.9)."""
+        return self._users.pop(name)
 
     def forget_vhost(self, vhost: str) -> list[User]:
         """Take away what is granted in a vhost that is being deleted: the users that had something there."""
