@@ -4,17 +4,19 @@ import time
 
 import pytest
 
+from broker.access import passwords
 from broker.access.mechanisms import Authentication, Credentials, Refused
-from broker.access.users import Users
+from broker.access.users import User, Users
 from protocol import sasl
+
+
+def user(name: str, password: bytes) -> User:
+    return User(name, password_hash=passwords.hash_password(password))
 
 
 @pytest.fixture
 def authentication() -> Authentication:
-    users = Users()
-    users.add("guest", b"guest", ["administrator"])
-    users.add("u", b"secret")
-    users.add("locked", None)
+    users = Users([user("guest", b"guest"), user("u", b"secret"), User("locked")])
     return Authentication(users, external=True, anonymous_user="u")
 
 
@@ -71,8 +73,7 @@ def test_anonymous(authentication: Authentication) -> None:
 
 
 def test_only_what_is_offered() -> None:
-    users = Users()
-    users.add("u", b"secret")
+    users = Users([user("u", b"secret")])
     authentication = Authentication(users)
     assert authentication.mechanisms == ("PLAIN", "AMQPLAIN")
     for mechanism in ("EXTERNAL", "ANONYMOUS", "CRAM-MD5"):
