@@ -12,6 +12,7 @@ from broker.core.policy import InvalidPolicy
 from broker.operations import InvalidOperation, NotFound, Operations
 from protocol.errors import ChannelException
 from protocol.methods import Exchange
+from protocol.tables import table_of
 from tests.access.conftest import Office
 from tests.core.playbook import Delivered, PlayedPeer
 from tests.spec import spec
@@ -301,8 +302,9 @@ class TestLimits:
     def test_queues_of_a_vhost(self, office: Office) -> None:
         office.operations.set_vhost_limits("/", {"max-queues": 1})
         channel = office.connect().channel()
-        # It keeps a queue of its own, which doesn't count.
+        # What it holds is in a queue of its own, which doesn't count.
         channel.exchange("late", "x-delayed-message", durable=True, arguments={"x-delayed-type": "direct"})
+        channel.publish("k", b"1", exchange="late", headers=table_of({"x-delay": 1000}))
         channel.declare("q")
         channel.declare("q")
         channel.declare("r")
