@@ -110,8 +110,10 @@ class Operations:
 
     def delete_user(self, name: str, *, acting_user: str = INTERNAL_USER) -> None:
         """Delete a user with all that was granted to it; its connections are closed (contract 1.9)."""
-        self.user(name)
+        user = self.user(name)
         self.users.delete(name)
+        # Whoever has logged in and not opened its connection yet won't be let in any more.
+        user.revoke_all()
         self.broker.outbox.delete(entries.key("user", name))
         log.info("Deleted user '%s'", name)
         for session in self.broker.sessions_of(name):

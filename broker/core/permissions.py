@@ -222,6 +222,12 @@ class Identity:
         self.revision += 1
         return bool(gone)
 
+    def revoke_all(self) -> None:
+        """Take away everything, in all vhosts."""
+        self._permissions.clear()
+        self._topics.clear()
+        self.revision += 1
+
     def grant_all_of(self, other: "Identity") -> None:
         """Add what is granted to another, over what was granted here in the same places."""
         self._permissions.update(other._permissions)

@@ -67,6 +67,14 @@ class TestUsers:
         with pytest.raises(NotFound, match="user 'u' does not exist"):
             office.operations.user("u")
 
+    def test_deleted_in_the_middle_of_the_handshake(self, office: Office) -> None:
+        office.operations.add_user("u", "p")
+        office.operations.set_permissions("u", "/", ".*", ".*", ".*")
+        peer = PlayedPeer(office, (), "u", None)
+        office.operations.delete_user("u")
+        peer.open("/")
+        assert refusal(peer) == "530 NOT_ALLOWED - access to vhost '/' refused for user 'u'"
+
     @pytest.mark.parametrize(
         ("call", "problem"),
         [

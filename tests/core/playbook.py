@@ -528,7 +528,7 @@ class Playbook:
 class PlayedPeer:
     """One connection."""
 
-    def __init__(self, book: Playbook, capabilities: Sequence[str], user: str, vhost: str) -> None:
+    def __init__(self, book: Playbook, capabilities: Sequence[str], user: str, vhost: str | None) -> None:
         self.book = book
         self.wire = Wire()
         self.full = False
@@ -540,6 +540,11 @@ class PlayedPeer:
         properties = table_of({"capabilities": dict.fromkeys(capabilities, True)})
         self.do(0, make(Connection.StartOk, mechanism="PLAIN", response=user.encode(), client_properties=properties))
         self.do(0, make(Connection.TuneOk, channel_max=2047, frame_max=131_072))
+        if vhost is not None:
+            self.open(vhost)
+
+    def open(self, vhost: str) -> None:
+        """connection.open"""
         self.do(0, make(Connection.Open, virtual_host=vhost))
         self.take()
 
