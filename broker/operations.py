@@ -215,7 +215,7 @@ class Operations:
         default_queue_type: str | None = None,
         acting_user: str = INTERNAL_USER,
     ) -> VHost:
-        """A vhost of that name, new if there is none; what is given of its metadata replaces what there was."""
+        """A vhost of that name, new if there is none; what is given of its metadata replaces what there was. Who makes one may enter it."""
         _check_name("virtual host", name)
         if default_queue_type is not None and default_queue_type not in QUEUE_TYPES:
             raise InvalidOperation(f"default queue type '{default_queue_type}': expected one of {', '.join(QUEUE_TYPES)}")
@@ -234,6 +234,8 @@ class Operations:
             log.info("Adding vhost '%s' without a description", name)
         vhost = self.broker.add_vhost(name, metadata)
         self._apply_defaults(vhost)
+        if acting_user in self.users:
+            self.set_permissions(acting_user, name, ".*", ".*", ".*", acting_user=acting_user)
         return vhost
 
     def _apply_defaults(self, vhost: VHost) -> None:

@@ -126,7 +126,7 @@ def test_out_and_in_again_nothing_is_lost(office: Office) -> None:
 
 
 def ordered(section: Any) -> Any:
-    return sorted(map(json.dumps, section)) if isinstance(section, list) else section
+    return sorted(json.dumps(item, sort_keys=True) for item in section) if isinstance(section, list) else section
 
 
 def test_what_is_there_stays_as_it_is(office: Office) -> None:

@@ -152,7 +152,10 @@ class TestVHosts:
         operations = office.operations
         operations.put_vhost("v", description="of orders", tags=["a", "b"])
         operations.put_vhost("v", default_queue_type="quorum")
+        assert operations.user("guest").permissions("v") is None
+        operations.put_vhost("mine", acting_user="guest")
         office.restart()
+        assert repr(office.operations.user("guest").permissions("mine")) == "Permissions('.*', '.*', '.*')"
         expected = {"description": "of orders", "tags": ["a", "b"], "default_queue_type": "quorum"}
         assert office.operations.vhost("v").metadata == expected
 

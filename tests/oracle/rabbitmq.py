@@ -63,16 +63,20 @@ class RabbitMQ:
     """One node for one `with` block.
 
     `classic_defaults` starts it as it comes, for benchmarks; otherwise the disk alarm is kept out of the way, and the plugins with
-    exchange types are on.
+    exchange types are on. `settings` are further lines of rabbitmq.conf, `plugins` the names of further plugins.
     """
 
     name = "rabbitmq"
     restartable = False
 
-    def __init__(self, port: int = 0, *, classic_defaults: bool = False) -> None:
+    def __init__(
+        self, port: int = 0, *, classic_defaults: bool = False, settings: tuple[str, ...] = (), plugins: tuple[str, ...] = ()
+    ) -> None:
         self.port = port or free_port()
         self.host = "127.0.0.1"
         self.classic_defaults = classic_defaults
+        self.settings = settings
+        self.plugins = plugins
         self.node = f"leveret-oracle-{os.getpid()}-{secrets.token_hex(2)}@localhost"
         self._home: Path | None = None
         self._environment: dict[str, str] = {}
@@ -175,11 +179,12 @@ class RabbitMQ:
         cookie = home / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(20))
         cookie.chmod(0o400)
-        settings = [f"listeners.tcp.1 = 127.0.0.1:{self.port}"]
+        settings = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", *self.settings]
         if not self.classic_defaults:
             settings.append("disk_free_limit.absolute = 50MB")
         (home / "rabbitmq.conf").write_text("\n".join(settings) + "\n")
-        (home / "enabled_plugins").write_text("[].\n" if self.classic_defaults else f"[{','.join(PLUGINS)}].\n")
+        plugins = self.plugins if self.classic_defaults else PLUGINS + self.plugins
+        (home / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         (home / "environment.conf").write_text("")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
