@@ -23,8 +23,9 @@ from broker.core.login import LoginRefused
 from broker.core.recovery import Replay, restore_catalog
 from broker.definitions import InvalidDefinitions
 from broker.operations import Operations
-from broker.runtime.listeners import CannotListen, address_text, bind
+from broker.runtime.listeners import CannotListen, bind
 from broker.runtime.server import Server
+from broker.runtime.tls import Contexts, Unusable
 from protocol import sasl
 from protocol.tables import table_of
 from storage.api import Corrupt, Damage, Failed, StorageError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from broker.config import Config
     from broker.core.session import Peer
+    from broker.runtime.listeners import Bound
     from protocol.tables import Table
 
 log = logging.getLogger("leveret")
@@ -43,26 +45,32 @@ log = logging.getLogger("leveret")
 EXIT_OK = 0
 EXIT_UNAVAILABLE = 69
 EXIT_STORAGE = 74
-"""sysexits.h: EX_UNAVAILABLE and EX_IOERR."""
+EXIT_CONFIG = 78
+"""sysexits.h: EX_UNAVAILABLE, EX_IOERR and EX_CONFIG."""
 GC_THRESHOLDS = (10_000, 10, 5000)
 """Messages are tuples of bytes, which the collector doesn't track for long; what it would look at again and again is the rest."""
 
 
 def serve(config: Config) -> int:
-    """Run a broker until SIGTERM or SIGINT; returns the exit status: 0, 69 if it can't start, 74 if the disk failed."""
+    """Run a broker until SIGTERM or SIGINT; returns the exit status: 0, 69 if it can't start, 74 if the disk failed, 78 if what it is
+    configured with can't be used."""
     _raise_file_limit()
     gc.set_threshold(*GC_THRESHOLDS)
     store: LocalStore | MemoryStore
     try:
-        sockets = bind(config.listeners)
+        contexts = Contexts(config.ssl_options) if any(listener.tls for listener in config.listeners) else None
+        sockets = bind(config.listeners, config.tcp_options)
         store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
+    except Unusable as error:
+        log.critical("cannot start: %s", error)
+        return EXIT_CONFIG
     except (CannotListen, StorageError, OSError) as error:
         log.critical("cannot start: %s", error)
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
         broker = build(config, store).broker
-        status = _run(_serve(broker, store, config, sockets))
+        status = _run(_serve(broker, store, config, sockets, contexts))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -224,18 +232,18 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[socket.socket]) -> int:
+async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[Bound], contexts: Contexts | None) -> int:
     free = None if isinstance(store, MemoryStore) else store.free
     server = Server(broker, store, config, asyncio.get_running_loop(), free)
     server.turn.schedule()
-    addresses = ", ".join(map(address_text, sockets))
+    addresses = ", ".join(bound.address for bound in sockets)
 
     def ready() -> None:
         gc.collect()
         gc.freeze()
         log.info("Server startup complete; listening on %s", addresses)
 
-    await server.run(sockets, ready)
+    await server.run(sockets, contexts, ready)
     return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, cast
 
 from broker.core.consumers import TURN_OUTPUT_BYTES
@@ -40,7 +41,9 @@ FINISH_SECONDS = 1.0
 class Connection(asyncio.Protocol):
     """See the module; made by the listeners, one per socket."""
 
-    def __init__(self, turn: Turn, config: Config, connections: set[Connection]) -> None:
+    def __init__(self, turn: Turn, config: Config, connections: set[Connection], peer: Peer | None = None) -> None:
+        """`peer` is given where more is known of it than its address (runtime.acceptor)."""
+        self._peer = peer
         self._turn = turn
         self._config = config
         self._connections = connections
@@ -59,7 +62,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
         self._connections.add(self)
-        peer = _peer(self._transport)
+        if not self._config.tcp_options.nodelay:
+            _delay(self._transport)
+        peer = self._peer or peer_of(self._transport.get_extra_info("peername"), self._transport.get_extra_info("sockname"))
         self.name = peer.name
         self.session = self._turn.broker.open_session(peer)
         self.wire = ServerConnection(self.session, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
@@ -317,8 +322,15 @@ def _tuning(config: Config) -> Tuning:
     return Tuning(config.channel_max, config.frame_max_bytes, config.heartbeat_seconds)
 
 
-def _peer(transport: asyncio.Transport) -> Peer:
-    remote, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+def _delay(transport: asyncio.Transport) -> None:
+    """Small writes may wait for others (tcp_listen_options.nodelay = false); asyncio has set the opposite."""
+    bare = transport.get_extra_info("socket")
+    if bare is not None:
+        bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+
+
+def peer_of(remote: tuple[str, int] | None, local: tuple[str, int] | None) -> Peer:
+    """The peer at `remote`, an address and a port (and more, for IPv6), that came in at `local`."""
     if not remote or not local:
         return Peer("unknown", False)
     host = str(remote[0])

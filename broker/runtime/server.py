@@ -1,4 +1,4 @@
-"""The running server: listeners, connections, heartbeats, alarms, the turn, and its end.
+"""The running server: listeners, connections, heartbeats, alarms, the turn, SIGHUP, and its end.
 
 A graceful stop takes nothing more in, confirms what it has taken, tells every connection 320 CONNECTION_FORCED, gives the
 peers a moment to answer, ships what is left and waits until it is durable.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from broker.runtime import tls
+from broker.runtime.acceptor import Acceptor
 from broker.runtime.alarms import Alarms
 from broker.runtime.connection import Connection
 from broker.runtime.heartbeats import Heartbeats
@@ -19,11 +21,12 @@ from broker.runtime.trimming import Trimming
 from broker.runtime.turn import Turn
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from broker.config import Config
     from broker.core.broker import Broker
+    from broker.core.session import Peer
+    from broker.runtime.listeners import Bound
     from storage.api import Store
 
 log = logging.getLogger("server")
@@ -47,27 +50,55 @@ class Server:
         self.connections: set[Connection] = set()
         self.alarms = Alarms(config, broker.memory, self.connections, free, memory_bytes())
         self.turn = Turn(broker, store, loop, self.alarms)
+        self.on_hangup: list[Callable[[], None]] = []
+        """Called one after the other on SIGHUP; what goes wrong there is theirs to log."""
         self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._heartbeats = Heartbeats(self.connections)
         self._trimming = Trimming(broker.memory, loop)
         self._stop = asyncio.Event()
 
-    async def run(self, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
-        """Serve until a signal (or `stop`) asks for the end; `ready` is called once connections are accepted."""
+    async def run(self, sockets: list[Bound], contexts: tls.Contexts | None, ready: Callable[[], None]) -> None:
+        """Serve until a signal (or `stop`) asks for the end; `ready` is called once connections are accepted.
+
+        `contexts` are those of the TLS listeners, None without one; SIGHUP reads their files again.
+        """
+        self._loop.set_exception_handler(_report)
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._loop.add_signal_handler(number, self.stop)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
+        if contexts is not None:
+            self.on_hangup.insert(0, lambda: _reload(contexts))
+        if hasattr(signal, "SIGHUP"):
+            self._loop.add_signal_handler(signal.SIGHUP, self._hangup)
         for bound in sockets:
-            server = await self._loop.create_server(lambda: Connection(self.turn, self._config, self.connections), sock=bound, backlog=1024)
-            self._servers.append(server)
+            await self._listen(bound, contexts)
         self._heartbeats.start()
         self._trimming.start()
         self.alarms.start()
         ready()
         await self._stop.wait()
         await self._end()
+
+    async def _listen(self, bound: Bound, contexts: tls.Contexts | None) -> None:
+        if bound.tls or self._config.proxy_protocol:
+            acceptor = Acceptor(bound, self._config, contexts if bound.tls else None, self._connection, self._loop)
+            acceptor.start()
+            self._acceptors.append(acceptor)
+        else:
+            backlog = self._config.tcp_options.backlog
+            self._servers.append(await self._loop.create_server(self._connection, sock=bound.socket, backlog=backlog))
+        log.info("started %s listener on %s", "TLS (SSL)" if bound.tls else "TCP", bound.address)
+
+    def _connection(self, peer: Peer | None = None) -> Connection:
+        return Connection(self.turn, self._config, self.connections, peer)
+
+    def _hangup(self) -> None:
+        log.info("SIGHUP: files are read and opened again")
+        for act in self.on_hangup:
+            act()
 
     def stop(self) -> None:
         """Ask for a graceful end."""
@@ -77,6 +108,8 @@ class Server:
         log.info("stopping: %d connections to close", len(self.connections))
         for server in self._servers:
             server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         self._heartbeats.stop()
         self._trimming.stop()
         self.alarms.stop()
@@ -102,3 +135,18 @@ class Server:
         while not reached() and (deadline is None or self._loop.time() < deadline):
             self.turn.schedule()
             await asyncio.sleep(STOP_CHECK_SECONDS)
+
+
+def _reload(contexts: tls.Contexts) -> None:
+    try:
+        contexts.reload()
+    except tls.Unusable as error:
+        log.error("certificates are not reloaded, the old ones stay in use: %s", error)
+    else:
+        log.info("certificates reloaded, for new connections")
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The event loop's own complaints. That a handshake failed, the acceptor tells in one line, whatever it was."""
+    if not str(context.get("message", "")).startswith("SSL handshake failed"):
+        loop.default_exception_handler(context)
