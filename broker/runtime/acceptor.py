@@ -84,14 +84,16 @@ class Acceptor:
             except OSError as error:
                 if error.errno in NO_MORE:
                     self._rest(error)
-                # Anything else is about one connection that has gone already, or says that there are no more.
+                else:
+                    # Nobody is waiting any more, or one that was has gone.
+                    self._is_full = False
                 return
-            self._is_full = False
             accepted.setblocking(False)
             Arrival(self, accepted, remote).begin()
 
     def _rest(self, error: OSError) -> None:
-        """Out of files or memory: the socket stays readable, so it isn't looked at for a while. Told once, until one is accepted."""
+        """Out of files or memory: the socket stays readable, so it isn't looked at for a while. Told once, until all that waited
+        are accepted."""
         if not self._is_full:
             log.error("cannot accept connections: %s; trying again each %.0f s", error.strerror, RETRY_SECONDS)
         self._is_full = True
@@ -214,6 +216,7 @@ class Arrival:
         gate = Gate(self, acceptor)
         options: dict[str, Any] = {}
         if acceptor.contexts is not None:
+            tls.arriving.set(self._socket)
             options = {
                 "ssl": acceptor.contexts.current,
                 "ssl_handshake_timeout": max(self._deadline - acceptor.loop.time(), HANDSHAKE_SECONDS_MIN),
@@ -237,11 +240,11 @@ class Arrival:
 
     def end(self) -> None:
         """Close the socket, wherever it is."""
-        self._stop_waiting()
+        self._acceptor.arrivals.discard(self)
         if self._task is not None:
             self._task.cancel()
         else:
-            self._acceptor.arrivals.discard(self)
+            self._stop_waiting()
             self._socket.close()
 
     def _refuse(self, why: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 from broker.runtime import tls
@@ -70,6 +71,7 @@ class Server:
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
         if contexts is not None:
+            sys.unraisablehook = tls.unraisable
             self.on_hangup.insert(0, lambda: _reload(contexts))
         if hasattr(signal, "SIGHUP"):
             self._loop.add_signal_handler(signal.SIGHUP, self._hangup)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 import ssl
+import sys
 import warnings
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.runtime.proxy_protocol import shown
@@ -40,6 +43,45 @@ ALERT: Final = b"\x15\x03\x01\x00\x02\x02\x0a"
 
 class Unusable(Exception):
     """The TLS options can't be used; the text names the setting, the file and what is wrong, and no password."""
+
+
+class Session(ssl.SSLObject):
+    """TLS of one connection, which tells the peer why its handshake failed: the event loops close without sending OpenSSL's alert."""
+
+    outgoing: ssl.MemoryBIO
+    socket: socket.socket | None = None
+
+    def do_handshake(self) -> None:
+        """See ssl.SSLObject."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError:
+            if self.socket is not None:
+                try:
+                    self.socket.send(self.outgoing.read())
+                except OSError as error:
+                    log.debug("a TLS alert could not be sent: %s", error)
+            raise
+
+
+class Context(ssl.SSLContext):
+    """Makes Sessions, for the socket in `arriving`."""
+
+    sslobject_class = Session
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """See ssl.SSLContext."""
+        session = super().wrap_bio(incoming, outgoing, *arguments, **options)
+        assert isinstance(session, Session)
+        session.outgoing = outgoing
+        session.socket = arriving.get()
+        return session
+
+
+arriving: ContextVar[socket.socket | None] = ContextVar("arriving", default=None)
+"""The socket of the connection that this task hands to the event loop."""
 
 
 class Contexts:
@@ -109,7 +151,7 @@ def _contexts(options: TlsOptions) -> ssl.SSLContext:
 
 
 def _context(options: TlsOptions, certfile: Path | None, keyfile: Path | None, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = Context(ssl.PROTOCOL_TLS_SERVER)
     # A client that asks for handshake after handshake would cost more than it pays.
     context.options |= ssl.OP_NO_RENEGOTIATION
     if options.honor_cipher_order:
@@ -247,6 +289,7 @@ _EXPLAINED: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client has no certificate, and ssl_options.fail_if_no_peer_cert asks for one",
     "UNSUPPORTED_PROTOCOL": "the client has no version of TLS in common with ssl_options.versions",
     "NO_SHARED_CIPHER": "the client has no cipher in common with ssl_options.ciphers and the certificate",
+    "CALLBACK_FAILED": "the client asks for a server name that isn't ASCII",
     "TLSV1_ALERT_UNKNOWN_CA": "the client doesn't trust the server's certificate",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the client doesn't accept the server's certificate",
     "SSLV3_ALERT_BAD_CERTIFICATE": "the client doesn't accept the server's certificate",
@@ -278,3 +321,9 @@ def looks_like(data: bytes) -> str:
     if data[:1] == bytes((HANDSHAKE_RECORD,)):
         return "TLS"
     return f"something else: {shown(data)}"
+
+
+def unraisable(unraised: sys.UnraisableHookArgs) -> None:
+    """A sys.unraisablehook that passes over what the ssl module can't tell anybody: a server name that isn't ASCII. The handshake fails."""
+    if not (isinstance(unraised.exc_value, UnicodeDecodeError) and isinstance(unraised.object, bytes)):
+        sys.__unraisablehook__(unraised)

@@ -23,7 +23,6 @@ SANS = (
     x509.UniformResourceIdentifier("spiffe://x/y"),
     x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x06u@corp"),
 )
-BARE_SANS = [san for san in SANS if isinstance(san, x509.DNSName)]
 
 
 class Authority:
@@ -95,16 +94,16 @@ def _attribute(kind: x509.ObjectIdentifier | str, text: str, encoding: _ASN1Type
     return x509.NameAttribute(x509.ObjectIdentifier(kind) if isinstance(kind, str) else kind, text, encoding)
 
 
-CN, O, C = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME
+CN, ORG, COUNTRY = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME
 SUBJECTS: dict[str, tuple[x509.Name, str, str | None]] = {
-    "plain": (_name((C, "DE"), (O, "Leveret"), (CN, "client")), "CN=client,O=Leveret,C=DE", "client"),
+    "plain": (_name((COUNTRY, "DE"), (ORG, "Leveret"), (CN, "client")), "CN=client,O=Leveret,C=DE", "client"),
     "escapes": (
-        _name((O, ' #a,b+c"d\\e<f>g;h=i/ '), (CN, "#x")),
+        _name((ORG, ' #a,b+c"d\\e<f>g;h=i/ '), (CN, "#x")),
         r"CN=\#x,O=\ #a\,b\+c\"d\\e\<f\>g\;h=i/\ ",
         "#x",
     ),
     "utf8": (
-        _name((O, "Käse ~ € 😀\x7f\x01"), (CN, "é")),
+        _name((ORG, "Käse ~ € 😀\x7f\x01"), (CN, "é")),
         r"CN=\C3\A9,O=K\C3\A4se \7E \E2\82\AC \F0\9F\98\80\7F\01",
         "é",
     ),
@@ -115,7 +114,7 @@ SUBJECTS: dict[str, tuple[x509.Name, str, str | None]] = {
         x509.Name(
             [
                 x509.RelativeDistinguishedName([_attribute(CN, "c"), _attribute(NameOID.USER_ID, "u")]),
-                x509.RelativeDistinguishedName([_attribute(O, "o")]),
+                x509.RelativeDistinguishedName([_attribute(ORG, "o")]),
             ]
         ),
         "O=o,CN=c+UID=u",
@@ -128,8 +127,10 @@ SUBJECTS: dict[str, tuple[x509.Name, str, str | None]] = {
             (NameOID.TITLE, "t"), (NameOID.SERIAL_NUMBER, "5"), (NameOID.PSEUDONYM, "ps"), (NameOID.DOMAIN_COMPONENT, "example"),
             (NameOID.EMAIL_ADDRESS, "a@b.c"), (NameOID.STREET_ADDRESS, "str"), (NameOID.USER_ID, "uid"), (NameOID.DN_QUALIFIER, "dnq"),
         ),
-        "2.5.4.46=dnq,UID=uid,2.5.4.9=str,EMAILADDRESS=a@b.c,DC=example,PSEUDONYM=ps,SERIALNUMBER=5,TITLE=t,OU=ou,ST=st,L=l,"
-        "GENERATIONQUALIFIER=gq,INITIALS=in,GIVENNAME=gn,SN=sn",
+        (
+            "2.5.4.46=dnq,UID=uid,2.5.4.9=str,EMAILADDRESS=a@b.c,DC=example,PSEUDONYM=ps,SERIALNUMBER=5,TITLE=t,OU=ou,ST=st,L=l,"
+            "GENERATIONQUALIFIER=gq,INITIALS=in,GIVENNAME=gn,SN=sn"
+        ),
         None,
     ),
     "unknown": (
@@ -140,7 +141,7 @@ SUBJECTS: dict[str, tuple[x509.Name, str, str | None]] = {
         r"1.3.6.1.4.1.311.60.2.1.3=DE,1.2.3.7=pr,1.2.3.6=\<\<22\,3\,105\,97\,53\>\>,1.2.3.5=v\C3\A4,1.2.3.4=val,2.5.4.17=12",
         None,
     ),
-    "two names": (_name((CN, "one"), (O, "x"), (CN, "tw,o")), r"CN=tw\,o,O=x,CN=one", "one,tw,o"),
+    "two names": (_name((CN, "one"), (ORG, "x"), (CN, "tw,o")), r"CN=tw\,o,O=x,CN=one", "one,tw,o"),
     "mail": (_name((NameOID.EMAIL_ADDRESS, "a,b@c"), (NameOID.DOMAIN_COMPONENT, "d+c")), r"DC=d\+c,EMAILADDRESS=a\,b@c", None),
 }  # fmt: skip
-"""Subject, distinguished name and common name: as RabbitMQ 3.10.8 logs them in (tests/conformance/test_tls_names.py asks it)."""
+"""Subject, distinguished name and common name: as RabbitMQ 3.10.8 logs them in (tests/conformance/test_01_tls.py asks it)."""
