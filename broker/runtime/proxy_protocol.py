@@ -134,7 +134,13 @@ def _address(word: bytes, version: int) -> str:
         raise MalformedHeader(f"{shown(word)} is no IP address") from None
     if address.version != version or b"%" in word:
         raise MalformedHeader(f"{shown(word)} is no address of TCP{version}")
-    return str(address)
+    return _text(address)
+
+
+def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """As the system writes addresses: `::ffff:127.0.0.1`, which Python before 3.13 calls `::ffff:7f00:1`."""
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return str(address) if mapped is None else f"::ffff:{mapped}"
 
 
 def _port(word: bytes) -> int:
@@ -167,7 +173,8 @@ def _endpoints_of(family: int, seen: bytes) -> Endpoints | None:
         source, destination, source_port, destination_port = struct.unpack_from(">16s16sHH", seen, V2_BYTES)
     else:
         return None
-    return Endpoints((str(ipaddress.ip_address(source)), source_port), (str(ipaddress.ip_address(destination)), destination_port))
+    hosts = [_text(ipaddress.ip_address(host)) for host in (source, destination)]
+    return Endpoints((hosts[0], source_port), (hosts[1], destination_port))
 
 
 def shown(data: bytes) -> str:
