@@ -108,6 +108,9 @@ def _listen(family: socket.AddressFamily, address: Any, options: TcpOptions) -> 
 
 def _set_options(listening: socket.socket, options: TcpOptions) -> None:
     """What accepted sockets inherit. Before listening: the window's scale is fixed when a connection begins."""
+    if options.nodelay:
+        # asyncio sets it for itself only on sockets that were made with the protocol's number.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if options.keepalive:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if options.sndbuf is not None:

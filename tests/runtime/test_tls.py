@@ -1,6 +1,8 @@
 """TLS listeners on real sockets, on uvloop and on plain asyncio: clients, peers that aren't clients, reloads (issue 5, item 2)."""
 
 import asyncio
+import ctypes
+import os
 import re
 import shutil
 import signal
@@ -456,3 +458,41 @@ def test_hangup_without_tls(memory: Leveret) -> None:
     memory.wait_for_log(r"\[info\].*SIGHUP")
     with Wire.connect(memory) as wire:
         wire.close()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_small_writes_may_wait_if_they_shall(serve: Serve, options: TlsOptions, authority: Authority, loop: str) -> None:
+    """tcp_listen_options.nodelay: the event loops set it, and it is taken back."""
+    for nodelay in (True, False):
+        broker = serve(options, loop=loop, tcp_options=TcpOptions(nodelay=nodelay))
+        with Wire(broker) as plain, Dialled.dial(broker.tls, client(authority)) as secure:
+            for wire in (plain, secure):
+                wire.greet()
+                assert is_nodelay(broker, wire) == nodelay
+
+
+def is_nodelay(broker: Configured, wire: Wire) -> bool:
+    """What the broker's own socket is set to, seen through a copy of its descriptor (pidfd_getfd)."""
+    pidfd_open, pidfd_getfd = 434, 438
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    pidfd = call(pidfd_open, broker.pid, 0)
+    assert pidfd >= 0
+    try:
+        for entry in Path(f"/proc/{broker.pid}/fd").iterdir():
+            if not os.readlink(entry).startswith("socket:"):
+                continue
+            copy = call(pidfd_getfd, pidfd, int(entry.name), 0)
+            assert copy >= 0, os.strerror(ctypes.get_errno())
+            with socket.socket(fileno=copy) as theirs:
+                if theirs.family == socket.AF_INET and is_other_end(theirs, wire):
+                    return bool(theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    finally:
+        os.close(pidfd)
+    raise AssertionError("the broker has no such socket")
+
+
+def is_other_end(theirs: socket.socket, wire: Wire) -> bool:
+    try:
+        return bool(theirs.getpeername() == wire._socket.getsockname())
+    except OSError:
+        return False
