@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ class Server:
         self.turn = Turn(broker, store, loop, self.alarms)
         self.on_hangup: list[Callable[[], None]] = []
         """Called one after the other on SIGHUP; what goes wrong there is theirs to log."""
+        self._lives_with_terminal = False
         self._servers: list[asyncio.Server] = []
         self._acceptors: list[Acceptor] = []
         self._heartbeats = Heartbeats(self.connections)
@@ -74,6 +76,8 @@ class Server:
             sys.unraisablehook = tls.unraisable
             self.on_hangup.insert(0, lambda: _reload(contexts))
         if hasattr(signal, "SIGHUP"):
+            # Whoever starts it with nohup wants it to outlive the terminal.
+            self._lives_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
             self._loop.add_signal_handler(signal.SIGHUP, self._hangup)
         for bound in sockets:
             await self._listen(bound, contexts)
@@ -98,6 +102,11 @@ class Server:
         return Connection(self.turn, self._config, self.connections, peer)
 
     def _hangup(self) -> None:
+        """The signal has two meanings: from an operator, to read files again; from a terminal, that it is closed."""
+        if self._lives_with_terminal and not _has_terminal():
+            log.info("SIGHUP: the terminal is closed")
+            self.stop()
+            return
         log.info("SIGHUP: files are read and opened again")
         for act in self.on_hangup:
             act()
@@ -137,6 +146,15 @@ class Server:
         while not reached() and (deadline is None or self._loop.time() < deadline):
             self.turn.schedule()
             await asyncio.sleep(STOP_CHECK_SECONDS)
+
+
+def _has_terminal() -> bool:
+    """There is a terminal that this process belongs to."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _reload(contexts: tls.Contexts) -> None:

@@ -21,7 +21,6 @@ from pamqp.commands import Connection
 
 from broker.config import Config, Listener, SniHost, TcpOptions, TlsOptions
 from broker.runtime.listeners import bind
-from tests.oracle.leveret import Leveret
 from tests.oracle.rabbitmq import BrokerFailed
 from tests.runtime.certificates import Authority, encrypted
 from tests.runtime.configured import LOOPBACK, PLAIN, TLS, Configured, Dialled
@@ -450,14 +449,6 @@ def test_a_start_that_fails_says_why_and_keeps_the_password(tmp_path: Path, opti
     assert "exit status 78" in text
     assert f"cannot start: ssl_options.keyfile = {key}: the key is encrypted, and ssl_options.password doesn't open it" in text
     assert "s3cret" not in text and "wr0ng" not in text and "Traceback" not in text
-
-
-def test_hangup_without_tls(memory: Leveret) -> None:
-    assert memory._process is not None
-    memory._process.send_signal(signal.SIGHUP)
-    memory.wait_for_log(r"\[info\].*SIGHUP")
-    with Wire.connect(memory) as wire:
-        wire.close()
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
