@@ -58,7 +58,7 @@ def serve(config: Config) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     store: LocalStore | MemoryStore
     try:
-        contexts = Contexts(config.ssl_options) if any(listener.tls for listener in config.listeners) else None
+        contexts = _contexts(config)
         sockets = bind(config.listeners, config.tcp_options)
         store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
     except Unusable as error:
@@ -81,6 +81,14 @@ def serve(config: Config) -> int:
             log.critical("the log could not be closed: %s", error)
             status = EXIT_STORAGE
     return status
+
+
+def _contexts(config: Config) -> Contexts | None:
+    """For the TLS listeners, if there are any. Raises Unusable."""
+    has_tls = any(listener.tls for listener in config.listeners)
+    if sys.platform == "win32" and (has_tls or config.proxy_protocol):
+        raise Unusable("TLS listeners and proxy_protocol need an event loop that watches sockets, which asyncio doesn't have on Windows")
+    return Contexts(config.ssl_options) if has_tls else None
 
 
 def export_definitions(config: Config, vhost: str | None) -> definitions.Document:

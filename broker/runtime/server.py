@@ -36,6 +36,7 @@ log = logging.getLogger("server")
 STOP_SECONDS_MAX = 3.0
 """How long a graceful stop waits for the peers' close-ok."""
 STOP_CHECK_SECONDS = 0.005
+COMPLAINT_SECONDS = 60.0
 SHUTDOWN = "broker forced connection closure with reason 'shutdown'"
 
 
@@ -55,6 +56,8 @@ class Server:
         self.on_hangup: list[Callable[[], None]] = []
         """Called one after the other on SIGHUP; what goes wrong there is theirs to log."""
         self._lives_with_terminal = False
+        self._next_complaint = 0.0
+        """By the event loop's clock: when it may be said again that nobody can be accepted."""
         self._servers: list[asyncio.Server] = []
         self._acceptors: list[Acceptor] = []
         self._heartbeats = Heartbeats(self.connections)
@@ -66,7 +69,7 @@ class Server:
 
         `contexts` are those of the TLS listeners, None without one; SIGHUP reads their files again.
         """
-        self._loop.set_exception_handler(_report)
+        self._loop.set_exception_handler(self._report)
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._loop.add_signal_handler(number, self.stop)
@@ -110,6 +113,19 @@ class Server:
         log.info("SIGHUP: files are read and opened again")
         for act in self.on_hangup:
             act()
+
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The event loop's own complaints, with a traceback; but for those that are about the world and not about the program."""
+        message = str(context.get("message", ""))
+        if message.startswith("SSL handshake failed"):
+            return  # the acceptor tells it in one line, whatever it was
+        if message.startswith("socket.accept() out of system resource"):
+            # asyncio says so a thousand times a second.
+            if loop.time() >= self._next_complaint:
+                self._next_complaint = loop.time() + COMPLAINT_SECONDS
+                log.error("cannot accept connections: %s", context.get("exception"))
+            return
+        loop.default_exception_handler(context)
 
     def stop(self) -> None:
         """Ask for a graceful end."""
@@ -164,9 +180,3 @@ def _reload(contexts: tls.Contexts) -> None:
         log.error("certificates are not reloaded, the old ones stay in use: %s", error)
     else:
         log.info("certificates reloaded, for new connections")
-
-
-def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The event loop's own complaints. That a handshake failed, the acceptor tells in one line, whatever it was."""
-    if not str(context.get("message", "")).startswith("SSL handshake failed"):
-        loop.default_exception_handler(context)

@@ -51,8 +51,8 @@ class Authority:
             below = below.create_child_ca(key_type=trustme.KeyType.ECDSA)
         return self._written(f"client-{name}", below.issue_cert(common_name=name, key_type=trustme.KeyType.ECDSA))
 
-    def client_called(self, name: str, subject: x509.Name, sans: Sequence[x509.GeneralName] = ()) -> Path:
-        """A client with this very subject."""
+    def client_called(self, name: str, subject: x509.Name, sans: Sequence[x509.GeneralName] | bytes = ()) -> Path:
+        """A client with this very subject; alternative names as bytes are the extension's DER."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -60,7 +60,9 @@ class Authority:
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
         )
-        if sans:
+        if isinstance(sans, bytes):
+            builder = builder.add_extension(x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, sans), critical=False)
+        elif sans:
             builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
         path = self.folder / f"client-{name}.pem"
         secret = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

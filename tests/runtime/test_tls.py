@@ -21,8 +21,8 @@ from pamqp.commands import Connection
 
 from broker.config import Config, Listener, SniHost, TcpOptions, TlsOptions
 from broker.runtime.listeners import bind
-from tests.oracle.rabbitmq import BrokerFailed
-from tests.runtime.certificates import Authority, encrypted
+from tests.oracle.rabbitmq import BrokerFailed, answers_amqp
+from tests.runtime.certificates import SUBJECTS, Authority, encrypted
 from tests.runtime.configured import LOOPBACK, PLAIN, TLS, Configured, Dialled
 from tests.runtime.process import assert_nothing_broke, cpu_seconds, log_lines, name_of, one_problem, sockets, soon
 from tests.wire import Wire
@@ -173,6 +173,12 @@ def test_a_certificate_from_somewhere_else_is_refused(shared: Configured, author
     )
 
 
+def test_a_certificate_that_python_can_not_read(shared: Configured, authority: Authority) -> None:
+    """Its authority signed it, OpenSSL verified it, and the ssl module fails on an e-mail address that is no text."""
+    unreadable = authority.client_called("unreadable", SUBJECTS["plain"][0], b"\x30\x04\x81\x02\xff\xfe")
+    assert_refused(shared, client(authority, unreadable), None, "TLS handshake failed: the client's certificate can't be read")
+
+
 def test_a_server_that_the_client_does_not_trust(shared: Configured) -> None:
     with socket.create_connection(shared.tls, timeout=10) as bare:
         peer = f"{LOOPBACK}:{bare.getsockname()[1]}"
@@ -193,7 +199,7 @@ def test_certificates_can_be_asked_for(serve: Serve, options: TlsOptions, author
     )
 
 
-def assert_refused(broker: Configured, context: ssl.SSLContext, alert: str, reason: str) -> None:
+def assert_refused(broker: Configured, context: ssl.SSLContext, alert: str | None, reason: str) -> None:
     """With TLS 1.3 a client believes that it is connected until it reads."""
     with socket.create_connection(broker.tls, timeout=10) as bare:
         peer = f"{LOOPBACK}:{bare.getsockname()[1]}"
@@ -403,16 +409,34 @@ def test_no_more_files(serve: Serve, options: TlsOptions, authority: Authority, 
     broker = serve(options, loop=loop, files=60, ssl_handshake_timeout_seconds=60)
     waiting = [socket.create_connection(broker.tls) for _ in range(100)]
     broker.wait_for_log(r"\[error\].*cannot accept connections: Too many open files")
-    used = cpu_seconds(broker)
-    waiting[-1].settimeout(1.5)
-    with pytest.raises(TimeoutError):
-        waiting[-1].recv(1)
-    assert cpu_seconds(broker) - used < 0.5
+    assert_at_rest(broker, waiting[-1])
     for bare in waiting:
         bare.close()
     with Dialled.dial(broker.tls, client(authority)).log_in() as wire:
         wire.close()
     assert len(log_lines(broker, "cannot accept")) == 1
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_no_more_files_for_a_plain_listener(serve: Serve, options: TlsOptions, loop: str) -> None:
+    """The event loop accepts there: uvloop closes whom it can't take, asyncio lets them wait and complains."""
+    broker = serve(options, loop=loop, files=60, handshake_timeout_seconds=60)
+    waiting = [socket.create_connection((LOOPBACK, broker.port)) for _ in range(100)]
+    soon(lambda: sockets(broker) > 40, what="sockets")
+    assert_at_rest(broker, waiting[20])
+    for bare in waiting:
+        bare.close()
+    soon(lambda: answers_amqp(broker.port), what="an answer")
+    assert len(log_lines(broker, "cannot accept")) == (loop == "asyncio")
+
+
+def assert_at_rest(broker: Configured, silent: socket.socket) -> None:
+    """For longer than it takes to try again."""
+    used = cpu_seconds(broker)
+    silent.settimeout(1.5)
+    with pytest.raises(TimeoutError):
+        silent.recv(1)
+    assert cpu_seconds(broker) - used < 0.4
 
 
 def test_listen_options_reach_the_sockets() -> None:
