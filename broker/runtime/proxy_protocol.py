@@ -101,8 +101,6 @@ class Reader:
             self.endpoints = _endpoints_of(family, seen)
         self._buffer = b""
         self._rest = V2_BYTES + length - needed
-        if not self._rest:
-            self.whole = True
         return needed + self._skip(len(seen) - needed)
 
     def _skip(self, available: int) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.oracle.leveret import ROOT, Leveret
 from tests.oracle.rabbitmq import answers_amqp
+from tests.runtime.configured import Address
 from tests.wire import Wire
 
 
@@ -61,10 +62,14 @@ def test_a_closed_terminal_ends_it(started: InTerminal) -> None:
 
 @pytest.mark.parametrize("started", ["trap '' HUP;"], indirect=True)
 def test_started_with_nohup_it_outlives_the_terminal(started: InTerminal) -> None:
-    started.close()
-    started.process.send_signal(signal.SIGHUP)
-    assert answers_amqp(started.port)
-    assert started.process.poll() is None
+    with Wire.connect(Address("127.0.0.1", started.port)) as wire:
+        channel = wire.open_channel()
+        started.close()
+        started.process.send_signal(signal.SIGHUP)
+        channel.nothing_more()
+        assert answers_amqp(started.port)
+        channel.nothing_more()
+        wire.close()
 
 
 def test_without_a_terminal_it_is_an_operators(memory: Leveret) -> None:

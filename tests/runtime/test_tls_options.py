@@ -121,6 +121,13 @@ def test_ciphers_and_whose_order_counts(authority: Authority, options: TlsOption
         shake(Contexts(replace(options, ciphers=("ECDHE-ECDSA-CHACHA20-POLY1305",))), context)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_old_versions_have_the_ciphers_that_are_named(authority: Authority, options: TlsOptions) -> None:
+    cipher = "ECDHE-ECDSA-AES128-SHA"
+    old = Contexts(replace(options, versions=("tlsv1.1", "tlsv1.2"), ciphers=(cipher,)))
+    assert cipher_of(old, client(authority, version="tlsv1.1")) == cipher
+
+
 def test_suites_of_tls_1_3_are_always_on_and_alone_they_leave_nothing_to_older_versions(authority: Authority, options: TlsOptions) -> None:
     mixed = Contexts(replace(options, ciphers=(ECDSA_128, "TLS_AES_128_GCM_SHA256")))
     assert cipher_of(mixed, client(authority, version="tlsv1.2")) == ECDSA_128
@@ -259,6 +266,19 @@ def test_an_empty_subject_is_no_name(authority: Authority) -> None:
     nameless = der(authority.client_called("nameless", type(SUBJECTS["plain"][0])([])))
     assert certificates.distinguished_name(nameless) == ""
     assert certificates.user_name(nameless, Config()) is None
+
+
+def test_a_name_that_is_no_text_is_none(authority: Authority) -> None:
+    certificate = der(authority.client_called("patched", SUBJECTS["plain"][0])).replace(b"client", b"\xff\xfeient")
+    assert certificates.user_name(certificate, Config()) is None
+    assert certificates.user_name(certificate, Config(ssl_cert_login_from="common_name")) is None
+
+
+def test_lengths_that_der_does_not_have() -> None:
+    """OpenSSL may read them (BER); a name that two readers read differently is none."""
+    for data in (b"\x30\x80\x00\x00", b"\x30\x85\x00\x00\x00\x00\x00", b"\x30\x84\x00\x00", b"\x30", b"\x30\x01"):
+        with pytest.raises(Malformed):
+            certificates._children(data)
 
 
 @settings(deadline=None, max_examples=300)
