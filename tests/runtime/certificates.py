@@ -42,14 +42,14 @@ class Authority:
         return self._written(name, self.ca.issue_cert(*(hosts or ("localhost", "127.0.0.1")), key_type=trustme.KeyType.ECDSA))
 
     def client(self, name: str) -> Path:
-        return self._written(f"client-{name}", self.ca.issue_cert(common_name=name, key_type=trustme.KeyType.ECDSA))
+        return self._written(f"client-{name}", self.ca.issue_cert("localhost", common_name=name, key_type=trustme.KeyType.ECDSA))
 
     def client_below(self, name: str, intermediates: int) -> Path:
         """A client whose certificate has so many others between it and this CA."""
         below = self.ca
         for _ in range(intermediates):
             below = below.create_child_ca(key_type=trustme.KeyType.ECDSA)
-        return self._written(f"client-{name}", below.issue_cert(common_name=name, key_type=trustme.KeyType.ECDSA))
+        return self._written(f"client-{name}", below.issue_cert("localhost", common_name=name, key_type=trustme.KeyType.ECDSA))
 
     def client_called(self, name: str, subject: x509.Name, sans: Sequence[x509.GeneralName] | bytes = ()) -> Path:
         """A client with this very subject; alternative names as bytes are the extension's DER."""
