@@ -110,7 +110,6 @@ def delete(session: Session, channel: Channel, method: Exchange.Delete) -> None:
 def bind(session: Session, channel: Channel, method: Exchange.Bind) -> None:
     """exchange.bind"""
     source, destination = strip(method.source), strip(method.destination)
-    check_not_default(destination)
     durable = add_binding(session, source, "exchange", destination, method.routing_key, cast("Table", method.arguments))
     if not method.nowait:
         reply(channel, make(Exchange.BindOk), durable)
@@ -119,7 +118,6 @@ def bind(session: Session, channel: Channel, method: Exchange.Bind) -> None:
 def unbind(session: Session, channel: Channel, method: Exchange.Unbind) -> None:
     """exchange.unbind"""
     source, destination = strip(method.source), strip(method.destination)
-    check_not_default(destination)
     durable = remove_binding(session, source, "exchange", destination, method.routing_key, cast("Table", method.arguments))
     if not method.nowait:
         reply(channel, make(Exchange.UnbindOk), durable)
@@ -145,11 +143,11 @@ def remove_binding(session: Session, source: str, kind: str, destination: str, r
     vhost = session.vhost
     _check_access(session, source, kind, destination)
     exchange = vhost.exchanges.get(source)
+    if exchange is not None and exchange.type == "topic":
+        session.identity.check_topic("read", vhost.name, source, routing_key)
     found = _destination(session, kind, destination)
     if exchange is None or found is None:
         return False
-    if exchange.type == "topic":
-        session.identity.check_topic("read", vhost.name, source, routing_key)
     durable = exchange.durable and found.durable
     vhost.unbind(exchange, found, routing_key, arguments)
     return durable
@@ -159,6 +157,8 @@ def _check_access(session: Session, source: str, kind: str, destination: str) ->
     """Binding writes to the destination and reads from the source (contract 9.2)."""
     vhost = session.vhost.name
     session.identity.check("write", "queue" if kind == "queue" else "exchange", destination, vhost)
+    if kind == "exchange":
+        check_not_default(destination)
     check_not_default(source)
     session.identity.check("read", "exchange", source, vhost)
 
