@@ -14,19 +14,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from broker import definitions, identity
-from broker.access.mechanisms import Authentication, Refused
+from broker.access.backends import Chain, Internal, Step
+from broker.access.failures import Failures
+from broker.access.http_backend import Http
+from broker.access.mechanisms import Authentication
 from broker.access.users import User, Users
+from broker.config import ConfigError
 from broker.core import entries
 from broker.core.broker import Broker
 from broker.core.compat import PROFILES
-from broker.core.login import LoginRefused
 from broker.core.recovery import Replay, restore_catalog
 from broker.definitions import InvalidDefinitions
 from broker.operations import Operations
 from broker.runtime.listeners import CannotListen, bind
 from broker.runtime.server import Server
 from broker.runtime.tls import Contexts, Unusable
-from protocol import sasl
 from protocol.tables import table_of
 from storage.api import Corrupt, Damage, Failed, StorageError
 from storage.local import LocalStore
@@ -35,8 +37,9 @@ from storage.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from broker.access.backends import Backend
     from broker.config import Config
-    from broker.core.session import Peer
+    from broker.runtime.http_client import HttpClient
     from broker.runtime.listeners import Bound
     from protocol.tables import Table
 
@@ -58,10 +61,11 @@ def serve(config: Config) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     store: LocalStore | MemoryStore
     try:
+        client = http_client(config)
         contexts = _contexts(config)
         sockets = bind(config.listeners, config.tcp_options)
         store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
-    except Unusable as error:
+    except (ConfigError, Unusable) as error:
         log.critical("cannot start: %s", error)
         return EXIT_CONFIG
     except (CannotListen, StorageError, OSError) as error:
@@ -70,7 +74,7 @@ def serve(config: Config) -> int:
     status = EXIT_STORAGE
     try:
         broker = build(config, store).broker
-        status = _run(_serve(broker, store, config, sockets, contexts))
+        status = _run(_serve(broker, store, config, sockets, contexts, client))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -130,8 +134,9 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     """A broker over `store`, with all that the store holds; a new store gets the default user and vhost. Raises Corrupt, and
     InvalidDefinitions for those to be loaded."""
     users = Users(loopback_users=config.loopback_users)
-    authenticator = Login(Authentication(users))
-    broker = Broker(authenticator, server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None)
+    broker = Broker(
+        authentication(config, users), server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None
+    )
     broker.compat = PROFILES[config.compat]
     broker.consumer_timeout.limit_ms = config.consumer_timeout_ms or None
     broker.consumer_max_per_channel = config.consumer_max_per_channel
@@ -189,23 +194,21 @@ def _seed(operations: Operations, config: Config) -> None:
     operations.broker.outbox.put(entries.SEEDED, entries.dump({}))
 
 
-class Login:
-    """Parses SASL responses and asks broker/access (broker.core.login.Authenticator)."""
+def authentication(config: Config, users: Users) -> Authentication:
+    """Who may log in, by which mechanisms, and who decides it (auth_backends.N)."""
+    backends: dict[str, Backend] = {"internal": Internal(users), "http": Http(time.monotonic, config.auth_cache_seconds)}
+    chain = Chain([Step(backends[each.authn], backends[each.authz]) for each in config.auth_backends])
+    failures = Failures(time.monotonic, config.login_failures_max, config.login_delay_max_seconds)
+    return Authentication(chain, users, failures, mechanisms=config.auth_mechanisms, anonymous_user=config.anonymous_login_user)
 
-    def __init__(self, authentication: Authentication) -> None:
-        self._authentication = authentication
 
-    @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """See Authenticator."""
-        return self._authentication.mechanisms
+def http_client(config: Config) -> HttpClient | None:
+    """What asks the server that auth_http.* names, if a backend needs it. Raises ConfigError."""
+    if not any("http" in (each.authn, each.authz) for each in config.auth_backends):
+        return None
+    from broker.runtime.http_client import HttpClient  # 30 ms of http.client, for those who use it
 
-    def authenticate(self, mechanism: str, response: bytes, peer: Peer) -> User:
-        """See Authenticator."""
-        try:
-            return self._authentication.authenticate(mechanism, sasl.parse(mechanism, response), peer.is_loopback)
-        except Refused as refused:
-            raise LoginRefused(refused.log_reason) from refused
+    return HttpClient(config.auth_http)
 
 
 def node_name() -> str:
@@ -240,9 +243,16 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _serve(broker: Broker, store: LocalStore | MemoryStore, config: Config, sockets: list[Bound], contexts: Contexts | None) -> int:
+async def _serve(
+    broker: Broker,
+    store: LocalStore | MemoryStore,
+    config: Config,
+    sockets: list[Bound],
+    contexts: Contexts | None,
+    client: HttpClient | None,
+) -> int:
     free = None if isinstance(store, MemoryStore) else store.free
-    server = Server(broker, store, config, asyncio.get_running_loop(), free)
+    server = Server(broker, store, config, asyncio.get_running_loop(), free, client)
     server.turn.schedule()
     addresses = ", ".join(bound.address for bound in sockets)
 

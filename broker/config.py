@@ -84,12 +84,21 @@ class HttpBackendOptions:
 
     http_method: str = "get"
     """get or post."""
-    user_path: str = ""
-    vhost_path: str = ""
-    resource_path: str = ""
-    topic_path: str = ""
+    user_path: str = "http://localhost:8000/auth/user"
+    vhost_path: str = "http://localhost:8000/auth/vhost"
+    resource_path: str = "http://localhost:8000/auth/resource"
+    topic_path: str = "http://localhost:8000/auth/topic"
+    """Where to ask: http or https URLs, which may have a user and a password in them."""
     request_timeout_seconds: float = 15.0
+    """From the question to the answer."""
     connection_timeout_seconds: float = 15.0
+    cacertfile: Path | None = None
+    """Who signs the certificates of https servers; None: whom the system trusts."""
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    """What is presented to an https server that asks for a certificate."""
+    verify_peer: bool = True
+    """False takes any certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +218,11 @@ class Config:
     auth_cache_seconds: float = 15.0
     """How long a decision of another server's is remembered; 0 asks each time."""
     anonymous_login_user: str | None = "guest"
+    login_failures_max: int = 5
+    """Refused logins from one address in a minute; from then on each further login from there waits before it is answered, 0.1 s at
+    first, then twice as long with each that is refused. Loopback addresses never wait. 0: nobody waits."""
+    login_delay_max_seconds: float = 5.0
+    """The longest such wait."""
     ssl_options: TlsOptions | None = None
     ssl_handshake_timeout_seconds: float = 5.0
     ssl_cert_login_from: str = "distinguished_name"

@@ -47,15 +47,16 @@ def parse_amqplain(response: bytes) -> Credentials:
     return Credentials(login.value.decode("utf-8", "surrogateescape"), password.value)
 
 
-def parse_external(response: bytes) -> None:
-    """EXTERNAL: the certificate says who it is; what the response says is ignored, as rabbitmq_auth_mechanism_ssl does."""
+def parse_nothing(response: bytes) -> None:
+    """EXTERNAL and ANONYMOUS: the certificate or the configuration says who it is; what the response says is ignored, as in RabbitMQ."""
 
 
 PLAIN: Final = "PLAIN"
 AMQPLAIN: Final = "AMQPLAIN"
 EXTERNAL: Final = "EXTERNAL"
+ANONYMOUS: Final = "ANONYMOUS"
 
-_PARSERS: Final = {PLAIN: parse_plain, AMQPLAIN: parse_amqplain, EXTERNAL: parse_external}
+_PARSERS: Final = {PLAIN: parse_plain, AMQPLAIN: parse_amqplain, EXTERNAL: parse_nothing, ANONYMOUS: parse_nothing}
 
 
 def parse(mechanism: str, response: bytes) -> Credentials | None:

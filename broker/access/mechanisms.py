@@ -1,79 +1,88 @@
-"""Logging in: what protocol.sasl has parsed against the users (contract 1.3, https://www.rabbitmq.com/docs/authentication).
+"""Logging in: what protocol.sasl has parsed against the backends (contract 1.3, https://www.rabbitmq.com/docs/authentication).
 
 The peer learns that it was refused, and not why; the log learns that, in RabbitMQ's words.
 """
 
-from typing import Final
+from __future__ import annotations
 
-from broker.access.users import User, Users
+from typing import TYPE_CHECKING, Final
 
-PLAIN: Final = "PLAIN"
-AMQPLAIN: Final = "AMQPLAIN"
-EXTERNAL: Final = "EXTERNAL"
-ANONYMOUS: Final = "ANONYMOUS"
+from broker.access.backends import Credentials, Rejected
+from broker.core.login import Delay, LoginRefused, Undecided
+from protocol.errors import HandshakeFailed
+from protocol.sasl import AMQPLAIN, ANONYMOUS, EXTERNAL, PLAIN, parse
 
-Credentials = tuple[str, bytes | None]
-"""Who the peer says it is, and its password; None where something else vouches for it (a certificate)."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+    from broker.access.backends import Chain
+    from broker.access.failures import Failures
+    from broker.access.users import Users
+    from broker.core.login import Attempt
+    from broker.core.permissions import Identity
+    from broker.core.session import Peer
+    from protocol.sasl import Credentials as Said
 
-class Refused(Exception):
-    """The login is refused. `log_reason` is for the log; `user` is the name that was tried, None without one."""
-
-    def __init__(self, mechanism: str, reason: str, user: str | None = None) -> None:
-        self.log_reason = f"{mechanism} login refused: {reason}"
-        self.user = user
-        super().__init__(self.log_reason)
+DEFAULT: Final = (PLAIN, AMQPLAIN)
 
 
 class Authentication:
-    """Who may log in, and how. `mechanisms` is what connection.start offers, in order.
+    """Who may log in, and how (broker.core.login.Authenticator).
 
-    `external` adds EXTERNAL (with TLS and client certificates), `anonymous_user` ANONYMOUS, which logs in as that user.
+    `mechanisms` are those that are configured, in the order of connection.start; ANONYMOUS logs in as `anonymous_user`.
     """
 
-    def __init__(self, users: Users, *, external: bool = False, anonymous_user: str | None = None) -> None:
-        self.users = users
-        self.anonymous_user = anonymous_user
-        offered = [PLAIN, AMQPLAIN]
-        if external:
-            offered.append(EXTERNAL)
-        if anonymous_user is not None:
-            offered.append(ANONYMOUS)
-        self.mechanisms = tuple(offered)
-        # Checked in place of a user there isn't, so that the time it takes doesn't tell who there is.
-        self._nobody = User("nobody")
-        self._nobody.set_password(b"nobody")
+    def __init__(
+        self,
+        chain: Chain,
+        users: Users,
+        failures: Failures,
+        *,
+        mechanisms: Sequence[str] = DEFAULT,
+        anonymous_user: str | None = None,
+    ) -> None:
+        self._chain = chain
+        self._users = users
+        self._failures = failures
+        self._mechanisms = tuple(mechanisms)
+        self._anonymous_user = anonymous_user
 
-    def authenticate(self, mechanism: str, credentials: Credentials | None, peer_is_loopback: bool) -> User:
-        """The user that the peer has shown to be. Raises Refused.
+    def mechanisms(self, peer: Peer) -> tuple[str, ...]:
+        """What is offered to this peer. EXTERNAL over TLS also where there is no certificate: the log then says what is missing."""
+        return tuple(
+            mechanism
+            for mechanism in self._mechanisms
+            if not (mechanism == EXTERNAL and not peer.is_tls) and not (mechanism == ANONYMOUS and self._anonymous_user is None)
+        )
 
-        For EXTERNAL `credentials` is the certificate's name and None, or None altogether without a certificate.
-        """
-        if mechanism not in self.mechanisms:
-            raise Refused(mechanism, "the mechanism is not enabled")
-        if mechanism == ANONYMOUS and self.anonymous_user is not None:
-            user = self._vouched_for(mechanism, self.anonymous_user)
-        elif credentials is None:
-            raise Refused(mechanism, "connection peer presented no TLS (x.509) certificate" if mechanism == EXTERNAL else "no credentials")
-        elif mechanism == EXTERNAL:
-            user = self._vouched_for(mechanism, credentials[0])
-        else:
-            user = self._with_password(mechanism, *credentials)
-        if not peer_is_loopback and self.users.is_confined(user.name):
-            raise Refused(mechanism, f"user '{user.name}' can only connect via localhost", user.name)
-        return user
+    def authenticate(self, mechanism: str, response: bytes, peer: Peer, attempt: Attempt) -> Identity:
+        """See Authenticator. Undecided while somebody has to be asked, or while the peer has to wait (see Failures)."""
+        if mechanism not in self.mechanisms(peer):
+            raise HandshakeFailed(f"unknown authentication mechanism '{mechanism}'")
+        said = parse(mechanism, response)
+        if not attempt.has_waited:
+            attempt.has_waited = True
+            delay = 0.0 if peer.is_loopback else self._failures.delay(peer.address)
+            if delay:
+                raise Undecided(Delay(delay))
+        try:
+            identity = self._chain.login(self._claim(mechanism, said, peer), attempt)
+            if not peer.is_loopback and self._users.is_confined(identity.name):
+                raise Rejected(f"user '{identity.name}' can only connect via localhost")
+        except Rejected as rejected:
+            if rejected.is_guess and not peer.is_loopback:
+                self._failures.add(peer.address)
+            raise LoginRefused(f"{mechanism} login refused: {rejected.reason}") from rejected
+        return identity
 
-    def _vouched_for(self, mechanism: str, name: str) -> User:
-        user = self.users.get(name)
-        if user is None:
-            raise Refused(mechanism, f"user '{name}' - invalid credentials", name)
-        return user
-
-    def _with_password(self, mechanism: str, name: str, password: bytes | None) -> User:
-        user = self.users.get(name)
-        if not password:
-            reason = f"user '{name}' attempted to log in with a blank password, which is prohibited by the internal authN backend"
-            raise Refused(mechanism, reason, name)
-        if not (user or self._nobody).has_password(password) or user is None:
-            raise Refused(mechanism, f"user '{name}' - invalid credentials", name)
-        return user
+    def _claim(self, mechanism: str, said: Said | None, peer: Peer) -> Credentials:
+        """Who the peer claims to be, and what speaks for it."""
+        if mechanism == EXTERNAL:
+            if peer.certificate_name is None:
+                raise Rejected("connection peer presented no TLS (x.509) certificate", is_guess=False)
+            return Credentials(peer.certificate_name, None, peer.address)
+        if mechanism == ANONYMOUS:
+            assert self._anonymous_user is not None
+            return Credentials(self._anonymous_user, None, peer.address)
+        assert said is not None
+        return Credentials(said.user, said.password, peer.address)

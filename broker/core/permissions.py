@@ -242,7 +242,8 @@ class Identity:
         return permissions.permits(kind, name if name or resource == "queue" else DEFAULT_EXCHANGE)
 
     def check(self, kind: Kind, resource: Resource, name: str, vhost: str) -> None:
-        """Raise ChannelException 403 unless the user may (contract 9.1, 9.2)."""
+        """Raise ChannelException 403 unless the user may (contract 9.1, 9.2). This one and the next two raise Undecided where another
+        server decides and was not asked yet."""
         if not self.permits(kind, resource, name, vhost):
             raise refused(kind, resource, name, vhost, self.name)
 
@@ -262,20 +263,23 @@ class Identity:
         if vhost not in self._permissions:
             raise vhost_refused(vhost, self.name)
 
+    def conclude(self) -> None:
+        """The event that was undecided is over: answers that were for it alone are forgotten."""
 
-def refused(kind: Kind, resource: Resource, name: str, vhost: str, user: str) -> ChannelException:
-    """The answer to what isn't permitted: RabbitMQ 3.13's text (contract 9.1)."""
+
+def refused(kind: Kind, resource: Resource, name: str, vhost: str, user: str, why: str = "") -> ChannelException:
+    """The answer to what isn't permitted: RabbitMQ 3.13's text (contract 9.1); `why` goes to its end."""
     if not name and resource == "exchange":
         name = DEFAULT_EXCHANGE
-    return ChannelException(ACCESS_REFUSED, f"{kind} access to {resource} '{name}' in vhost '{vhost}' refused for user '{user}'")
+    return ChannelException(ACCESS_REFUSED, f"{kind} access to {resource} '{name}' in vhost '{vhost}' refused for user '{user}'{why}")
 
 
-def topic_refused(kind: TopicKind, routing_key: str, exchange: str, vhost: str, user: str) -> ChannelException:
+def topic_refused(kind: TopicKind, routing_key: str, exchange: str, vhost: str, user: str, why: str = "") -> ChannelException:
     """The answer to a routing key that isn't permitted (contract 9.1)."""
     where = f"exchange '{exchange}' in vhost '{vhost}'"
-    return ChannelException(ACCESS_REFUSED, f"{kind} access to topic '{routing_key}' in {where} refused for user '{user}'")
+    return ChannelException(ACCESS_REFUSED, f"{kind} access to topic '{routing_key}' in {where} refused for user '{user}'{why}")
 
 
-def vhost_refused(vhost: str, user: str) -> ConnectionException:
+def vhost_refused(vhost: str, user: str, why: str = "") -> ConnectionException:
     """The answer to connection.open by a user without permissions there (contract 1.5)."""
-    return ConnectionException(NOT_ALLOWED, f"access to vhost '{vhost}' refused for user '{user}'")
+    return ConnectionException(NOT_ALLOWED, f"access to vhost '{vhost}' refused for user '{user}'{why}")

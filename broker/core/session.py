@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from broker.core.channel import Channel
 from broker.core.classes import HANDLERS
-from broker.core.login import LoginRefused
+from broker.core.login import Attempt, LoginRefused, Undecided
 from broker.core.publisher import Publisher
 from protocol import methods
 from protocol.constants import ACCESS_REFUSED, CONNECTION_FORCED, FRAME_MIN_BYTES, NOT_ALLOWED
@@ -21,7 +21,7 @@ from protocol.methods import Basic, Connection, Method, make
 from protocol.tables import Table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broker.core.broker import Broker
     from broker.core.consumers import Consumer
@@ -51,8 +51,8 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "broker", "capabilities", "channels", "client_properties", "congested", "ended", "entered",
-        "exclusive_queues", "had_its_share", "identity", "mechanism", "peer", "publisher", "vhost", "wire",
+        "__weakref__", "_again", "broker", "capabilities", "channels", "client_properties", "congested", "ended", "entered",
+        "exclusive_queues", "generated_name", "had_its_share", "identity", "mechanism", "peer", "publisher", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -73,6 +73,10 @@ class Session:
         """It is in its vhost, and counts against limits."""
         self.ended = False
         """Nothing more is said on its channels."""
+        self.generated_name = ""
+        """The name that a queue without one is to get, if a decision about it is still to come."""
+        self._again: Callable[[], object] | None = None
+        """The event that is undecided."""
         self.mechanism = ""
         self.client_properties: Table = {}
         self.capabilities: frozenset[str] = frozenset()
@@ -85,7 +89,7 @@ class Session:
     def on_protocol_header(self) -> None:
         """See Events."""
         broker = self.broker
-        self.wire.start(broker.server_properties, " ".join(broker.authenticator.mechanisms), "en_US")
+        self.wire.start(broker.server_properties, " ".join(broker.authenticator.mechanisms(self.peer)), "en_US")
 
     def on_publishes(self, channel: int, routing: bytes, bits: int, headers: Sequence[bytes], bodies: list[bytes]) -> int:
         """See Events."""
@@ -95,6 +99,9 @@ class Session:
             self._close_channel(channel, error, Basic.Publish)
         except ConnectionException as error:
             raise _located(error, Basic.Publish) from error
+        except Undecided:
+            self._try_again(channel, lambda: self.on_publishes(channel, routing, bits, headers, bodies))
+            raise
         return 1
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
@@ -139,11 +146,31 @@ class Session:
             self._close_channel(channel, error, type(method))
         except ConnectionException as error:
             raise _located(error, type(method)) from error
+        except Undecided:
+            self._try_again(channel, lambda: self.on_method(channel, method))
+            raise
         return 1
 
     def on_channel_error(self, channel: int, error: ChannelException) -> None:
         """See Events."""
         self._close_channel(channel, error, Basic.Publish)
+
+    # --- what is undecided ------------------------------------------------------------------------------------------
+
+    def _try_again(self, channel: int, event: Callable[[], object]) -> None:
+        """Keep an event for `retry`. A channel that the broker closes meanwhile takes it along: its frames are dropped anyway."""
+        found = self.channels.get(channel)
+        self._again = lambda: event() if self.channels.get(channel) is found else None
+
+    def retry(self) -> None:
+        """Try the event again that raised Undecided, now that its question was answered. Raises what events raise, Undecided included;
+        until it comes back no other event may be heard."""
+        again, self._again = self._again, None
+        if again is None or self.ended:
+            return
+        again()
+        self.generated_name = ""
+        self.identity.conclude()
 
     # --- channels ---------------------------------------------------------------------------------------------------
 
@@ -198,7 +225,7 @@ class Session:
     def _connection_method(self, method: Method) -> None:
         match method:
             case Connection.StartOk():
-                self._start_ok(method)
+                self._start_ok(method, Attempt())
             case Connection.TuneOk():
                 self._tune_ok(method)
             case Connection.Open():
@@ -214,14 +241,18 @@ class Session:
     def _reply(self, method: Method) -> None:
         self.wire.write(self.wire.method(0, method))
 
-    def _start_ok(self, method: Connection.StartOk) -> None:
+    def _start_ok(self, method: Connection.StartOk, attempt: Attempt) -> None:
         self.client_properties = cast("Table", method.client_properties)
         capabilities = plain(self.client_properties).get("capabilities")
         if isinstance(capabilities, dict):
             self.capabilities = frozenset(name for name, value in capabilities.items() if value is True)
         self.mechanism = method.mechanism
         try:
-            self.identity = self.broker.authenticator.authenticate(method.mechanism, cast("bytes", method.response), self.peer)
+            response = cast("bytes", method.response)
+            self.identity = self.broker.authenticator.authenticate(method.mechanism, response, self.peer, attempt)
+        except Undecided:
+            self._try_again(0, lambda: self._start_ok(method, attempt))
+            raise
         except LoginRefused as refused:
             if "authentication_failure_close" in self.capabilities:
                 text = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
@@ -250,6 +281,9 @@ class Session:
             vhost = self._enter(name)
         except ConnectionException as error:
             raise _located(error, type(method)) from error
+        except Undecided:
+            self._try_again(0, lambda: self._open(method))
+            raise
         self.vhost, self.entered = vhost, True
         vhost.sessions[self] = None
         self.identity.connections += 1

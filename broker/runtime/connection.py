@@ -1,8 +1,9 @@
 """One TCP connection: bytes in, bytes out, and what the socket can and can't take.
 
 Between the socket and the session lies protocol.connection. A connection stops being read while its budget for the turn is
-spent, while the disk is behind its publishes, from its first publish during an alarm to the end of all alarms, and while it
-leaves far more unread than deliveries alone can amount to. It
+spent, while the disk is behind its publishes, from its first publish during an alarm to the end of all alarms, while it
+leaves far more unread than deliveries alone can amount to, and while somebody else decides what it may do (the *decision* that
+its last event waits for; see broker.core.login). It
 stops being delivered to (the session is *congested*) as soon as the socket's buffer is full.
 """
 
@@ -11,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from broker.core.consumers import TURN_OUTPUT_BYTES
+from broker.core.login import Undecided
 from broker.core.session import Peer
 from protocol import methods
 from protocol.connection import ServerConnection
@@ -23,8 +25,15 @@ from protocol.events import Tuning
 from protocol.states import HANDSHAKE, ConnectionState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.config import Config
+    from broker.core.login import Question
+    from broker.runtime.decider import Asked
     from broker.runtime.turn import Turn
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger("connection")
 
@@ -49,6 +58,8 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._pauses: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._asked: Asked | None = None
+        """The question that a decision waits for."""
         self._ending = False
         """Nothing more is read: the socket is to be closed."""
         self.heard = True
@@ -99,6 +110,7 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._connections.discard(self)
         self._cancel_timer()
+        self._drop_question()
         if self.wire.state not in (ConnectionState.CLOSED, ConnectionState.CLOSING) and not self._ending:
             state = "" if self.wire.state is ConnectionState.RUNNING else f" in state {self.wire.state.value}"
             log.warning("<%s> client unexpectedly closed TCP connection%s", self.name, state)
@@ -122,20 +134,8 @@ class Connection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         turn = self._turn
-        try:
-            whole = self.wire.receive_data(data, TURN_COST)
-        except HandshakeFailed as error:
-            self._refuse(error)
-        except FramingException as error:
-            self._fail(error)
-            self._end_after(CLOSE_DELAY_SECONDS)
-        except ConnectionException as error:
-            self._fail(error)
-        except Exception:
-            # A bug in the broker costs the connection that met it, and no other; the log has the traceback.
-            log.exception("<%s> internal error", self.name)
-            self._fail(ConnectionException(INTERNAL_ERROR, "the broker met an internal error, see its log"))
-        else:
+        whole = self._heard(self.wire.receive_data, data, TURN_COST)
+        if whole is not None:
             if not whole:
                 self._pause("budget")
                 if self.wire.holding and self.wire.held:
@@ -148,6 +148,25 @@ class Connection(asyncio.Protocol):
         if self.wire.state is ConnectionState.CLOSED:
             turn.flush_later(self)
         turn.schedule()
+
+    def _heard(self, hear: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T | None:
+        """What `hear` returns; None if what it heard was wrong, and has been answered, or is undecided, and waits."""
+        try:
+            return hear(*arguments, **keywords)
+        except HandshakeFailed as error:
+            self._refuse(error)
+        except FramingException as error:
+            self._fail(error)
+            self._end_after(CLOSE_DELAY_SECONDS)
+        except ConnectionException as error:
+            self._fail(error)
+        except Undecided as undecided:
+            self._wait_for(undecided.question)
+        except Exception:
+            # A bug in the broker costs the connection that met it, and no other; the log has the traceback.
+            log.exception("<%s> internal error", self.name)
+            self._fail(ConnectionException(INTERNAL_ERROR, "the broker met an internal error, see its log"))
+        return None
 
     def _pause(self, why: str) -> None:
         if not self._pauses and not self._transport.is_closing():
@@ -162,6 +181,32 @@ class Connection(asyncio.Protocol):
             elif not self._pauses and not self._transport.is_closing():
                 self.heard = True
                 self._transport.resume_reading()
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+
+    def _wait_for(self, question: Question) -> None:
+        """The last event waits for an answer, and all that comes after it waits too. What was read and not heard goes on as after a
+        spent budget."""
+        self._pause("decision")
+        self._pause("budget")
+        self._asked = self._turn.decider.ask(question, self._decided)
+
+    def _decided(self) -> None:
+        """There is an answer: try the event again, which may lead to the next question."""
+        self._asked = None
+        self._heard(self.session.retry)
+        if self._asked is None:
+            self._resume("decision")
+        if self.wire.state is ConnectionState.CLOSED:
+            self._turn.flush_later(self)
+        self._turn.schedule()
+
+    def _drop_question(self) -> None:
+        """The connection is going: the answer doesn't matter any more."""
+        if self._asked is not None:
+            self._asked.cancel()
+            self._asked = None
+            self._resume("decision")
 
     # --- alarms -----------------------------------------------------------------------------------------------------
 
@@ -237,7 +282,10 @@ class Connection(asyncio.Protocol):
 
     def _handshake_timeout(self) -> None:
         self._timer = None
-        if self.wire.state in HANDSHAKE:
+        if self._asked is not None:
+            # It is not the peer who takes long.
+            self._timer = asyncio.get_running_loop().call_later(self._config.handshake_timeout_seconds, self._handshake_timeout)
+        elif self.wire.state in HANDSHAKE:
             log.error("<%s> handshake_timeout: the client did not finish the handshake (state %s)", self.name, self.wire.state.value)
             self.abort()
 
@@ -295,6 +343,7 @@ class Connection(asyncio.Protocol):
             self.session.force_close(reason)
         elif self.wire.state is not ConnectionState.CLOSING:
             self.abort()
+        self._drop_question()
         # It is going whatever the alarms: its close-ok is to be heard, and what it published is dropped.
         self.wire.holding = False
         self._resume("alarm")

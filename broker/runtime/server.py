@@ -17,6 +17,7 @@ from broker.runtime import tls
 from broker.runtime.acceptor import Acceptor
 from broker.runtime.alarms import Alarms
 from broker.runtime.connection import Connection
+from broker.runtime.decider import Decider
 from broker.runtime.heartbeats import Heartbeats
 from broker.runtime.machine import memory_bytes
 from broker.runtime.trimming import Trimming
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from broker.config import Config
     from broker.core.broker import Broker
     from broker.core.session import Peer
+    from broker.runtime.http_client import HttpClient
     from broker.runtime.listeners import Bound
     from storage.api import Store
 
@@ -44,15 +46,21 @@ class Server:
     """Serves one broker on one event loop."""
 
     def __init__(
-        self, broker: Broker, store: Store, config: Config, loop: asyncio.AbstractEventLoop, free: Callable[[], int] | None
+        self,
+        broker: Broker,
+        store: Store,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        free: Callable[[], int] | None,
+        client: HttpClient | None = None,
     ) -> None:
-        """`free` tells the bytes that are free on the store's disk, if it has one."""
+        """`free` tells the bytes that are free on the store's disk, if it has one; `client` asks the server of an HTTP backend."""
         self._broker = broker
         self._config = config
         self._loop = loop
         self.connections: set[Connection] = set()
         self.alarms = Alarms(config, broker.memory, self.connections, free, memory_bytes())
-        self.turn = Turn(broker, store, loop, self.alarms)
+        self.turn = Turn(broker, store, loop, self.alarms, Decider(loop, client))
         self.on_hangup: list[Callable[[], None]] = []
         """Called one after the other on SIGHUP; what goes wrong there is theirs to log."""
         self._lives_with_terminal = False

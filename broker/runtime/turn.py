@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from broker.core.broker import Broker
     from broker.runtime.alarms import Alarms
     from broker.runtime.connection import Connection
+    from broker.runtime.decider import Decider
     from storage.api import Store
 
 
 class Turn:
     """One per event loop."""
 
-    def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop, alarms: Alarms) -> None:
+    def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop, alarms: Alarms, decider: Decider) -> None:
         self.broker = broker
         self.alarms = alarms
+        self.decider = decider
         self.committer = Committer(store, broker.outbox, loop, self._committed)
         self.reader = Reader(broker, store, self.committer, loop, self.schedule)
         self._wakeups = Wakeups(broker, loop, self.schedule)

@@ -12,6 +12,7 @@ from broker.operations import Operations
 from tests.core.playbook import Playbook
 
 if TYPE_CHECKING:
+    from broker.core.login import Attempt
     from broker.core.permissions import Identity
     from broker.core.session import Peer
 
@@ -30,12 +31,13 @@ class Office(Playbook):
 
 
 class _ByName:
-    mechanisms = ("PLAIN",)
-
     def __init__(self, users: Users) -> None:
         self._users = users
 
-    def authenticate(self, mechanism: str, response: bytes, peer: Peer) -> Identity:
+    def mechanisms(self, peer: Peer) -> tuple[str, ...]:
+        return ("PLAIN",)
+
+    def authenticate(self, mechanism: str, response: bytes, peer: Peer, attempt: Attempt) -> Identity:
         found = self._users.get(response.decode())
         assert found is not None
         return found

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from broker.core.broker import Broker
 from broker.core.compaction import Compaction
 from broker.core.compat import V3_13
+from broker.core.login import Attempt, Question, Undecided
 from broker.core.message import join_routing
 from broker.core.paging import Load
 from broker.core.permissions import Identity, Permissions
@@ -321,9 +322,10 @@ class _Loop:
 class _Login:
     """Lets everybody in."""
 
-    mechanisms = ("PLAIN",)
+    def mechanisms(self, peer: Peer) -> tuple[str, ...]:
+        return ("PLAIN",)
 
-    def authenticate(self, mechanism: str, response: bytes, peer: Peer) -> Identity:
+    def authenticate(self, mechanism: str, response: bytes, peer: Peer, attempt: Attempt) -> Identity:
         identity = Identity("guest")
         identity.grant("/", Permissions(".*", ".*", ".*"))
         return identity
@@ -369,6 +371,10 @@ class Playbook:
         peer = PlayedPeer(self, capabilities or ("consumer_cancel_notify", "publisher_confirms", "basic.nack"), user, vhost)
         self.peers.append(peer)
         return peer
+
+    def decide(self, question: Question) -> None:
+        """Answer what the core left undecided (broker/runtime/decider.py); the event is tried again afterwards."""
+        raise AssertionError(f"nobody here answers {question!r}")
 
     def turn(self) -> bool:
         """broker/runtime/turn.py, once; returns whether there is more to do."""
@@ -556,6 +562,9 @@ class PlayedPeer:
         assert not self.lost, "the connection is gone"
         try:
             event()
+        except Undecided as undecided:
+            self.book.decide(undecided.question)
+            self._call(self.session.retry)
         except ConnectionException as error:
             self.session.close_connection(error)
         if self.wire.closed is not None:

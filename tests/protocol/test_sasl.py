@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import HandshakeFailed
-from protocol.sasl import Credentials, MalformedResponse, parse, parse_amqplain, parse_external, parse_plain
+from protocol.sasl import Credentials, MalformedResponse, parse, parse_amqplain, parse_nothing, parse_plain
 from protocol.tables import Field, encode_fields, table_of
 from tests.spec import spec
 
@@ -61,13 +61,13 @@ def test_amqplain_malformed(response: bytes, reason: str) -> None:
     assert "secret" not in caught.value.reason
 
 
-def test_external_says_nothing() -> None:
-    parse_external(b"whatever")
+def test_external_and_anonymous_say_nothing() -> None:
+    parse_nothing(b"whatever")
 
 
 def test_by_mechanism() -> None:
     assert parse("PLAIN", b"\0a\0b") == Credentials("a", b"b")
-    assert parse("EXTERNAL", b"") is None
+    assert parse("EXTERNAL", b"") is None and parse("ANONYMOUS", b"trace@example.org") is None
     with pytest.raises(HandshakeFailed, match="unsupported authentication mechanism 'plain'"):
         parse("plain", b"\0a\0b")
 

@@ -8,6 +8,7 @@ from broker.core import ids
 from broker.core.arguments import QueueArguments
 from broker.core.classes.exchange import add_binding, remove_binding, reply
 from broker.core.classes.names import check_not_reserved, check_owner, last_queue, locked, strip
+from broker.core.login import Undecided
 from broker.core.properties import REPLY_TO
 from broker.core.publisher import REPLY_TO_PREFIX
 from broker.core.vhost import in_use
@@ -54,8 +55,7 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
     if not name:
         given = _parse(session, method, "", server_named=True)
         _check_served(session, given, "", durable=durable, exclusive=method.exclusive)
-        name = ids.generate("amq.gen-", session.broker.random_bytes)
-        session.identity.check("configure", "queue", name, vhost.name)
+        name = _generated_name(session)
         return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
     check_not_reserved("queue", name)
     session.identity.check("configure", "queue", name, vhost.name)
@@ -71,6 +71,17 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
         exchange = dead_letter_exchange.value.decode("utf-8", "surrogateescape")
         session.identity.check("write", "exchange", exchange, vhost.name)
     return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
+
+
+def _generated_name(session: Session) -> str:
+    """A new name that the user may declare. While that is undecided the session keeps it: another one would be another question."""
+    name, session.generated_name = session.generated_name or ids.generate("amq.gen-", session.broker.random_bytes), ""
+    try:
+        session.identity.check("configure", "queue", name, session.vhost.name)
+    except Undecided:
+        session.generated_name = name
+        raise
+    return name
 
 
 def _check_served(session: Session, given: QueueArguments, name: str, *, durable: bool, exclusive: bool) -> None:
