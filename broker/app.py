@@ -143,7 +143,7 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     broker.connection_max = config.connection_max
     broker.channel_max_per_node = config.channel_max_per_node
     broker.default_queue_type = None if config.default_queue_type == "classic" else config.default_queue_type
-    broker.node = node_name()
+    broker.node = node_name(config)
     restore_catalog(broker, store.catalog.scan())
     for entry in store.catalog.scan("user/"):
         users.put(User.from_json(entries.load(entry.value)))
@@ -211,14 +211,14 @@ def http_client(config: Config) -> HttpClient | None:
     return HttpClient(config.auth_http)
 
 
-def node_name() -> str:
-    """rabbit@HOST, without the domain."""
-    return f"rabbit@{socket.gethostname().partition('.')[0]}"
+def node_name(config: Config) -> str:
+    """What is configured, else rabbit@HOST without the domain."""
+    return config.node_name or f"rabbit@{socket.gethostname().partition('.')[0]}"
 
 
 def server_properties(config: Config) -> Table:
     """What connection.start says about the server (contract 1.2); keys sorted, as RabbitMQ sends them."""
-    node = node_name()
+    node = node_name(config)
     capabilities = (
         "authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify", "consumer_priorities",
         "direct_reply_to", "exchange_exchange_bindings", "per_consumer_qos", "publisher_confirms",

@@ -1,24 +1,25 @@
 """What the broker is configured with.
 
-`Config` is what the running server reads: frozen, complete, every unit in the name. `load` makes one of what was given: the
-configuration file, then the environment, then the command line, a later one winning. What may be given is the table in
-`settings.py`; the file's grammar is in `config_file.py`.
+`Config` is what the running server reads: frozen, complete, every unit in the name. `load` makes one of what was given:
+configuration files, then the environment, then the command line, a later one winning. What may be given is the table in
+`settings/`; a file's grammar is in `config_file.py`, types in `validation.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from protocol import constants
 
-if TYPE_CHECKING:
-    from broker.settings import Setting
-
 AMQP_PORT: Final = 5672
+AMQPS_PORT: Final = 5671
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1")
+LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "none")
+"""RabbitMQ's names, the least severe first."""
+COMPAT_PROFILES: Final = ("3.13", "4.x")
 
 
 class ConfigError(Exception):
@@ -245,35 +246,13 @@ class Config:
     """Publish what happens to amq.rabbitmq.event in the default vhost (RabbitMQ's rabbitmq_event_exchange)."""
     cluster_name: str | None = None
     """None: the node's name, rabbit@HOST."""
+    node_name: str | None = None
+    """None: rabbit@HOST, without the domain."""
     log: LogOptions = LogOptions()
-    log_level: str = "info"
-    """A key of `logs.LEVELS`."""
     config_file: Path | None = None
-    """The file that was read."""
+    """The file that was read, the first one of several."""
     warnings: tuple[str, ...] = ()
     """What was given and isn't used: for the log."""
-
-
-Given = dict[str, Any]
-"""What one source gave, already checked, by attribute of Config; `host` and `port` change the listeners of the sources before it."""
-
-
-class _Reader:
-    """Checks what a source gives and collects its problems, so that one start shows them all."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.warnings: list[str] = []
-
-    def value(self, setting: Setting, place: str, key: str, text: str) -> Any:
-        """Return the value of `text`, or None where it is wrong (then the problem is noted)."""
-        from broker import config_file, validation  # pydantic's import costs 0.1 s: only where something was given
-
-        try:
-            return validation.parse(setting, text)
-        except ValueError:
-            self.problems.append(f"{place}: {config_file.shown(key, text)}: expected {setting.expected}")
-            return None
 
 
 def load(
@@ -286,132 +265,12 @@ def load(
     memory: bool = False,
     log_level: str | None = None,
 ) -> Config:
-    """Return the configuration that file, environment and command line (the keywords) make together.
+    """Return the configuration that files, environment and command line (the keywords) make together: docs/configuration.md.
 
-    The file is `config_file`, else what LEVERET_CONFIG_FILE or RABBITMQ_CONFIG_FILE names. Raises ConfigError with every problem
-    that was found. Without a data directory from anywhere it is the platform's user data directory; `memory` means none.
+    Raises ConfigError with every problem that was found. Without a data directory from anywhere it is the platform's user data
+    directory; `memory` means none. `log_level`, a key of `logs.LEVELS`, is that of the console and of the default category.
     """
-    from broker import settings
+    from broker.settings import loading
 
-    reader = _Reader()
-    path = _find_file(reader, environ, config_file)
-    sources: list[Given] = []
-    if path is not None:
-        sources.append(_from_file(reader, path, environ))
-    sources.append(_from_environment(reader, environ))
-    if reader.problems:
-        raise ConfigError(reader.problems)
-    typed = {"host": host, "port": port, "data_dir": data_dir, "log_level": log_level}
-    sources.append({name: value for name, value in typed.items() if value is not None})
-
-    given = _merge(sources)
-    if memory:
-        given["data_dir"] = None
-    elif given.get("data_dir") is None:
-        given["data_dir"] = settings.default_data_dir()
-    if given.get("compat", "3.13") != "3.13":
-        given.setdefault("max_message_size_bytes", constants.MESSAGE_SIZE_MAX_BYTES_4)
-    return replace(Config(), **given, config_file=path, warnings=tuple(reader.warnings))
-
-
-def _find_file(reader: _Reader, environ: Mapping[str, str], typed: Path | None) -> Path | None:
-    """Return the configuration file to read. RABBITMQ_CONFIG_FILE may leave out `.conf`, and may name a file that isn't there."""
-    if typed is not None:
-        return typed
-    if named := environ.get("LEVERET_CONFIG_FILE"):
-        return Path(named).expanduser()
-    if named := environ.get("RABBITMQ_CONFIG_FILE"):
-        for path in (Path(named), Path(f"{named}.conf")):
-            if path.is_file():
-                return path
-        reader.warnings.append(f"RABBITMQ_CONFIG_FILE names {named}, and there is no such file: going on without it, as RabbitMQ does")
-    return None
-
-
-def _from_file(reader: _Reader, path: Path, environ: Mapping[str, str]) -> Given:
-    from broker import config_file, settings
-
-    entries, problems = config_file.read(path, environ)
-    reader.problems += problems
-    values: dict[str, tuple[Setting, Any]] = {}
-    ignored: list[str] = []
-    for entry in entries:
-        place = f"{path}:{entry.line}"
-        setting = settings.find(entry.key)
-        if setting is not None:
-            value = reader.value(setting, place, entry.key, entry.value)
-            if value is not None:
-                values[entry.key] = (setting, value)
-        elif settings.is_rabbitmqs(entry.key):
-            ignored.append(f"{entry.key} (line {entry.line})")
-        else:
-            near = settings.nearest(entry.key)
-            hint = f'; did you mean "{near}"?' if near else ""
-            reader.problems.append(f"{place}: {entry.key} = {entry.value}: there is no setting with that name{hint}")
-    if ignored:
-        reader.warnings.append(f"{path}: Leveret doesn't have these settings of RabbitMQ and goes on without them: {', '.join(ignored)}")
-    return _assemble(values)
-
-
-def _from_environment(reader: _Reader, environ: Mapping[str, str]) -> Given:
-    """Read RABBITMQ_* and, winning over them, LEVERET_*. An empty variable counts as not given, as with RabbitMQ."""
-    from broker import settings
-
-    given: Given = {}
-    for variable, setting in settings.RABBITMQ_VARIABLES.items():
-        if text := environ.get(variable):
-            value = reader.value(setting, "environment", variable, text)
-            if value is not None:
-                given[setting.attribute] = value
-    values: dict[str, tuple[Setting, Any]] = {}
-    for variable, text in environ.items():
-        if not variable.startswith("LEVERET_") or variable == "LEVERET_CONFIG_FILE" or not text:
-            continue
-        key = settings.key_of_variable(variable)
-        found = settings.find(key) if key else None
-        if key is None or found is None:
-            near = settings.nearest(variable.removeprefix("LEVERET_").lower().replace("_", "."))
-            hint = f"; did you mean {settings.variable_of_key(near)}?" if near else ""
-            reader.warnings.append(f"environment: {variable} is no setting of Leveret{hint}")
-            continue
-        value = reader.value(found, "environment", variable, text)
-        if value is not None:
-            values[key] = (found, value)
-    return given | _assemble(values)
-
-
-def _assemble(values: Mapping[str, tuple[Setting, Any]]) -> Given:
-    """Turn one source's values by key into attributes; several keys make one listeners or loopback_users."""
-    from broker import settings
-
-    given: Given = {}
-    endpoints = {key: value for key, (setting, value) in values.items() if setting.attribute == "listeners"}
-    if endpoints:
-        given["listeners"] = tuple(dict.fromkeys(one for key in endpoints for one in _hosts_of(*endpoints[key])))
-    flags = {key: value for key, (setting, value) in values.items() if setting.attribute == "loopback_users"}
-    if flags:
-        names = (key.removeprefix("loopback_users.") for key, value in flags.items() if value is True)
-        given["loopback_users"] = frozenset() if "loopback_users" in flags else frozenset(names)
-    for key, (setting, value) in values.items():
-        if setting.attribute not in given or key in settings.WINNING:
-            given[setting.attribute] = value
-    return given
-
-
-def _hosts_of(host: str | None, port: int) -> tuple[Listener, ...]:
-    """A port alone keeps to loopback: whoever wants the world to connect names an address."""
-    return tuple(Listener(each, port) for each in ((host,) if host else LOOPBACK_HOSTS))
-
-
-def _merge(sources: Sequence[Given]) -> Given:
-    """Lay the sources over each other, the last winning; a host or port applies to the listeners of those below."""
-    merged: Given = {"listeners": Config().listeners}
-    for source in sources:
-        merged |= source
-        if (host := merged.pop("host", None)) is not None:
-            ports = dict.fromkeys(listener.port for listener in merged["listeners"])
-            merged["listeners"] = tuple(Listener(host, port) for port in ports)
-        if (port := merged.pop("port", None)) is not None:
-            hosts = dict.fromkeys(listener.host for listener in merged["listeners"])
-            merged["listeners"] = tuple(Listener(host, port) for host in hosts)
-    return merged
+    typed = loading.command_line(host, port, None if memory else data_dir, log_level, memory=memory)
+    return loading.load(environ, config_file, typed).config

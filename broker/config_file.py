@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-KEY: Final = re.compile(r"[A-Za-z0-9_.\-/@:$*]+")
+from broker.settings.table import holds_secret
+
+KEY: Final = re.compile(r"[^\s=#'\"$]+")
 VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
@@ -52,8 +54,18 @@ def read(path: Path, environ: Mapping[str, str]) -> tuple[list[Entry], list[str]
 
 
 def shown(key: str, value: str) -> str:
-    """Return how an error shows the setting: a password stays out of terminals and logs."""
-    return f"{key} = {'***' if key.lower().endswith('pass') else value}"
+    """Return how an error shows the setting: a secret stays out of terminals and logs."""
+    return f"{key} = {'***' if holds_secret(key) or value.startswith('encrypted:') else value}"
+
+
+def line_of(key: str, value: str) -> str | None:
+    """Return the line that gives this value, None where the format has none for it: it can't escape quotes, breaks and `$(`."""
+    if VARIABLE.search(value) or "\n" in value or not value or not KEY.fullmatch(key):
+        return None
+    if value == value.strip() and value[0] not in "'\"" and "#" not in value:
+        return f"{key} = {value}"
+    quote = next((quote for quote in "'\"" if quote not in value), None)
+    return None if quote is None else f"{key} = {quote}{value}{quote}"
 
 
 def _entry(text: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -61,11 +73,16 @@ def _entry(text: str, environ: Mapping[str, str]) -> tuple[str, str]:
     key, equals, rest = text.partition("=")
     key = key.strip()
     if not equals or not KEY.fullmatch(key):
-        raise ValueError(f"{text}: expected `key = value`")
+        raise ValueError(f"{_without_secret(text)}: expected `key = value`")
     value = _unquoted(key, rest.strip())
     if not value:
         raise ValueError(f"{key} =: expected a value after the equals sign")
     return key, VARIABLE.sub(lambda match: _variable(key, match[1], environ), value)
+
+
+def _without_secret(text: str) -> str:
+    """A line that isn't a setting may still hold a secret: `default_pass secret`."""
+    return f"{text.split(None, 1)[0][:40]} ***" if holds_secret(text) and len(text.split()) > 1 else text
 
 
 def _unquoted(key: str, text: str) -> str:

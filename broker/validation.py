@@ -2,56 +2,93 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
-from broker.settings import COMPAT_PROFILES, LOG_LEVELS, Setting
+from broker.settings.setting import Setting
 
-SIZE: Final = re.compile(r"(\d+)\s*([kmg]i?b?|b)?", re.IGNORECASE)
+SIZE: Final = re.compile(r"([0-9]+)\s*([kmg]i?b?|b)?", re.IGNORECASE)
 SIZE_UNITS: Final = {
     "": 1, "b": 1, "k": 1024, "kib": 1024, "ki": 1024, "kb": 1000, "m": 1024**2, "mib": 1024**2, "mi": 1024**2, "mb": 1000**2,
     "g": 1024**3, "gib": 1024**3, "gi": 1024**3, "gb": 1000**3,
 }  # fmt: skip
+DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|[smhdw]))+", re.IGNORECASE)
+MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+ROTATION: Final = re.compile(
+    r"\$(?:D(?:[01]?[0-9]|2[0-3])|H[0-5]?[0-9]|W[0-6](?:D(?:[01]?[0-9]|2[0-3]))?|M(?:[lL]|0?[1-9]|[12][0-9]|3[01])(?:D(?:[01]?[0-9]|2[0-3]))?)"
+)
+LOGIN_IN_URL: Final = re.compile(r"//[^/@\s]*@")
 
 
 def parse(setting: Setting, text: str) -> Any:
     """Return the value of Config's attribute that `text` gives; an endpoint is (host or None, port). Raises ValueError if it is wrong."""
-    return TypeAdapter(_annotation(setting)).validate_python(text)  # pydantic's ValidationError is a ValueError
+    if text in setting.words:
+        return setting.words[text]
+    return _adapter(setting.kind, setting.low, setting.high).validate_python(text)  # pydantic's ValidationError is a ValueError
 
 
-def _annotation(setting: Setting) -> Any:
-    bounded = Annotated[int, Field(ge=setting.low, le=setting.high)]
-    match setting.kind:
+def shown(setting: Setting, text: str) -> str:
+    """Return how the value may be shown: a secret as ***, a URL without the login in it."""
+    if setting.secret:
+        return "***"
+    return LOGIN_IN_URL.sub("//***@", text) if setting.kind == "url" else text
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: str, low: float, high: float) -> TypeAdapter[Any]:
+    return TypeAdapter(_annotation(kind, low, high))
+
+
+def _annotation(kind: str, low: float, high: float) -> Any:
+    bounded = Annotated[int, BeforeValidator(_digits), Field(ge=low, le=high)]
+    match kind:
         case "integer":
             return bounded
         case "milliseconds":
             return Annotated[bounded, AfterValidator(lambda value: value / 1000)]
         case "size":
-            return Annotated[bounded, BeforeValidator(_bytes)]
+            return Annotated[int, BeforeValidator(_bytes), Field(ge=low, le=high)]
+        case "duration":
+            return Annotated[int, BeforeValidator(_duration), Field(ge=low, le=high)]
         case "fraction":
-            return Annotated[float, Field(ge=setting.low, le=setting.high, allow_inf_nan=False)]
-        case "frame_max":
-            return Annotated[Literal["0"], AfterValidator(int)] | bounded
+            return Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
         case "endpoint":
             return Annotated[tuple[str | None, bounded], BeforeValidator(_endpoint)]
         case "host":
             return Annotated[str, AfterValidator(_host)]
         case "text":
-            return Annotated[str, AfterValidator(lambda value: _sized(value, setting.low, setting.high))]
+            return Annotated[str, AfterValidator(lambda value: _sized(value, low, high))]
+        case "tags":
+            return Annotated[str, AfterValidator(_tags)]
+        case "regex":
+            return Annotated[str, AfterValidator(_regex)]
+        case "url":
+            return Annotated[str, AfterValidator(_url)]
+        case "rotation_date":
+            return Annotated[str, AfterValidator(_rotation)]
         case "boolean":
             return Annotated[Literal["true", "false"], AfterValidator(lambda value: value == "true")]
-        case "none":
-            return Literal["none"]
-        case "level":
-            return Literal[LOG_LEVELS]
-        case "compat":
-            return Literal[COMPAT_PROFILES]
+        case "choice":
+            return Literal[None]  # no text is None: the choices are the setting's words
         case "path":
-            return Annotated[Path, AfterValidator(Path.expanduser)]
-    raise AssertionError(f"{setting.name} has no such kind as {setting.kind}")
+            return Annotated[str, AfterValidator(_path)]
+        case "file":
+            return Annotated[str, AfterValidator(_path), AfterValidator(_readable_file)]
+        case "definitions":
+            return Annotated[str, AfterValidator(_path), AfterValidator(_there)]
+    raise AssertionError(f"there is no kind {kind}")
+
+
+def _digits(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,30}", text):
+        raise ValueError("not a number")
+    return int(text)
 
 
 def _bytes(text: str) -> int:
@@ -59,6 +96,14 @@ def _bytes(text: str) -> int:
     if match is None:
         raise ValueError("not a size")
     return int(match[1]) * SIZE_UNITS[(match[2] or "").lower()]
+
+
+def _duration(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return _digits(text)
+    if DURATION.fullmatch(text) is None:
+        raise ValueError("not a duration")
+    return sum(int(number) * MILLISECONDS[unit.lower()] for number, unit in re.findall(r"([0-9]+)([a-zA-Z]+)", text))
 
 
 def _endpoint(text: str) -> tuple[str | None, str]:
@@ -69,12 +114,58 @@ def _endpoint(text: str) -> tuple[str | None, str]:
 
 def _host(text: str) -> str:
     host = text.removeprefix("[").removesuffix("]")
-    if not host or any(character.isspace() for character in host):
+    if not host or any(character.isspace() or character in "[]/\0" for character in host):
         raise ValueError("not an address")
     return "::" if host in ("auto", "*") else host
 
 
-def _sized(text: str, low: int, high: int) -> str:
+def _sized(text: str, low: float, high: float) -> str:
     if not low <= len(text.encode()) <= high:
         raise ValueError("too short or too long")
     return text
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError("not a regular expression") from error
+    return text
+
+
+def _url(text: str) -> str:
+    parsed = urlsplit(text)
+    if parsed.scheme not in ("http", "https") or not parsed.hostname or not 0 <= (parsed.port or 0) <= 65535:
+        raise ValueError("not a URL")
+    return text
+
+
+def _rotation(text: str) -> str:
+    if ROTATION.fullmatch(text) is None:
+        raise ValueError("not RabbitMQ's notation")
+    return text
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("not a path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise ValueError("there is no such user") from error
+
+
+def _readable_file(path: Path) -> Path:
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ValueError("no file that can be read")
+    return path
+
+
+def _there(path: Path) -> Path:
+    if not path.exists() or not os.access(path, os.R_OK):
+        raise ValueError("nothing that can be read")
+    return path

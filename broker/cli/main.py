@@ -29,6 +29,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final = (
     Command("serve", "broker.cli.serve", "run the broker in the foreground"),
+    Command("config", "broker.cli.config", "show the configuration in effect, or check configuration files"),
     Command("backup", "broker.cli.backup", "copy a data directory whose broker may be running"),
     Command("definitions", "broker.cli.definitions", "export or import what is declared in the data directory of a stopped broker"),
     Command("log", "broker.cli.log", "check, print or mend the data directory of a stopped broker"),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from broker.cli.main import EXIT_CONFIG
-from broker.settings import LOG_LEVELS
+from broker.config import LOG_LEVELS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--data-dir", metavar="DIR", type=Path, help="where messages are kept (default: the platform's user data directory)")
     place.add_argument("--memory", action="store_true", help="keep everything in memory: a stop forgets it (default: off)")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in rabbitmq.conf's format (default: none)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in rabbitmq.conf's format (default: the system's file)")
     parser.add_argument(
         "--log-level", metavar="L", choices=LOG_LEVELS, help=f"least severe lines to log: {', '.join(LOG_LEVELS)} (default: info)"
     )
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from broker import app, logs
 
-    logs.set_up(config.log_level)
+    logs.set_up(config.log.console_level or dict(config.log.levels)["default"])
     log = logging.getLogger("config")
     if config.config_file is not None:
         log.info("configuration read from %s", config.config_file)

@@ -1,0 +1,60 @@
+"""`leveret config`: what the configuration is, and whether files can be used."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from broker.cli.main import EXIT_CONFIG
+
+EXIT_OK = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `leveret config` takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="print the configuration in effect, as a configuration file, and where each setting comes from")
+    show.add_argument(
+        "--config", metavar="FILE", type=Path, help="as with `leveret serve` (default: the environment's or the system's file)"
+    )
+    check = actions.add_parser("check", help="look for mistakes in configuration files, each by itself")
+    check.add_argument("files", metavar="FILE", type=Path, nargs="+", help="in rabbitmq.conf's format; Erlang terms if it ends in .config")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it; returns the exit status, 78 if the configuration is wrong."""
+    return _show(arguments.config) if arguments.action == "show" else _check(arguments.files)
+
+
+def _show(path: Path | None) -> int:
+    from broker import config
+    from broker.settings import effective, loading
+
+    try:
+        loaded = loading.load(os.environ, path, loading.command_line(None, None, None, None, memory=False))
+    except config.ConfigError as error:
+        sys.stderr.write(f"leveret: the configuration is wrong:\n{error}\n")
+        return EXIT_CONFIG
+    warnings = (f"# warning: {warning}" for warning in loaded.config.warnings)
+    sys.stdout.write("".join(f"{line}\n" for line in (*warnings, *effective.lines(loaded))))
+    return EXIT_OK
+
+
+def _check(paths: list[Path]) -> int:
+    from broker import config
+    from broker.settings import loading
+
+    status = EXIT_OK
+    for path in paths:
+        try:
+            loaded = loading.load_alone(path, os.environ)
+        except config.ConfigError as error:
+            sys.stdout.write(f"{error}\n")
+            status = EXIT_CONFIG
+            continue
+        for warning in loaded.config.warnings:
+            sys.stdout.write(f"{path}: warning: {warning}\n")
+        sys.stdout.write(f"{path}: ok\n")
+    return status

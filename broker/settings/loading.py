@@ -1,0 +1,110 @@
+"""Which sources there are: defaults, files, environment, command line, each winning over those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from broker.config import Config, ConfigError
+from broker.settings import files
+from broker.settings.assembly import assemble
+from broker.settings.given import DEFAULT, Given, Source, merge
+from broker.settings.reader import Reader
+from protocol import constants
+
+COMMAND_LINE = "command line"
+
+
+class Loaded(NamedTuple):
+    """The configuration, and what each key that was given comes from."""
+
+    config: Config
+    given: Mapping[str, Given]
+
+
+def load(environ: Mapping[str, str], config_file: Path | None, typed: Source) -> Loaded:
+    """Return what files, environment and command line (`typed`) make together. Raises ConfigError with every problem.
+
+    Where nothing is given neither the table of settings nor pydantic is imported: a start takes no longer for what it doesn't use.
+    """
+    reader = Reader()
+    found = files.find(environ, config_file, reader.warnings)
+    sources = [_from_files(reader, found.settings, environ)]
+    if found.terms:
+        from broker.settings import advanced
+
+        sources += [advanced.from_file(reader, path) for path in found.terms]
+    if found.plugins is not None or any(name.startswith(("LEVERET_", "RABBITMQ_")) for name in environ):
+        from broker.settings import environment
+
+        sources += environment.read(reader, environ, found)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return _finish(reader, [*sources, typed], (*found.settings, *found.terms), with_data_dir=True)
+
+
+def load_alone(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Return what one file makes, without other files, environment (but for `$(NAME)`) and command line. Raises ConfigError."""
+    reader = Reader()
+    if path.suffix == files.TERMS:
+        from broker.settings import advanced
+
+        source = advanced.from_file(reader, path)
+    else:
+        source = _from_files(reader, (path,), environ)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return _finish(reader, [source], (path,), with_data_dir=False)
+
+
+def command_line(host: str | None, port: int | None, data_dir: Path | None, log_level: str | None, *, memory: bool) -> Source:
+    """Return what the command line gives; None is what wasn't typed."""
+    source = Source()
+    if host is not None:
+        source.host = Given("host", host, host, COMMAND_LINE)
+    if port is not None:
+        source.port = Given("port", port, str(port), COMMAND_LINE)
+    if data_dir is not None or memory:
+        source.given["data_dir"] = Given("data_dir", data_dir, "none" if data_dir is None else str(data_dir), COMMAND_LINE)
+    if log_level is not None:
+        source.given["log.console.level"] = Given("log.console_level", log_level, log_level, COMMAND_LINE)
+        source.given["log.default.level"] = Given("log.levels", log_level, log_level, COMMAND_LINE)
+    return source
+
+
+def default_data_dir() -> Path:
+    """Return the platform's user data directory for Leveret, on Linux ~/.local/share/leveret. It may not exist yet."""
+    import platformdirs  # 24 ms, which a start with a data directory of its own saves
+
+    return Path(platformdirs.user_data_dir("leveret", appauthor=False))
+
+
+def _from_files(reader: Reader, paths: tuple[Path, ...], environ: Mapping[str, str]) -> Source:
+    """All files are one source, in which the last word on a key counts, as in RabbitMQ."""
+    source = Source()
+    for path in paths:
+        from broker import config_file
+
+        entries, problems = config_file.read(path, environ)
+        reader.problems += problems
+        for entry in entries:
+            reader.give(source, entry.key, entry.value, f"{path}:{entry.line}")
+    return source
+
+
+def _finish(reader: Reader, sources: list[Source], paths: tuple[Path, ...], *, with_data_dir: bool) -> Loaded:
+    given = merge(sources)
+    if "data_dir" not in given and with_data_dir:
+        directory = default_data_dir()
+        given["data_dir"] = Given("data_dir", directory, str(directory), DEFAULT)
+    compat = given.get("compat")
+    if compat is not None and compat.value != "3.13" and "max_message_size" not in given:
+        bytes_max = constants.MESSAGE_SIZE_MAX_BYTES_4
+        given["max_message_size"] = Given("max_message_size_bytes", bytes_max, str(bytes_max), f"{DEFAULT}, compat = {compat.value}")
+    config = assemble(given, reader.problems)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    reader.finish()
+    return Loaded(replace(config, config_file=paths[0] if paths else None, warnings=tuple(reader.warnings)), given)
