@@ -60,7 +60,7 @@ def shown(key: str, value: str) -> str:
 
 def line_of(key: str, value: str) -> str | None:
     """Return the line that gives this value, None where the format has none for it: it can't escape quotes, breaks and `$(`."""
-    if VARIABLE.search(value) or "\n" in value or not value or not KEY.fullmatch(key):
+    if VARIABLE.search(value) or "\n" in value or "\r" in value or not value or not KEY.fullmatch(key):
         return None
     if value == value.strip() and value[0] not in "'\"" and "#" not in value:
         return f"{key} = {value}"

@@ -23,7 +23,7 @@ MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_
 ROTATION: Final = re.compile(
     r"\$(?:D(?:[01]?[0-9]|2[0-3])|H[0-5]?[0-9]|W[0-6](?:D(?:[01]?[0-9]|2[0-3]))?|M(?:[lL]|0?[1-9]|[12][0-9]|3[01])(?:D(?:[01]?[0-9]|2[0-3]))?)"
 )
-LOGIN_IN_URL: Final = re.compile(r"//[^/@\s]*@")
+LOGIN_IN_URL: Final = re.compile(r"^(\w+://)?.*@", re.DOTALL)
 
 
 def parse(setting: Setting, text: str) -> Any:
@@ -37,7 +37,7 @@ def shown(setting: Setting, text: str) -> str:
     """Return how the value may be shown: a secret as ***, a URL without the login in it."""
     if setting.secret:
         return "***"
-    return LOGIN_IN_URL.sub("//***@", text) if setting.kind == "url" else text
+    return LOGIN_IN_URL.sub(r"\1***@", text) if setting.kind == "url" else text
 
 
 @lru_cache(maxsize=256)

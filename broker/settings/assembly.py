@@ -121,8 +121,8 @@ def _over(record: _Values, **defaults: Any) -> _Values:
 
 def _pair(record: _Values) -> AuthBackend:
     """What is said of one part alone holds for the other, too, as in RabbitMQ."""
-    authn: str = record["authn"] if "authn" in record else record.get("", record.get("authz"))
-    return AuthBackend(authn, record.get("authz", authn))
+    either = record.get("", record.get("authn", record.get("authz")))
+    return AuthBackend(**_over({part: value for part, value in record.items() if part}, authn=either, authz=either))
 
 
 def _auth_backends(group: Mapping[str, Given], problems: list[str]) -> tuple[AuthBackend, ...]:

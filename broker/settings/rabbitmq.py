@@ -1,4 +1,4 @@
-"""RabbitMQ's keys that Leveret doesn't have: of its schemas from 3.13 to 4.3, all plugins included.
+"""RabbitMQ's keys that Leveret doesn't have: of its schemas from 3.10 to 4.3, all plugins included.
 
 Written as heads, a colon, and what follows them: `a b: c d` is a.c, a.d, b.c and b.d. A `*` stands for one part of a key.
 """
@@ -125,9 +125,9 @@ _KEYS: Final = """
         fail_if_no_peer_cert honor_cipher_order honor_ecc_order keyfile log_alert password psk_identity reuse_sessions
         secure_renegotiate verify
     management: credential_encryption_secret db_cache_multiplier delegate_count disable_basic_auth disable_stats enable_queue_totals
-        http_log_dir login_session_timeout oauth_client_id oauth_client_secret oauth_disable_basic_auth oauth_enabled
+        enable_uaa http_log_dir login_session_timeout oauth_client_id oauth_client_secret oauth_disable_basic_auth oauth_enabled
         oauth_initiated_logon_type oauth_metadata_url oauth_provider_url oauth_response_type oauth_scopes path_prefix rates_mode
-        require_auth_for_api_reference
+        require_auth_for_api_reference uaa_client_id uaa_location
     management.cors: allow_origins max_age
     management.csp management.hsts web_mqtt.hsts web_stomp.hsts: policy
     management.definitions: require_json_extension

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.settings import files
+
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -15,6 +17,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def clean_environment(**variables: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEVERET_", "RABBITMQ_", "PYTHON"))}
     return kept | variables
+
+
+@pytest.fixture(autouse=True)
+def no_system_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tester's /etc/rabbitmq is no part of a test in this process."""
+    monkeypatch.setattr(files, "SYSTEM_FILES", ())
 
 
 @pytest.fixture

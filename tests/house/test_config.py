@@ -1,17 +1,38 @@
 """Configuration: what file, environment and command line give, which wins, and what a mistake is told."""
 
 import dataclasses
+import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker import config as configuration
-from broker import logs, settings
-from broker.config import Config, ConfigError, Listener, load
+from broker import logs
+from broker.config import (
+    LOG_LEVELS,
+    AuthBackend,
+    Config,
+    ConfigError,
+    DefaultLimit,
+    DefaultPolicy,
+    DefaultUser,
+    HttpBackendOptions,
+    Listener,
+    LogOptions,
+    SniHost,
+    TcpOptions,
+    TlsOptions,
+    load,
+)  # fmt: skip
+from broker.settings import documentation, table
 from tests.house.conftest import ROOT
 
 LOOPBACK = (Listener("127.0.0.1", 5672), Listener("::1", 5672))
+TLS = (Listener("127.0.0.1", 5671, tls=True), Listener("::1", 5671, tls=True))
+EVERYWHERE = (Listener("0.0.0.0", 5672), Listener("::", 5672))
+HERE = str(Path(__file__))
 
 
 @pytest.fixture
@@ -54,8 +75,16 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         ("listeners.tcp.1 = 10.0.0.1:5672", "listeners", (Listener("10.0.0.1", 5672),)),
         ("listeners.tcp.1 = ::1:5672", "listeners", (Listener("::1", 5672),)),
         ("listeners.tcp.1 = [::1]:5672", "listeners", (Listener("::1", 5672),)),
-        ("listeners.tcp.all = :::5672", "listeners", (Listener("::", 5672),)),
-        ("listeners.tcp.1 = *:5672", "listeners", (Listener("::", 5672),)),
+        ("listeners.tcp.all = :::5672", "listeners", EVERYWHERE),
+        ("listeners.tcp.1 = *:5672", "listeners", EVERYWHERE),
+        ("listeners.ssl.default = 5671", "listeners", (*LOOPBACK, *TLS)),
+        (
+            "listeners.tcp = none\nlisteners.ssl.1 = 5671\nlisteners.ssl.2 = 10.0.0.1:1",
+            "listeners",
+            (*TLS, Listener("10.0.0.1", 1, tls=True)),
+        ),
+        ("listeners.ssl = none", "listeners", LOOPBACK),
+        ("listeners.ssl.1 = 5671\nlisteners.ssl = none", "listeners", LOOPBACK),
         (
             "listeners.tcp.1 = 10.0.0.1:5672\nlisteners.tcp.2 = localhost:5673",
             "listeners",
@@ -83,14 +112,156 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         ("max_message_size = 16 MiB", "max_message_size_bytes", 16 * 1024 * 1024),
         ("disk_free_limit.absolute = 2GB", "disk_free_limit", 2_000_000_000),
         ("disk_free_limit.relative = 1.5", "disk_free_limit", 1.5),
-        ("disk_free_limit.relative = 1.0\ndisk_free_limit.absolute = 2GB", "disk_free_limit", 1.0),  # rabbit.schema says so
+        (
+            "disk_free_limit.relative = 1.0\ndisk_free_limit.absolute = 2GB",
+            "disk_free_limit",
+            2_000_000_000,
+        ),  # rabbit.schema of 3.13 says so
         ("vm_memory_high_watermark.absolute = 1024MiB", "vm_memory_high_watermark", 1 << 30),
         ("vm_memory_high_watermark.relative = 0.6", "vm_memory_high_watermark", 0.6),
-        ("vm_memory_high_watermark.absolute = 1GB\nvm_memory_high_watermark.relative = 0.6", "vm_memory_high_watermark", 0.6),
+        ("vm_memory_high_watermark.absolute = 1GB\nvm_memory_high_watermark.relative = 0.6", "vm_memory_high_watermark", 10**9),
         ("cluster_name = rabbit@eu", "cluster_name", "rabbit@eu"),
-        ("log.default.level = debug", "log_level", "debug"),
-        ("log.console.level = error\nlog.default.level = debug", "log_level", "error"),
-        ("log.console.level = none", "log_level", "none"),
+        ("node_name = hare@field", "node_name", "hare@field"),
+        ("data_dir = none", "data_dir", None),
+        ("handshake_timeout = infinity", "handshake_timeout_seconds", 4294967.295),
+        ("ssl_handshake_timeout = 1500", "ssl_handshake_timeout_seconds", 1.5),
+        ("proxy_protocol = true", "proxy_protocol", True),
+        (f"ssl_options.certfile = {HERE}", "ssl_options", TlsOptions(certfile=Path(HERE))),
+        (f"ssl_options.keyfile = {HERE}", "ssl_options", TlsOptions(keyfile=Path(HERE))),
+        (f"ssl_options.cacertfile = {HERE}", "ssl_options", TlsOptions(cacertfile=Path(HERE))),
+        ("ssl_options.password = s3cret", "ssl_options", TlsOptions(password="s3cret")),
+        ("ssl_options.verify = verify_peer", "ssl_options.verify_peer", True),
+        ("ssl_options.fail_if_no_peer_cert = true", "ssl_options.fail_if_no_peer_cert", True),
+        ("ssl_options.depth = 3", "ssl_options.depth", 3),
+        ("ssl_options.versions.1 = tlsv1.3\nssl_options.versions.2 = tlsv1.2", "ssl_options.versions", ("tlsv1.3", "tlsv1.2")),
+        ("ssl_options.ciphers.10 = B\nssl_options.ciphers.2 = A", "ssl_options.ciphers", ("A", "B")),
+        ("ssl_options.honor_cipher_order = false", "ssl_options.honor_cipher_order", False),
+        ("ssl_options.honor_cipher_order = true", "ssl_options", None),  # the default alone is none
+        ("ssl_options = none", "ssl_options", None),
+        (
+            f"ssl_options.sni.shop.hostname = a.b\nssl_options.sni.shop.certfile = {HERE}\nssl_options.sni.shop.keyfile = {HERE}",
+            "ssl_options.sni",
+            (SniHost("a.b", Path(HERE), Path(HERE)),),
+        ),
+        ("ssl_cert_login_from = common_name", "ssl_cert_login_from", "common_name"),
+        ("ssl_cert_login_from = subject_alt_name", "ssl_cert_login_from", "subject_alternative_name"),
+        ("ssl_cert_login_san_type = uri", "ssl_cert_login_san_type", "uri"),
+        ("ssl_cert_login_san_index = 2", "ssl_cert_login_san_index", 2),
+        ("tcp_listen_options.backlog = 128", "tcp_options.backlog", 128),
+        ("tcp_listen_options.nodelay = false", "tcp_options.nodelay", False),
+        ("tcp_listen_options.keepalive = true", "tcp_options.keepalive", True),
+        ("tcp_listen_options.sndbuf = 196608", "tcp_options.sndbuf", 196608),
+        ("tcp_listen_options.recbuf = 4096", "tcp_options.recbuf", 4096),
+        ("tcp_listen_options.linger.on = true\ntcp_listen_options.linger.timeout = 5", "tcp_options.linger_seconds", 5),
+        ("tcp_listen_options.linger.on = true", "tcp_options.linger_seconds", 0),
+        ("tcp_listen_options.linger.timeout = 5", "tcp_options.linger_seconds", None),
+        ("auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = PLAIN", "auth_mechanisms", ("EXTERNAL", "PLAIN")),
+        ("auth_backends.1 = internal", "auth_backends", (AuthBackend(),)),
+        ("auth_backends.2 = internal\nauth_backends.1 = http", "auth_backends", (AuthBackend("http", "http"), AuthBackend())),
+        ("auth_backends.1 = rabbit_auth_backend_http", "auth_backends", (AuthBackend("http", "http"),)),
+        ("auth_backends.1.authn = http\nauth_backends.1.authz = internal", "auth_backends", (AuthBackend("http", "internal"),)),
+        ("auth_backends.1.authn = http", "auth_backends", (AuthBackend("http", "http"),)),
+        ("auth_backends.1.authz = http", "auth_backends", (AuthBackend("http", "http"),)),
+        ("auth_backends.1 = cache\nauth_cache.cached_backend = http", "auth_backends", (AuthBackend("http", "http"),)),
+        (
+            "auth_backends.1.authn = internal\nauth_backends.1.authz = rabbit_auth_backend_cache\nauth_cache.cached_backend.authz = http",
+            "auth_backends",
+            (AuthBackend("internal", "http"),),
+        ),
+        ("auth_backends.1 = cache", "auth_backends", (AuthBackend(),)),
+        ("auth_cache.cache_ttl = 1500", "auth_cache_seconds", 1.5),
+        ("auth_http.http_method = post", "auth_http.http_method", "post"),
+        ("auth_http.user_path = https://u:p@h/user", "auth_http.user_path", "https://u:p@h/user"),
+        ("auth_http.vhost_path = http://h:1/v", "auth_http.vhost_path", "http://h:1/v"),
+        ("auth_http.resource_path = http://h/r", "auth_http.resource_path", "http://h/r"),
+        ("auth_http.topic_path = http://h/t", "auth_http.topic_path", "http://h/t"),
+        ("auth_http.request_timeout = 100", "auth_http.request_timeout_seconds", 0.1),
+        ("auth_http.connection_timeout = 100", "auth_http.connection_timeout_seconds", 0.1),
+        (f"auth_http.ssl_options.cacertfile = {HERE}", "auth_http.cacertfile", Path(HERE)),
+        (f"auth_http.ssl_options.certfile = {HERE}", "auth_http.certfile", Path(HERE)),
+        (f"auth_http.ssl_options.keyfile = {HERE}", "auth_http.keyfile", Path(HERE)),
+        ("auth_http.ssl_options.verify = verify_none", "auth_http.verify_peer", False),
+        ("anonymous_login_user = none", "anonymous_login_user", None),
+        ("anonymous_login_user = visitor\nanonymous_login_pass = p", "anonymous_login_user", "visitor"),
+        ("login_failures_max = 0", "login_failures_max", 0),
+        ("login_delay_max = 2500", "login_delay_max_seconds", 2.5),
+        ("password_hashing_module = rabbit_password_hashing_sha512", "password_hashing", "rabbit_password_hashing_sha512"),
+        ("default_user_tags.monitoring = true\ndefault_user_tags.administrator = false", "default_user_tags", ("monitoring",)),
+        ("default_permissions.configure = ^c", "default_permissions", ("^c", ".*", ".*")),
+        ("default_permissions.write = ^w\ndefault_permissions.read = ^r", "default_permissions", (".*", "^w", "^r")),
+        ("default_users.bob.password = b", "default_users", (DefaultUser("bob", "b"),)),
+        ("default_users.b\\.c.password = b", "default_users", (DefaultUser("b.c", "b"),)),
+        (
+            (
+                "default_users.bob.password = b\ndefault_users.bob.tags = monitoring, policymaker\ndefault_users.bob.vhost_pattern = ^v\n"
+                "default_users.bob.configure = ^c\ndefault_users.bob.write = ^w\ndefault_users.bob.read = ^r"
+            ),
+            "default_users",
+            (DefaultUser("bob", "b", ("monitoring", "policymaker"), "^v", "^c", "^w", "^r"),),
+        ),
+        (f"load_definitions = {HERE}", "load_definitions", Path(HERE)),
+        (f"load_definitions = {Path(HERE).parent}", "load_definitions", Path(HERE).parent),
+        (f"management.load_definitions = {HERE}", "load_definitions", Path(HERE)),
+        (f"definitions.import_backend = local_filesystem\ndefinitions.local.path = {HERE}", "load_definitions", Path(HERE)),
+        (f"load_definitions = {HERE}\ndefinitions.local.path = /", "load_definitions", Path(HERE)),
+        (f"definitions.local.path = {HERE}\nmanagement.load_definitions = /", "load_definitions", Path(HERE)),
+        ("definitions.skip_if_unchanged = true", "definitions_skip_if_unchanged", True),
+        ("definitions.replace_default_user = true", "definitions_replace_default_user", True),
+        ("connection_max = 10", "connection_max", 10),
+        ("connection_max = infinity", "connection_max", None),
+        ("max_connections = 11", "connection_max", 11),
+        ("vhost_max = 3", "vhost_max", 3),
+        ("channel_max_per_node = 30", "channel_max_per_node", 30),
+        ("max_channels_per_connection = 5", "channel_max", 5),
+        ("consumer_max_per_channel = infinity", "consumer_max_per_channel", 0),
+        ("default_queue_type = quorum", "default_queue_type", "quorum"),
+        ("default_queue_type = rabbit_quorum_queue", "default_queue_type", "quorum"),
+        (
+            "default_limits.vhosts.1.pattern = ^a\ndefault_limits.vhosts.1.max_queues = 5\ndefault_limits.vhosts.2.max_connections = 6",
+            "default_limits",
+            (DefaultLimit("^a", None, 5), DefaultLimit(".*", 6, None)),
+        ),
+        (
+            (
+                "default_policies.operator.p.vhost_pattern = ^v\ndefault_policies.operator.p.queue_pattern = ^q\n"
+                "default_policies.operator.p.apply_to = classic_queues\ndefault_policies.operator.p.max_length = 9\n"
+                "default_policies.operator.p.max_length_bytes = 1kB\ndefault_policies.operator.p.message_ttl = 1m30s\n"
+                "default_policies.operator.p.expires = 5000\ndefault_policies.operator.p.delivery_limit = 4"
+            ),
+            "default_policies",
+            (
+                DefaultPolicy(
+                    "p",
+                    "^v",
+                    "^q",
+                    "classic_queues",
+                    (("max-length", 9), ("max-length-bytes", 1000), ("message-ttl", 90_000), ("expires", 5000), ("delivery-limit", 4)),
+                ),
+            ),
+        ),
+        ("event_exchange = true", "event_exchange", True),
+        ("log.console = false", "log.console", False),
+        ("log.console.level = none", "log.console_level", "none"),
+        ("log.console.level = emergency", "log.console_level", "none"),
+        ("log.console.formatter = json", "log.console_json", True),
+        ("log.file = a.log", "log.file", Path("a.log")),
+        ("log.file = false", "log.file", None),
+        ("log.file.level = error", "log.file_level", "error"),
+        ("log.file.formatter = json", "log.file_json", True),
+        ("log.dir = /var/log/hare", "log.dir", Path("/var/log/hare")),
+        ("log.file.rotation.size = 10MB", "log.rotation_bytes", 10_000_000),
+        ("log.file.rotation.count = 5", "log.rotation_count", 5),
+        ("log.file.rotation.date = $W5D16", "log.rotation_date", "$W5D16"),
+        ("log.exchange = true", "log.exchange", True),
+        ("log.exchange.level = warning", "log.exchange_level", "warning"),
+        ("log.default.level = debug", "log.levels", (("default", "debug"),)),
+        (
+            "log.queue.level = none\nlog.connection.level = error",
+            "log.levels",
+            (("default", "info"), ("connection", "error"), ("queue", "none")),
+        ),
+        ("log.channel.level = error", "log.levels", (("default", "info"), ("channel", "error"))),
+        ("log.upgrade.level = error", "log.levels", (("default", "info"), ("upgrade", "error"))),
         ("# heartbeat = 1", "heartbeat_seconds", 60),
         ("  heartbeat=5   # seconds", "heartbeat_seconds", 5),
         ("\ufeffheartbeat = 5\r\n\r\n", "heartbeat_seconds", 5),
@@ -101,7 +272,7 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
     ],
 )
 def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) -> None:
-    assert getattr(read(conf, line, WHO="me"), attribute) == value
+    assert attrgetter(attribute)(read(conf, line, WHO="me")) == value
 
 
 @pytest.mark.parametrize(
@@ -112,7 +283,7 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("heartbeat = 65536", "heartbeat = 65536: expected a whole number of seconds from 0 to 65535"),
         ("frame_max = 4095", "frame_max = 4095: expected 0, or a number of bytes from 4096 to 2147483647"),
         ("channel_max = 65536", "channel_max = 65536: expected a whole number from 0 to 65535"),
-        ("handshake_timeout = 0", "handshake_timeout = 0: expected a whole number of milliseconds from 1 to 4294967295"),
+        ("handshake_timeout = 0", "handshake_timeout = 0: expected infinity, or a whole number of milliseconds from 1 to 4294967295"),
         ("disk_free_limit.absolute = much", f"disk_free_limit.absolute = much: expected a size from 0 to {2**63 - 1} bytes"),
         ("disk_free_limit.relative = nan", "disk_free_limit.relative = nan: expected a number from 0.0 to 1000.0"),
         ("vm_memory_high_watermark.relative = 40%", "vm_memory_high_watermark.relative = 40%: expected a number from 0.0 to 1000.0"),
@@ -133,7 +304,60 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("default_usr = x", 'default_usr = x: there is no setting with that name; did you mean "default_user"?'),
         ("consumer_timout = 1", 'consumer_timout = 1: there is no setting with that name; did you mean "consumer_timeout"?'),
         ("xyzzy = 1", "xyzzy = 1: there is no setting with that name"),
-        ("listeners.tcp. = 1", 'listeners.tcp. = 1: there is no setting with that name; did you mean "listeners.tcp"?'),
+        ("listeners.tcp. = 1", 'listeners.tcp. = 1: there is no setting with that name; did you mean "listeners.tcp.1"?'),
+        (
+            "default_passs = hunter2",
+            'default_passs = ***: there is no setting with that name; did you mean "default_pass"?',
+        ),
+        ("ssl_options.certfile = /none.pem", "ssl_options.certfile = /none.pem: expected a file that is there and can be read"),
+        ("load_definitions = /none.json", "load_definitions = /none.json: expected a file or a directory that is there"),
+        ("ssl_options.versions.1 = ssl3", "ssl_options.versions.1 = ssl3: expected one of tlsv1.3, tlsv1.2, tlsv1.1, tlsv1"),
+        ("ssl_options.verify = yes", "ssl_options.verify = yes: expected verify_none or verify_peer"),
+        ("ssl_options.depth = 256", "ssl_options.depth = 256: expected a whole number from 0 to 255"),
+        (f"ssl_options.password = {'p' * 1025}", "ssl_options.password = ***: expected a password of 1 to 1024 bytes"),
+        ("auth_mechanisms.1 = plain", "auth_mechanisms.1 = plain: expected one of PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS"),
+        (
+            "auth_backends.1 = ldap",
+            "auth_backends.1 = ldap: expected internal, http or cache (there are no others in Leveret: no LDAP, no OAuth 2, no AMQP)",
+        ),
+        (
+            "auth_backends.1.authz = rabbit_auth_backend_oauth2",
+            (
+                "auth_backends.1.authz = rabbit_auth_backend_oauth2: expected internal, http or cache "
+                "(there are no others in Leveret: no LDAP, no OAuth 2, no AMQP)"
+            ),
+        ),
+        ("auth_cache.cached_backend = cache", "auth_cache.cached_backend = cache: expected internal or http"),
+        ("auth_http.user_path = https://me:hunter2@/x", "auth_http.user_path = https://***@/x: expected an http or https URL"),
+        ("default_permissions.read = (", "default_permissions.read = (: expected a regular expression"),
+        ("default_queue_type = stream", "default_queue_type = stream: expected classic or quorum (Leveret has no streams)"),
+        (
+            "definitions.import_backend = https",
+            "definitions.import_backend = https: expected local_filesystem (Leveret gets no definitions over https)",
+        ),
+        ("connection_max = many", "connection_max = many: expected infinity, or a whole number from 0 to 4294967295"),
+        ("heartbeat = 1_0", "heartbeat = 1_0: expected a whole number of seconds from 0 to 65535"),
+        ("heartbeat = 5.0", "heartbeat = 5.0: expected a whole number of seconds from 0 to 65535"),
+        (
+            "log.file.rotation.date = daily",
+            (
+                "log.file.rotation.date = daily: expected $D<hour>, $H<minute>, $W<day of the week, 0 is Sunday>D<hour> "
+                "or $M<day of the month or L>D<hour>, such as $D0"
+            ),
+        ),
+        ("log.dir = ~nobody-of-that-name/x", "log.dir = ~nobody-of-that-name/x: expected a path"),
+        (
+            "default_policies.operator.p.expires = 0",
+            "default_policies.operator.p.expires = 0: expected a duration from 1 to 315360000000 milliseconds",
+        ),
+        (
+            "default_pass = encrypted:hunter2",
+            (
+                "default_pass = ***: expected the value itself: Leveret decrypts nothing. "
+                "$(NAME) takes it from the environment, LEVERET_..._FILE from a file"
+            ),
+        ),
+        ("default_pass hunter2", "default_pass ***: expected `key = value`"),
         ("heartbeat 30", "heartbeat 30: expected `key = value`"),
         ("[{rabbit, []}].", "[{rabbit, []}].: expected `key = value`"),
         ("= 30", "= 30: expected `key = value`"),
@@ -177,97 +401,125 @@ def test_rabbitmqs_other_settings_are_one_warning(conf: Path) -> None:
     assert config.config_file == conf
     (warning,) = config.warnings
     head, _, names = warning.partition(" and goes on without them: ")
-    assert head == f"{conf}: Leveret doesn't have these settings of RabbitMQ"
-    assert names == "net_ticktime (line 1), cluster_formation.k8s.host (line 3), management.tcp.port (line 4)"
-
-
-@pytest.mark.parametrize(
-    ("environ", "attribute", "value"),
-    [
-        ({"RABBITMQ_NODE_PORT": "5673"}, "listeners", (Listener("127.0.0.1", 5673), Listener("::1", 5673))),
-        ({"RABBITMQ_NODE_IP_ADDRESS": "10.0.0.1"}, "listeners", (Listener("10.0.0.1", 5672),)),
-        ({"RABBITMQ_NODE_IP_ADDRESS": "auto"}, "listeners", (Listener("::", 5672),)),
-        ({"RABBITMQ_NODE_PORT": "1", "RABBITMQ_NODE_IP_ADDRESS": "::1"}, "listeners", (Listener("::1", 1),)),
-        ({"RABBITMQ_NODE_PORT": ""}, "listeners", LOOPBACK),
-        ({"RABBITMQ_DEFAULT_USER": "alice"}, "default_user", "alice"),
-        ({"RABBITMQ_DEFAULT_PASS": "p"}, "default_pass", "p"),
-        ({"RABBITMQ_DEFAULT_VHOST": "v"}, "default_vhost", "v"),
-        ({"RABBITMQ_URL": "amqp://x"}, "default_user", "guest"),
-        ({"LEVERET_HEARTBEAT": "5"}, "heartbeat_seconds", 5),
-        ({"LEVERET_LOG_CONSOLE_LEVEL": "debug"}, "log_level", "debug"),
-        ({"LEVERET_LISTENERS_TCP_DEFAULT": "[::]:1"}, "listeners", (Listener("::", 1),)),
-        ({"LEVERET_LISTENERS_TCP_1": "a:1", "LEVERET_LISTENERS_TCP_2": "b:2"}, "listeners", (Listener("a", 1), Listener("b", 2))),
-        ({"LEVERET_LOOPBACK_USERS": "none"}, "loopback_users", frozenset()),
-        ({"LEVERET_LOOPBACK_USERS_GUEST": "false"}, "loopback_users", frozenset()),
-        ({"LEVERET_DEFAULT_USER": "l", "RABBITMQ_DEFAULT_USER": "r"}, "default_user", "l"),
-    ],
-)
-def test_what_the_environment_gives(environ: dict[str, str], attribute: str, value: Any) -> None:
-    assert getattr(load(environ=environ, memory=True), attribute) == value
-
-
-def test_an_unknown_variable_is_a_warning() -> None:
-    config = load(environ={"LEVERET_HEARTBAET": "5", "LEVERET_XYZZY": "1"}, memory=True)
-    assert config.warnings == (
-        "environment: LEVERET_HEARTBAET is no setting of Leveret; did you mean LEVERET_HEARTBEAT?",
-        "environment: LEVERET_XYZZY is no setting of Leveret",
-    )
+    assert head == "Leveret doesn't have these settings of RabbitMQ"
+    assert names == f"net_ticktime ({conf}:1), cluster_formation.k8s.host ({conf}:3), management.tcp.port ({conf}:4)"
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(conf: Path) -> None:
-    conf.write_text("listeners.tcp.1 = 10.0.0.1:1111\nheartbeat = 1\ndefault_user = file\nlog.console.level = error\ndata_dir = /file\n")
+    conf.write_text("listeners.tcp.1 = 10.0.0.1:1111\nheartbeat = 1\ndefault_user = file\nlog.default.level = error\ndata_dir = /file\n")
     environ = {"RABBITMQ_NODE_PORT": "2222", "LEVERET_HEARTBEAT": "2", "LEVERET_LOG_DEFAULT_LEVEL": "warning", "LEVERET_DATA_DIR": "/env"}
 
     file_alone = load(environ={}, config_file=conf)
     assert file_alone.listeners == (Listener("10.0.0.1", 1111),)
-    assert (file_alone.heartbeat_seconds, file_alone.log_level, file_alone.data_dir) == (1, "error", Path("/file"))
+    assert (file_alone.heartbeat_seconds, file_alone.data_dir) == (1, Path("/file"))
+    assert file_alone.log == LogOptions(levels=(("default", "error"),))
 
     with_environment = load(environ=environ, config_file=conf)
     assert with_environment.listeners == (Listener("10.0.0.1", 2222),)
-    assert (with_environment.heartbeat_seconds, with_environment.log_level, with_environment.data_dir) == (2, "warning", Path("/env"))
+    assert (with_environment.heartbeat_seconds, with_environment.data_dir) == (2, Path("/env"))
+    assert with_environment.log == LogOptions(levels=(("default", "warning"),))
 
     with_all = load(environ=environ, config_file=conf, host="::1", port=0, data_dir=Path("/typed"), log_level="debug")
     assert with_all.listeners == (Listener("::1", 0),)
-    assert (with_all.heartbeat_seconds, with_all.log_level, with_all.data_dir) == (2, "debug", Path("/typed"))
-    assert with_all.default_user == "file"
+    assert (with_all.heartbeat_seconds, with_all.data_dir, with_all.default_user) == (2, Path("/typed"), "file")
+    assert with_all.log == LogOptions(console_level="debug", levels=(("default", "debug"),))
 
 
-def test_which_file_is_read(tmp_path: Path) -> None:
-    for name, seconds in (("a", 1), ("b", 2), ("c", 3)):
-        (tmp_path / f"{name}.conf").write_text(f"heartbeat = {seconds}\n")
-    rabbit = {"RABBITMQ_CONFIG_FILE": str(tmp_path / "a")}  # without .conf, as RabbitMQ allows
-    both = rabbit | {"LEVERET_CONFIG_FILE": str(tmp_path / "b.conf")}
-    assert load(environ=rabbit, memory=True).heartbeat_seconds == 1
-    assert load(environ=both, memory=True).heartbeat_seconds == 2
-    assert load(environ=both, config_file=tmp_path / "c.conf", memory=True).heartbeat_seconds == 3
+@pytest.mark.parametrize(
+    ("file", "environ", "attribute", "value"),
+    [
+        ("listeners.tcp.1 = a:1\nlisteners.tcp.2 = b:2", {"LEVERET_LISTENERS_TCP_3": "c:3"}, "listeners", (Listener("c", 3),)),
+        ("listeners.ssl.1 = a:1", {"LEVERET_LISTENERS_TCP_3": "c:3"}, "listeners", (Listener("c", 3), Listener("a", 1, tls=True))),
+        ("listeners.tcp = none\nlisteners.ssl.1 = a:1", {"RABBITMQ_NODE_PORT": "1"}, "listeners", (Listener("a", 1, tls=True),)),
+        ("listeners.tcp.1 = a:1\nlisteners.tcp.2 = b:1", {"RABBITMQ_NODE_PORT": "7"}, "listeners", (Listener("a", 7), Listener("b", 7))),
+        (
+            "listeners.tcp.1 = a:1\nlisteners.tcp.2 = a:2",
+            {"RABBITMQ_NODE_IP_ADDRESS": "b"},
+            "listeners",
+            (Listener("b", 1), Listener("b", 2)),
+        ),
+        ("auth_backends.1 = http\nauth_backends.2 = internal", {"LEVERET_AUTH_BACKENDS_1": "internal"}, "auth_backends", (AuthBackend(),)),
+        ("loopback_users.bob = true", {"LEVERET_LOOPBACK_USERS_EVE": "true"}, "loopback_users", {"eve"}),
+        ("disk_free_limit.absolute = 1GB", {"LEVERET_DISK_FREE_LIMIT_RELATIVE": "1.5"}, "disk_free_limit", 1.5),
+        ("max_connections = 1", {"LEVERET_CONNECTION_MAX": "2"}, "connection_max", 2),
+        ("default_users.a.password = p", {"LEVERET_DEFAULT_USERS_A_TAGS": "x"}, "default_users", (DefaultUser("a", "p", ("x",)),)),
+        ("log.queue.level = error", {"LEVERET_LOG_DEFAULT_LEVEL": "debug"}, "log.levels", (("default", "debug"), ("queue", "error"))),
+        ("ssl_options.depth = 3", {"LEVERET_SSL_OPTIONS_PASSWORD": "p"}, "ssl_options", TlsOptions(password="p", depth=3)),
+    ],
+)
+def test_a_later_source_replaces_lists_and_adds_to_records(
+    conf: Path, file: str, environ: dict[str, str], attribute: str, value: Any
+) -> None:
+    assert attrgetter(attribute)(read(conf, file, **environ)) == value
 
 
-def test_rabbitmqs_variable_may_name_a_file_that_is_not_there() -> None:
-    """The Docker image's environment does, and RabbitMQ starts."""
-    config = load(environ={"RABBITMQ_CONFIG_FILE": "/none/rabbitmq"}, memory=True)
-    assert config.config_file is None
-    assert config.warnings == (
-        "RABBITMQ_CONFIG_FILE names /none/rabbitmq, and there is no such file: going on without it, as RabbitMQ does",
-    )
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("listeners.tcp = none", "listeners.tcp = none: expected a listener in listeners.ssl, for there is nothing left to listen on"),
+        ("default_users.a.tags = x", "default_users.a: expected a password, default_users.a.password"),
+        ("ssl_options.sni.a.hostname = h", "ssl_options.sni.a: expected ssl_options.sni.a.certfile as well"),
+        ("auth_backends.1 = http\nauth_backends.1.authn = http", "auth_backends.1: expected it alone, or .authn and .authz, and not both"),
+        (
+            "auth_cache.cached_backend = http\nauth_cache.cached_backend.authz = http",
+            "auth_cache.cached_backend: expected it alone, or .authn and .authz, and not both",
+        ),
+        (
+            "default_policies.operator.p.queue_pattern = q",
+            "default_policies.operator.p: expected something that it limits, such as .max_length",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together(conf: Path, text: str, problem: str) -> None:
+    assert problem in problems(conf, text)
 
 
 def test_the_documentation_is_up_to_date() -> None:
-    assert (ROOT / "conf" / "leveret.conf").read_text(encoding="utf-8") == settings.conf_text(), (
+    assert (ROOT / "conf" / "leveret.conf").read_text(encoding="utf-8") == documentation.conf_text(), (
         "run: python -m broker.settings > conf/leveret.conf"
     )
 
 
 def test_the_documented_defaults_are_the_defaults(conf: Path) -> None:
     """Every key of the table at the default that it documents gives what no file at all gives."""
-    rows = [row for row in settings.SETTINGS if "given" not in row.default and row.attribute not in ("data_dir", "cluster_name")]
-    text = "".join(f"{row.example or f'{row.name} = {row.default}'}\n" for row in rows if row.name != "loopback_users")
-    assert dataclasses.replace(read(conf, text), config_file=None) == Config()
+    rows = [row for row in table.SETTINGS if row.default is not None]
+    assert len(rows) > 50
+    config = read(conf, "".join(f"{row.name} = {row.default}\n" for row in rows))
+    assert dataclasses.replace(config, config_file=None) == Config()
 
 
-def test_every_setting_is_an_attribute_and_every_level_is_known() -> None:
-    attributes = {field.name for field in dataclasses.fields(Config)}
-    assert {row.attribute for row in settings.SETTINGS} == attributes - {"config_file", "warnings"}
-    assert tuple(logs.LEVELS) == settings.LOG_LEVELS
+def test_every_example_is_a_setting_and_every_family_has_one(conf: Path) -> None:
+    for row in table.SETTINGS:
+        assert row.example or row.default is not None, row.name
+        if row.example:
+            assert table.find(row.example.partition(" = ")[0]) is row
+
+
+def fields_of(section: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(section)}
+
+
+def test_every_field_of_the_configuration_can_be_given_and_every_level_is_known() -> None:
+    given = {row.attribute for row in table.SETTINGS if row.attribute}
+    made_of_several = {"default_permissions", "listeners"}
+    sections = {"ssl_options": TlsOptions, "tcp_options": TcpOptions, "auth_http": HttpBackendOptions, "log": LogOptions}
+    assert {attribute.partition(".")[0] for attribute in given} - {"auth_cache"} == fields_of(Config) - {"config_file", "warnings"}
+    for name, section in sections.items():
+        inner = {attribute.partition(".")[2] for attribute in given if attribute.startswith(f"{name}.")}
+        assert {"linger_seconds" if each == "linger" else each for each in inner} == fields_of(section)
+    assert {attribute.partition(".")[0] for attribute in given if "." in attribute} == sections.keys() | made_of_several
+    assert tuple(logs.LEVELS) == LOG_LEVELS
+
+
+SCHEMAS = sorted(Path("/usr/lib/rabbitmq").glob("lib/rabbitmq_server-*/plugins/*/priv/schema/*.schema"))
+
+
+@pytest.mark.skipif(not SCHEMAS, reason="RabbitMQ isn't installed")
+def test_every_key_of_the_installed_rabbitmqs_schemas_is_known() -> None:
+    names = {name for schema in SCHEMAS for name in re.findall(r'^\{mapping,\s*"([^"]+)"', schema.read_text("utf-8"), flags=re.MULTILINE)}
+    assert len(names) > 500
+    keys = {re.sub(r"\$\w+", "1", name) for name in names}
+    assert [key for key in keys if not table.find(key) and not table.is_rabbitmqs(key)] == []
 
 
 def test_a_password_is_not_shown() -> None:

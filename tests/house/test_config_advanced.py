@@ -1,0 +1,122 @@
+"""advanced.config: Erlang terms as settings."""
+
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.config import AuthBackend, Config, ConfigError, Listener, TlsOptions, load
+from broker.settings import terms
+from broker.settings.terms import Atom, TermError
+
+HERE = str(Path(__file__))
+
+
+@pytest.fixture
+def advanced(tmp_path: Path) -> Path:
+    return tmp_path / "advanced.config"
+
+
+def read(path: Path, text: str, **environ: str) -> Config:
+    path.write_text(text, encoding="utf-8")
+    return load(environ={"RABBITMQ_ADVANCED_CONFIG_FILE": str(path)} | environ, memory=True)
+
+
+@pytest.mark.parametrize(
+    ("term", "attribute", "value"),
+    [
+        ('{default_user, <<"alice">>}', "default_user", "alice"),
+        ('{default_pass, <<"p">>}', "default_pass", "p"),
+        ('{default_vhost, <<"Zoë"/utf8>>}', "default_vhost", "Zoë"),
+        ("{default_user_tags, [administrator, monitoring]}", "default_user_tags", ("administrator", "monitoring")),
+        ('{default_permissions, [<<"^c">>, <<"^w">>, <<"^r">>]}', "default_permissions", ("^c", "^w", "^r")),
+        ("{loopback_users, []}", "loopback_users", frozenset()),
+        ('{loopback_users, [<<"guest">>, <<"a.b">>]}', "loopback_users", {"guest", "a.b"}),
+        ("{tcp_listeners, [5673]}", "listeners", (Listener("127.0.0.1", 5673), Listener("::1", 5673))),
+        ('{tcp_listeners, [{"10.0.0.1", 1}, {"::1", 2}]}', "listeners", (Listener("10.0.0.1", 1), Listener("::1", 2))),
+        ('{tcp_listeners, []}, {ssl_listeners, [{"a", 1}]}', "listeners", (Listener("a", 1, tls=True),)),
+        (
+            f"{{ssl_options, [{{certfile, \"{HERE}\"}}, {{verify, verify_peer}}, {{depth, 2}}, {{versions, ['tlsv1.2']}}]}}",
+            "ssl_options",
+            TlsOptions(certfile=Path(HERE), verify_peer=True, depth=2, versions=("tlsv1.2",)),
+        ),
+        ("{consumer_timeout, 1000}", "consumer_timeout_ms", 1000),
+        ("{consumer_timeout, undefined}", "consumer_timeout_ms", 0),
+        (f'{{load_definitions, "{HERE}"}}', "load_definitions", Path(HERE)),
+        ("{heartbeat, 7}", "heartbeat_seconds", 7),
+        ("{channel_max, 7}", "channel_max", 7),
+        ("{frame_max, 8192}", "frame_max_bytes", 8192),
+        ("{connection_max, infinity}", "connection_max", None),
+        ("{vm_memory_high_watermark, 0.6}", "vm_memory_high_watermark", 0.6),
+        ("{vm_memory_high_watermark, {absolute, 1073741824}}", "vm_memory_high_watermark", 1 << 30),
+        ('{vm_memory_high_watermark, {absolute, "1GB"}}', "vm_memory_high_watermark", 10**9),
+        ("{disk_free_limit, 50000000}", "disk_free_limit", 50_000_000),
+        ("{disk_free_limit, {mem_relative, 1.5}}", "disk_free_limit", 1.5),
+        ("{auth_mechanisms, ['PLAIN', 'EXTERNAL']}", "auth_mechanisms", ("PLAIN", "EXTERNAL")),
+        (
+            "{auth_backends, [{rabbit_auth_backend_internal, rabbit_auth_backend_http}, rabbit_auth_backend_internal]}",
+            "auth_backends",
+            (AuthBackend("internal", "http"), AuthBackend()),
+        ),
+        ("{log_levels, [{connection, error}]}", "log.levels", (("default", "info"), ("connection", "error"))),
+    ],
+)
+def test_what_a_term_gives(advanced: Path, term: str, attribute: str, value: Any) -> None:
+    config = read(advanced, f"%% a comment\n[\n {{rabbit, [{term}]}}\n].\n")
+    assert attrgetter(attribute)(config) == value
+    assert config.warnings == ()
+
+
+def test_it_wins_over_the_file_and_the_environment_over_it(advanced: Path, tmp_path: Path) -> None:
+    (tmp_path / "rabbitmq.conf").write_text("heartbeat = 1\nchannel_max = 1\nframe_max = 5000\n")
+    terms = '[{rabbit, [{heartbeat, 2}, {channel_max, 2}]}, {rabbitmq_management, [{load_definitions, "/"}]}].'
+    config = read(advanced, terms, LEVERET_CHANNEL_MAX="3", RABBITMQ_CONFIG_FILE=str(tmp_path / "rabbitmq"))
+    assert (config.heartbeat_seconds, config.channel_max, config.frame_max_bytes, config.load_definitions) == (2, 3, 5000, Path("/"))
+
+
+def test_other_terms_are_a_warning(advanced: Path) -> None:
+    config = read(
+        advanced, "[{rabbit, [\n{heartbeat, 3},\n{tcp_listen_options, [{backlog, 5}]}]},\n{kernel, [{x, #{}}]}].".replace("#{}", "[]")
+    )
+    assert config.heartbeat_seconds == 3
+    assert config.warnings == (f"{advanced}: Leveret goes on without these terms: rabbit.tcp_listen_options (line 3), kernel.x (line 4)",)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[{rabbit, [\n{heartbeat, soon}]}].", ":2: heartbeat = soon: expected a whole number of seconds from 0 to 65535"),
+        ('[{rabbit, [{default_pass, <<"encrypted:hunter2">>}]}].', ":1: default_pass = ***: expected the value itself"),
+        ("[{rabbit, [{heartbeat, 1}]}]", ":1: expected more: the text ends within a term"),
+        ("[{rabbit, [{heartbeat, 1}]\n\n].", ":3: expected `,`"),
+        ("[{rabbit,\n#{heartbeat => 1}}].", ":2: expected an Erlang term: an atom, a text, a number, a list or a tuple"),
+        ("[" * 60, ":1: expected terms of at most 50 levels"),
+        ("{rabbit, []}.", ": expected [{application, [{name, value}]}]."),
+    ],
+)
+def test_a_mistake_stops_the_start_and_names_its_line(advanced: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(advanced, text)
+    (told,) = caught.value.problems
+    assert told.startswith(f"{advanced}{problem}")
+    assert "hunter2" not in told
+
+
+def test_terms() -> None:
+    text = r"""[a, 'B c', "x\n\"y\"" "z", <<"bin">>, <<>>, -5, 1.5e3, [], {}, {k, [v]}]. % end"""
+    assert terms.read(text) == [["a", "B c", 'x\n"y"z', "bin", "", -5, 1500.0, [], (), ("k", ["v"])]]
+    assert isinstance(terms.read_one("ok"), Atom)
+    assert not isinstance(terms.read_one('"ok"'), Atom)
+    with pytest.raises(TermError):
+        terms.read_one("a b")
+
+
+@given(text=st.text(alphabet="[]{}(),.%<>\"'\\ab1 \n#-_e/utf8", max_size=60) | st.text(max_size=60))
+def test_whatever_the_text_it_is_terms_or_a_term_error(text: str) -> None:
+    try:
+        assert isinstance(terms.read(text), list)
+    except TermError as error:
+        assert 1 <= error.line <= text.count("\n") + 1

@@ -1,0 +1,185 @@
+"""`leveret config`, and what holds whatever is given: the configuration that is shown is the one there is, and mistakes are ConfigErrors."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from broker.config import Config, ConfigError, Listener, load
+from broker.settings import effective, loading, table
+from tests.house.conftest import ROOT, Run, clean_environment
+
+HERE = str(Path(__file__))
+
+
+def test_show_names_where_each_setting_comes_from(leveret: Run, tmp_path: Path) -> None:
+    conf = tmp_path / "a.conf"
+    conf.write_text("\nheartbeat = 5\ndefault_pass = hunter2\nnet_ticktime = 1\nlisteners.tcp.1 = a:1\n")
+    shown = leveret("config", "show", "--config", str(conf), LEVERET_DEFAULT_USER="it's # me", RABBITMQ_NODE_PORT="7", XDG_DATA_HOME="/d")
+    lines = shown.stdout.splitlines()
+    assert shown.returncode == 0
+    assert lines[0] == f"# warning: Leveret doesn't have these settings of RabbitMQ and goes on without them: net_ticktime ({conf}:4)"
+    assert f"heartbeat = 5  # {conf}:2" in lines
+    assert f"# default_pass = ***  # {conf}:3" in lines
+    assert 'default_user = "it\'s # me"  # environment LEVERET_DEFAULT_USER' in lines
+    assert "listeners.tcp.default = a:7  # environment RABBITMQ_NODE_PORT" in lines
+    assert "channel_max = 2047  # default" in lines
+    assert "data_dir = /d/leveret  # default" in lines
+    assert not any(line.startswith("listeners.tcp.1") for line in lines)
+    assert "hunter2" not in shown.stdout
+
+
+def test_what_a_file_cannot_hold_is_commented_out(leveret: Run) -> None:
+    shown = leveret("config", "show", LEVERET_DEFAULT_USER="$(HOME)", LEVERET_AUTH_HTTP_USER_PATH="http://u:hunter2@h/x")
+    assert "# default_user = '$(HOME)'  # environment LEVERET_DEFAULT_USER: a file can't hold it" in shown.stdout
+    assert "# auth_http.user_path = http://***@h/x  # environment LEVERET_AUTH_HTTP_USER_PATH" in shown.stdout
+    assert "hunter2" not in shown.stdout
+
+
+def test_show_of_a_wrong_configuration(leveret: Run, tmp_path: Path) -> None:
+    shown = leveret("config", "show", "--config", str(tmp_path / "none.conf"))
+    assert (shown.returncode, shown.stdout) == (78, "")
+    assert "none.conf: the configuration file can't be read: No such file or directory" in shown.stderr
+
+
+def test_check_says_ok_or_lists_the_problems(leveret: Run, tmp_path: Path) -> None:
+    good, bad, erlang = tmp_path / "good.conf", tmp_path / "bad.conf", tmp_path / "advanced.config"
+    good.write_text("heartbeat = $(BEAT)\nmqtt.vhost = x\n")
+    bad.write_text("heartbeat = x\nframe_mx = 1\n")
+    erlang.write_text("[{rabbit, [{heartbeat, 1}]}].")
+    fine = leveret("config", "check", str(good), str(erlang), BEAT="5", LEVERET_HEARTBEAT="not looked at")
+    assert fine.returncode == 0
+    assert fine.stdout.splitlines() == [
+        f"{good}: warning: Leveret doesn't have these settings of RabbitMQ and goes on without them: mqtt.vhost ({good}:2)",
+        f"{good}: ok",
+        f"{erlang}: ok",
+    ]
+    both = leveret("config", "check", str(bad), str(erlang))
+    assert both.returncode == 78
+    assert both.stdout.splitlines() == [
+        f"{bad}:1: heartbeat = x: expected a whole number of seconds from 0 to 65535",
+        f'{bad}:2: frame_mx = 1: there is no setting with that name; did you mean "frame_max"?',
+        f"{erlang}: ok",
+    ]
+    assert leveret("config").returncode == 64
+
+
+def test_a_start_with_nothing_given_imports_nothing_for_it() -> None:
+    code = (
+        "import sys; from broker.config import load; load(environ={'PATH': '/'}, memory=True, port=0, host='::1', log_level='info');"
+        "sys.stdout.write(' '.join(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True)
+    imported = set(run.stdout.split())
+    assert "broker.settings.loading" in imported
+    assert imported.isdisjoint({"pydantic", "platformdirs", "difflib", "glob", "broker.settings.table", "broker.settings.environment"})
+
+
+def round_trip(conf: Path, text: str, **environ: str) -> tuple[Config, Config]:
+    """What is given, and what comes of reading what is shown of it."""
+    conf.write_text(text, encoding="utf-8")
+    first = loading.load(environ, conf, loading.command_line(None, None, None, None, memory="data_dir" not in text))
+    shown = conf.with_name("shown.conf")
+    shown.write_text("".join(f"{line}\n" for line in effective.lines(first)), encoding="utf-8")
+    second = loading.load({}, shown, loading.Source())
+    return first.config, dataclasses.replace(second.config, config_file=first.config.config_file, warnings=first.config.warnings)
+
+
+EVERYTHING = [
+    row.example.replace("/etc/leveret/", f"{ROOT}/").rpartition(f"{ROOT}/")[0] + HERE
+    if row.kind in ("file", "definitions")
+    else row.example or f"{row.name} = {row.default}"
+    for row in table.SETTINGS
+    if not row.secret
+    and row.name not in ("listeners.tcp", "listeners.ssl", "loopback_users", "auth_backends.*", "auth_cache.cached_backend")
+    and not row.name.startswith("default_users")
+]
+"""A line for each setting that isn't secret: its example, else its default."""
+
+
+def test_what_is_shown_reads_back_as_the_same_configuration(tmp_path: Path) -> None:
+    text = "\n".join(EVERYTHING)
+    first, second = round_trip(tmp_path / "a.conf", text, RABBITMQ_NODE_IP_ADDRESS="::", RABBITMQ_NODENAME="x")
+    assert first == second
+    assert first.listeners != Config().listeners
+
+
+VALUES: dict[str, st.SearchStrategy[str]] = {
+    "boolean": st.sampled_from(["true", "false"]),
+    "fraction": st.floats(0, 1000).map(repr),
+    "text": st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\r\n$"), min_size=1, max_size=20).map(
+        lambda text: f"'{text}'" if "'" not in text else f'"{text}"'
+    ),
+    "path": st.sampled_from(["/a b/c", "x#y", "~/z"]).map(repr),
+    "regex": st.sampled_from([".*", "^a#b", "^(x|y)$"]).map(repr),
+    "endpoint": st.sampled_from(["5", "[::1]:1", ":::2", "*:3", "host:4"]),
+    "tags": st.sampled_from(["a", "a, b"]),
+    "url": st.just("http://h/x"),
+    "duration": st.sampled_from(["5", "1h", "1m30s"]),
+    "rotation_date": st.sampled_from(["$D0", "$W0D23", "$M1D0"]),
+    "file": st.just(HERE),
+    "definitions": st.just(HERE),
+}
+
+
+@st.composite
+def settings_lines(draw: st.DrawFn) -> str:
+    """Lines that are each right; together they may not be."""
+    lines = []
+    for row in draw(st.lists(st.sampled_from([row for row in table.SETTINGS if not row.secret]), max_size=12)):
+        if row.kind in ("choice", "size", "integer", "milliseconds") or not row.kind:
+            numbers = st.integers(int(row.low), int(min(row.high, 10**9))).map(str)
+            value = draw(st.sampled_from(list(row.words)) if row.words else numbers)
+        else:
+            value = draw(VALUES[row.kind])
+        lines.append(f"{row.name.replace('*', draw(st.sampled_from(['1', '2', 'x'])))} = {value}\n")
+    return "".join(lines)
+
+
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@QUICK
+@given(text=settings_lines())
+def test_any_configuration_reads_back_as_itself(tmp_path: Path, text: str) -> None:
+    try:
+        first, second = round_trip(tmp_path / "a.conf", text)
+    except ConfigError as error:
+        assert all("expected" in problem for problem in error.problems)
+        return
+    assert first == second
+
+
+def lines_of(names: Iterator[str] | list[str]) -> st.SearchStrategy[str]:
+    return st.lists(
+        st.tuples(st.sampled_from(list(names)), st.sampled_from([" = ", "=", " ", " = '"]), st.text(max_size=12)).map("".join), max_size=5
+    ).map("\n".join)
+
+
+NAMES = [row.name.replace("*", "1") for row in table.SETTINGS] + ["xyzzy", "mqtt.vhost", "loopback_users.a\\.b", "..", "[{rabbit,[]}]."]
+
+
+@QUICK
+@given(content=st.binary(max_size=200) | (st.text(max_size=200) | lines_of(NAMES)).map(lambda text: text.encode("utf-8", "replace")))
+@example(content=b"log.dir = ~nobody-of-that-name")
+@example(content=b"heartbeat = " + b"9" * 5000)
+@example(content=b"max_message_size = " + b"9" * 5000)
+@example(content=b"default_permissions.read = " + b"(" * 5000)
+@example(content=b"auth_http.user_path = http://[")
+@example(content=b"load_definitions = " + b"x" * 5000)
+@example(content=b"ssl_options.certfile = a\0b")
+def test_whatever_is_in_a_file_it_is_a_configuration_or_a_config_error(tmp_path: Path, content: bytes) -> None:
+    for name in ("a.conf", "a.config"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        try:
+            config = load(environ={}, config_file=path, memory=True)
+        except ConfigError as error:
+            assert error.problems
+            assert all(str(path) in problem or "expected" in problem for problem in error.problems)
+        else:
+            assert all(isinstance(listener, Listener) for listener in config.listeners)
