@@ -160,12 +160,12 @@ def _path(text: str) -> Path:
 
 
 def _readable_file(path: Path) -> Path:
-    if not path.is_file() or not os.access(path, os.R_OK):
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):  # which raises nothing, whatever the path is
         raise ValueError("no file that can be read")
     return path
 
 
 def _there(path: Path) -> Path:
-    if not path.exists() or not os.access(path, os.R_OK):
+    if not os.path.exists(path) or not os.access(path, os.R_OK):
         raise ValueError("nothing that can be read")
     return path

@@ -60,9 +60,14 @@ def _first(group: Mapping[str, Given]) -> Any:
 
 
 def _numbered(group: Iterable[str]) -> list[str]:
-    """The keys in the order of the numbers they end in; what isn't a number comes last, in the file's order."""
-    last = {key: key.rpartition(".")[2] for key in group}
-    return sorted(group, key=lambda key: int(last[key]) if last[key].isascii() and last[key].isdigit() and len(last[key]) < 10 else 10**10)
+    """The keys in the order of the numbers they end in, `default` before them; other words come last, in the file's order."""
+    return sorted(group, key=lambda key: _rank(key.rpartition(".")[2]))
+
+
+def _rank(word: str) -> int:
+    if word == "default":
+        return -1
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 10**10
 
 
 _LISTENERS: Final = ("listeners.tcp", "listeners.ssl")
@@ -73,7 +78,7 @@ def _listeners(groups: Mapping[str, Mapping[str, Given]], problems: list[str]) -
     for attribute in _LISTENERS:
         if attribute in groups:
             group = groups[attribute]
-            endpoints[attribute] = [] if attribute in group else [given.value for given in group.values()]
+            endpoints[attribute] = [] if attribute in group else [group[key].value for key in _numbered(group)]
     found = dict.fromkeys(
         Listener(each, port, tls=attribute == "listeners.ssl")
         for attribute in _LISTENERS
@@ -107,12 +112,12 @@ def _list(group: Mapping[str, Given], _: list[str]) -> tuple[Any, ...]:
 
 
 def _records(group: Mapping[str, Given], depth: int) -> dict[str, _Values]:
-    """By the name that is the key's part at `depth`, what is behind it."""
+    """By the name that is the key's part at `depth`, what is behind it. In the order of names, and not of lines."""
     records: dict[str, _Values] = {}
     for key, given in group.items():
         name, *rest = _parts(key)[depth:]
         records.setdefault(name, {})[".".join(rest)] = given.value
-    return records
+    return {name: records[name] for name in sorted(records, key=lambda name: (_rank(name), name))}
 
 
 def _over(record: _Values, **defaults: Any) -> _Values:
@@ -174,7 +179,9 @@ def _default_policies(group: Mapping[str, Given], problems: list[str]) -> tuple[
         matching = {field: record.pop(field) for field in ("vhost_pattern", "queue_pattern", "apply_to") if field in record}
         if not record:
             problems.append(f"default_policies.operator.{name}: expected something that it limits, such as .max_length")
-        policies.append(DefaultPolicy(name, **matching, definition=tuple((key.replace("_", "-"), value) for key, value in record.items())))
+        policies.append(
+            DefaultPolicy(name, **matching, definition=tuple((key.replace("_", "-"), value) for key, value in sorted(record.items())))
+        )
     return tuple(policies)
 
 

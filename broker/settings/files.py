@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -52,14 +52,14 @@ def find(environ: Mapping[str, str], typed: Path | None, warnings: list[str]) ->
 def _with_suffix(named: str, suffixes: tuple[str, ...]) -> Path | None:
     """RabbitMQ's variables may leave the suffix out."""
     paths = (Path(named), *(Path(named + suffix) for suffix in suffixes))
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _system_file() -> tuple[Path | None, Path | None]:
     """The system's file and the directory it lies in. The Docker image has a conf.d alone."""
     for path in SYSTEM_FILES:
         directory = path.parent
-        if path.is_file():
+        if os.path.isfile(path):
             return path, directory
         if _beside(directory) or (directory / ADVANCED).is_file():
             return None, directory
@@ -73,8 +73,10 @@ def _beside(directory: Path) -> tuple[Path, ...]:
 def _additional(named: str | None, beside: Path | None) -> tuple[Path, ...]:
     if not named:
         return _beside(beside) if beside is not None else ()
-    pattern = f"{glob.escape(named)}/*" if Path(named).is_dir() else named
-    return tuple(path for path in map(Path, sorted(glob.glob(pattern))) if path.is_file())
+    import glob  # not for a start without files
+
+    pattern = f"{glob.escape(named)}/*" if os.path.isdir(named) else named
+    return tuple(path for path in map(Path, sorted(glob.glob(pattern))) if os.path.isfile(path))
 
 
 def _advanced(named: str | None, beside: Path | None, warnings: list[str]) -> tuple[Path, ...]:

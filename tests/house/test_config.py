@@ -235,7 +235,7 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
                     "^v",
                     "^q",
                     "classic_queues",
-                    (("max-length", 9), ("max-length-bytes", 1000), ("message-ttl", 90_000), ("expires", 5000), ("delivery-limit", 4)),
+                    (("delivery-limit", 4), ("expires", 5000), ("max-length", 9), ("max-length-bytes", 1000), ("message-ttl", 90_000)),
                 ),
             ),
         ),

@@ -78,9 +78,7 @@ def test_it_wins_over_the_file_and_the_environment_over_it(advanced: Path, tmp_p
 
 
 def test_other_terms_are_a_warning(advanced: Path) -> None:
-    config = read(
-        advanced, "[{rabbit, [\n{heartbeat, 3},\n{tcp_listen_options, [{backlog, 5}]}]},\n{kernel, [{x, #{}}]}].".replace("#{}", "[]")
-    )
+    config = read(advanced, "[{rabbit, [\n{heartbeat, 3},\n{tcp_listen_options, [{backlog, 5}]}]},\n{kernel, [{x, []}]}].")
     assert config.heartbeat_seconds == 3
     assert config.warnings == (f"{advanced}: Leveret goes on without these terms: rabbit.tcp_listen_options (line 3), kernel.x (line 4)",)
 
@@ -116,7 +114,9 @@ def test_terms() -> None:
 
 @given(text=st.text(alphabet="[]{}(),.%<>\"'\\ab1 \n#-_e/utf8", max_size=60) | st.text(max_size=60))
 def test_whatever_the_text_it_is_terms_or_a_term_error(text: str) -> None:
+    line = 1
     try:
-        assert isinstance(terms.read(text), list)
+        terms.read(text)
     except TermError as error:
-        assert 1 <= error.line <= text.count("\n") + 1
+        line = error.line
+    assert 1 <= line <= text.count("\n") + 1

@@ -1,4 +1,4 @@
-"""`leveret config`, and what holds whatever is given: the configuration that is shown is the one there is, and mistakes are ConfigErrors."""
+"""`leveret config`, and what holds whatever is given: what is shown is the configuration, and mistakes are ConfigErrors."""
 
 import dataclasses
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from broker.config import Config, ConfigError, Listener, load
+from broker.config import Config, ConfigError, load
 from broker.settings import effective, loading, table
 from tests.house.conftest import ROOT, Run, clean_environment
 
@@ -76,7 +76,7 @@ def test_a_start_with_nothing_given_imports_nothing_for_it() -> None:
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True)
     imported = set(run.stdout.split())
     assert "broker.settings.loading" in imported
-    assert imported.isdisjoint({"pydantic", "platformdirs", "difflib", "glob", "broker.settings.table", "broker.settings.environment"})
+    assert imported.isdisjoint({"pydantic", "platformdirs", "difflib", "broker.settings.table", "broker.settings.environment"})
 
 
 def round_trip(conf: Path, text: str, **environ: str) -> tuple[Config, Config]:
@@ -146,12 +146,13 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 @QUICK
 @given(text=settings_lines())
 def test_any_configuration_reads_back_as_itself(tmp_path: Path, text: str) -> None:
+    problems: tuple[str, ...] = ()
     try:
         first, second = round_trip(tmp_path / "a.conf", text)
     except ConfigError as error:
-        assert all("expected" in problem for problem in error.problems)
-        return
-    assert first == second
+        problems = error.problems
+    assert all("expected" in problem for problem in problems)
+    assert problems or first == second
 
 
 def lines_of(names: Iterator[str] | list[str]) -> st.SearchStrategy[str]:
@@ -176,10 +177,10 @@ def test_whatever_is_in_a_file_it_is_a_configuration_or_a_config_error(tmp_path:
     for name in ("a.conf", "a.config"):
         path = tmp_path / name
         path.write_bytes(content)
+        told: tuple[str, ...] = ()
         try:
             config = load(environ={}, config_file=path, memory=True)
         except ConfigError as error:
-            assert error.problems
-            assert all(str(path) in problem or "expected" in problem for problem in error.problems)
-        else:
-            assert all(isinstance(listener, Listener) for listener in config.listeners)
+            told = error.problems
+        assert all(str(path) in problem or "expected" in problem for problem in told)
+        assert told or config.listeners

@@ -174,10 +174,11 @@ def test_a_node_name_without_a_host_gets_this_one(monkeypatch: pytest.MonkeyPatc
 def test_erlangs_command_line_never_stops_a_start(tmp_path: Path) -> None:
     definitions = tmp_path / "d.json"
     definitions.write_text("{}")
-    config = loaded(
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=f"-rabbit log_levels [{{connection,error}},{{default,error}}] heartbeat 9 +P 5 "
-        f'-setcookie hunter2 -rabbitmq_management load_definitions "{definitions}" -rabbit channel_max lots tcp_listeners [{{"a b" -kernel net_ticktime 5 {{'
+    arguments = (
+        "-rabbit log_levels [{connection,error},{default,error}] heartbeat 9 +P 5 -setcookie hunter2",
+        f'-rabbitmq_management load_definitions "{definitions}" -rabbit channel_max lots tcp_listeners [{{"a b" -kernel net_ticktime 5 {{',
     )
+    config = loaded(RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=" ".join(arguments))
     assert config.log.levels == (("default", "error"), ("connection", "error"))
     assert (config.heartbeat_seconds, config.load_definitions, config.channel_max) == (9, definitions, 2047)
     assert config.warnings == (
