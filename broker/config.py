@@ -26,8 +26,13 @@ class ConfigError(Exception):
     """What was given can't be used; the text has one line per problem, each with its place, key, value and what was expected."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems = tuple("".join(map(_visible, problem)) for problem in problems)
+        super().__init__("\n".join(self.problems))
+
+
+def _visible(character: str) -> str:
+    """A file may be anything: what isn't text must not reach a terminal."""
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class Listener(NamedTuple):

@@ -13,10 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from broker.settings.setting import Setting
 
-SIZE: Final = re.compile(r"([0-9]+)\s*([kmg]i?b?|b)?", re.IGNORECASE)
+SIZE: Final = re.compile(r"([0-9]+)\s*([kmgtp]i?b?|b)?", re.IGNORECASE)
 SIZE_UNITS: Final = {
     "": 1, "b": 1, "k": 1024, "kib": 1024, "ki": 1024, "kb": 1000, "m": 1024**2, "mib": 1024**2, "mi": 1024**2, "mb": 1000**2,
-    "g": 1024**3, "gib": 1024**3, "gi": 1024**3, "gb": 1000**3,
+    "g": 1024**3, "gib": 1024**3, "gi": 1024**3, "gb": 1000**3, "t": 1024**4, "tib": 1024**4, "ti": 1024**4, "tb": 1000**4,
+    "p": 1024**5, "pib": 1024**5, "pi": 1024**5, "pb": 1000**5,
 }  # fmt: skip
 DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|[smhdw]))+", re.IGNORECASE)
 MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}

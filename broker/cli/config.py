@@ -37,6 +37,7 @@ def _show(path: Path | None) -> int:
     except config.ConfigError as error:
         sys.stderr.write(f"leveret: the configuration is wrong:\n{error}\n")
         return EXIT_CONFIG
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings = (f"# warning: {warning}" for warning in loaded.config.warnings)
     sys.stdout.write("".join(f"{line}\n" for line in (*warnings, *effective.lines(loaded))))
     return EXIT_OK

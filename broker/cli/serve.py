@@ -13,8 +13,8 @@ from broker.config import LOG_LEVELS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `leveret serve` takes."""
-    parser.epilog = "Settings from the command line win over the environment, and that over the file: conf/leveret.conf lists them all."
-    parser.add_argument("--host", metavar="H", type=_host, help="address to listen on (default: 127.0.0.1 and ::1)")
+    parser.epilog = "Settings from the command line win over the environment, and that over files: conf/leveret.conf lists them all."
+    parser.add_argument("--host", metavar="H", type=_host, help="address to listen on, :: for every one (default: 127.0.0.1 and ::1)")
     parser.add_argument("--port", metavar="N", type=_port, help="AMQP port, 0 for a free one (default: 5672)")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--data-dir", metavar="DIR", type=Path, help="where messages are kept (default: the platform's user data directory)")

@@ -188,9 +188,11 @@ def _default_policies(group: Mapping[str, Given], problems: list[str]) -> tuple[
 def _sni(group: Mapping[str, Given], problems: list[str]) -> tuple[SniHost, ...]:
     hosts = []
     for name, record in _records(group, 2).items():
-        missing = [field for field in ("hostname", "certfile", "keyfile") if field not in record]
+        if "certfile" in record:
+            record.setdefault("keyfile", record["certfile"])  # which may hold both
+        missing = [field for field in ("hostname", "certfile") if field not in record]
         problems += [f"ssl_options.sni.{name}: expected ssl_options.sni.{name}.{field} as well" for field in missing]
-        hosts.append(SniHost(**_over(record, **dict.fromkeys(missing, Path()))))
+        hosts.append(SniHost(**_over(record, hostname="", certfile=Path(), keyfile=Path())))
     return tuple(hosts)
 
 

@@ -34,7 +34,7 @@ def find(environ: Mapping[str, str], typed: Path | None, warnings: list[str]) ->
     if typed is not None:
         main = typed
     elif named := environ.get("LEVERET_CONFIG_FILE"):
-        main = Path(named)
+        main = Path(os.path.expanduser(named))
     elif named := environ.get("RABBITMQ_CONFIG_FILE"):
         main = _with_suffix(named, (TERMS, ".conf"))
         beside = Path(named).parent

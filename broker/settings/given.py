@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from broker.config import LOOPBACK_HOSTS
+from broker.config import AMQP_PORT, LOOPBACK_HOSTS
 
 DEFAULT: Final = "default"
+COMMAND_LINE: Final = "command line"
 
 RECORDS: Final = frozenset(
     {"", "default_users", "default_limits", "default_policies", "ssl_options.sni", "auth_cache", "log.levels", "tcp_options.linger"}
@@ -66,11 +67,11 @@ def hosts_of(host: str | None) -> tuple[str, ...]:
 
 
 def _moved(merged: dict[str, Given], moved: Given, *, host: str | None = None, port: int | None = None) -> dict[str, Given]:
-    """The listeners with another host or port, each once. Of listeners that are switched off nothing changes."""
+    """The listeners with another host or port, each once. Those that are switched off the command line alone switches on."""
     listeners = {key: given for key, given in merged.items() if given.attribute == "listeners.tcp"}
-    if "listeners.tcp" in listeners:
+    if "listeners.tcp" in listeners and moved.origin != COMMAND_LINE:
         return merged
-    endpoints = [given.value for given in listeners.values()] or [(None, 5672)]
+    endpoints = [given.value for given in listeners.values() if given.value is not None] or [(None, AMQP_PORT)]
     changed = dict.fromkeys((host or old_host, old_port if port is None else port) for old_host, old_port in endpoints)
     names = ["default"] if len(changed) == 1 else [str(number + 1) for number in range(len(changed))]
     for key in listeners:

@@ -10,11 +10,9 @@ from typing import NamedTuple
 from broker.config import Config, ConfigError
 from broker.settings import files
 from broker.settings.assembly import assemble
-from broker.settings.given import DEFAULT, Given, Source, merge
+from broker.settings.given import COMMAND_LINE, DEFAULT, Given, Source, merge
 from broker.settings.reader import Reader
 from protocol import constants
-
-COMMAND_LINE = "command line"
 
 
 class Loaded(NamedTuple):
@@ -63,7 +61,7 @@ def command_line(host: str | None, port: int | None, data_dir: Path | None, log_
     """Return what the command line gives; None is what wasn't typed."""
     source = Source()
     if host is not None:
-        source.host = Given("host", host, host, COMMAND_LINE)
+        source.host = Given("host", "::" if host in ("*", "auto") else host, host, COMMAND_LINE)
     if port is not None:
         source.port = Given("port", port, str(port), COMMAND_LINE)
     if data_dir is not None or memory:

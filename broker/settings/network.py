@@ -42,7 +42,7 @@ ROWS: Final = (
         "listeners.ssl.*",
         "listeners.ssl",
         None,
-        "Where AMQP over TLS is served, likewise. Needs ssl_options.certfile and .keyfile.",
+        "Where AMQP over TLS is served, likewise. Needs ssl_options.certfile.",
         "listeners.ssl.default = 5671",
     ),
     choice(
@@ -86,7 +86,7 @@ ROWS: Final = (
     file(
         "ssl_options.keyfile",
         "ssl_options.keyfile",
-        "The certificate's private key (PEM).",
+        "The certificate's private key (PEM). Not given: it lies in the certificate's file.",
         "ssl_options.keyfile = /etc/leveret/server.key",
     ),
     secret(
@@ -154,7 +154,12 @@ ROWS: Final = (
         "ssl_options.sni.shop.hostname = shop.example.com",
     ),
     file("ssl_options.sni.*.certfile", "ssl_options.sni", "That certificate.", "ssl_options.sni.shop.certfile = /etc/leveret/shop.pem"),
-    file("ssl_options.sni.*.keyfile", "ssl_options.sni", "Its key.", "ssl_options.sni.shop.keyfile = /etc/leveret/shop.key"),
+    file(
+        "ssl_options.sni.*.keyfile",
+        "ssl_options.sni",
+        "Its key. Not given: it lies in the certificate's file.",
+        "ssl_options.sni.shop.keyfile = /etc/leveret/shop.key",
+    ),
     choice(
         "ssl_cert_login_from",
         "ssl_cert_login_from",

@@ -22,29 +22,29 @@ _KEYS: Final = """
     amqp10_client.ssl_options amqp_client.ssl_options: cacertfile cert certfile crl_check depth keyfile log_alert password
         psk_identity reuse_sessions secure_renegotiate sni verify
     amqp10_client.ssl_options.cacerts amqp10_client.ssl_options.versions amqp_client.ssl_options.cacerts
-        amqp_client.ssl_options.versions auth_http.ssl_options.cacerts auth_http.ssl_options.versions auth_ldap.servers
-        auth_ldap.ssl_options.cacerts auth_ldap.ssl_options.versions auth_oauth2.algorithms auth_oauth2.discovery_endpoint_params
-        auth_oauth2.oauth_providers.*.algorithms auth_oauth2.oauth_providers.*.discovery_endpoint_params
-        auth_oauth2.oauth_providers.*.signing_keys auth_oauth2.preferred_username_claims
-        auth_oauth2.resource_servers.*.preferred_username_claims auth_oauth2.resource_servers.*.scope_aliases
-        auth_oauth2.scope_aliases auth_oauth2.signing_keys cluster_formation.aws.ec2_instance_states
-        cluster_formation.aws.hostname_path cluster_formation.aws.instance_tags cluster_formation.classic_config.nodes
-        cluster_formation.consul.ssl_options.cacerts cluster_formation.consul.ssl_options.ciphers
-        cluster_formation.consul.ssl_options.versions cluster_formation.consul.svc_meta cluster_formation.consul.svc_tags
-        cluster_formation.etcd.endpoints cluster_formation.etcd.ssl_options.cacerts cluster_formation.etcd.ssl_options.ciphers
-        cluster_formation.etcd.ssl_options.versions cluster_formation.proxy.proxy_exclusions
-        cluster_partition_handling.pause_if_all_down.nodes cluster_tags definitions.tls.cacerts definitions.tls.ciphers
-        definitions.tls.versions deprecated_features.permit http_dispatch.auth_backends log.syslog.ssl_options.cacerts
-        log.syslog.ssl_options.versions management.cors.allow_origins management.listener.ssl_opts.cacerts
-        management.listener.ssl_opts.versions management.oauth_authorization_endpoint_params
+        amqp_client.ssl_options.versions auth_http.ssl_options.cacerts auth_http.ssl_options.ciphers auth_http.ssl_options.versions
+        auth_ldap.servers auth_ldap.ssl_options.cacerts auth_ldap.ssl_options.ciphers auth_ldap.ssl_options.versions
+        auth_oauth2.algorithms auth_oauth2.discovery_endpoint_params auth_oauth2.oauth_providers.*.algorithms
+        auth_oauth2.oauth_providers.*.discovery_endpoint_params auth_oauth2.oauth_providers.*.signing_keys
+        auth_oauth2.preferred_username_claims auth_oauth2.resource_servers.*.preferred_username_claims
+        auth_oauth2.resource_servers.*.scope_aliases auth_oauth2.scope_aliases auth_oauth2.signing_keys
+        cluster_formation.aws.ec2_instance_states cluster_formation.aws.hostname_path cluster_formation.aws.instance_tags
+        cluster_formation.classic_config.nodes cluster_formation.consul.ssl_options.cacerts
+        cluster_formation.consul.ssl_options.ciphers cluster_formation.consul.ssl_options.versions cluster_formation.consul.svc_meta
+        cluster_formation.consul.svc_tags cluster_formation.etcd.endpoints cluster_formation.etcd.ssl_options.cacerts
+        cluster_formation.etcd.ssl_options.ciphers cluster_formation.etcd.ssl_options.versions
+        cluster_formation.proxy.proxy_exclusions cluster_partition_handling.pause_if_all_down.nodes cluster_tags
+        definitions.tls.cacerts definitions.tls.ciphers definitions.tls.versions deprecated_features.permit
+        http_dispatch.auth_backends log.syslog.ssl_options.cacerts log.syslog.ssl_options.versions management.cors.allow_origins
+        management.listener.ssl_opts.cacerts management.listener.ssl_opts.versions management.oauth_authorization_endpoint_params
         management.oauth_resource_servers.*.oauth_authorization_endpoint_params
         management.oauth_resource_servers.*.oauth_token_endpoint_params management.oauth_token_endpoint_params
         management.sample_retention_policies.* management.ssl.ciphers management.ssl.versions message_interceptors.*.*
         mqtt.listeners.ssl mqtt.listeners.tcp mqtt.message_interceptors.*.* node_tags prometheus.ssl.ciphers prometheus.ssl.versions
         runtime_parameters.limits ssl_options.cacerts ssl_options.crl_sources stomp.listeners.ssl stomp.listeners.tcp
         stream.listeners.ssl stream.listeners.tcp trust_store.providers trust_store.ssl_options.cacerts
-        trust_store.ssl_options.versions web_mqtt.allow_origins web_mqtt.ssl.ciphers web_mqtt.ssl.versions web_stomp.allow_origins
-        web_stomp.ssl.ciphers web_stomp.ssl.versions: *
+        trust_store.ssl_options.ciphers trust_store.ssl_options.versions web_mqtt.allow_origins web_mqtt.ssl.ciphers
+        web_mqtt.ssl.versions web_stomp.allow_origins web_stomp.ssl.ciphers web_stomp.ssl.versions: *
     amqp10_client.ssl_options.key amqp_client.ssl_options.key auth_http.ssl_options.key auth_ldap.ssl_options.key
         cluster_formation.consul.ssl_options.key cluster_formation.etcd.ssl_options.key log.syslog.ssl_options.key
         management.listener.ssl_opts.key ssl_options.key trust_store.ssl_options.key: DSAPrivateKey PrivateKeyInfo RSAPrivateKey

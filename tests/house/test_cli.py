@@ -30,7 +30,7 @@ def test_help_tells_the_defaults(leveret: Run) -> None:
         "the platform's user data directory",
         "default: info",
         "default: off",
-        "default: none",
+        "default: the system's file",
     ):
         assert text in done.stdout
 

@@ -109,6 +109,11 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         ("handshake_timeout = 1500", "handshake_timeout_seconds", 1.5),
         ("max_message_size = 1024", "max_message_size_bytes", 1024),
         ("max_message_size = 16MB", "max_message_size_bytes", 16_000_000),
+        ("disk_free_limit.absolute = 2TB", "disk_free_limit", 2 * 10**12),
+        ("disk_free_limit.absolute = 2PiB", "disk_free_limit", 2 << 50),
+        ("auth_ldap.queries.tags = '''\n[{a, {b = c}}]\n '''\nheartbeat = 5", "heartbeat_seconds", 5),
+        ("default_user = ''' it's '''", "default_user", " it's "),
+        ("auth_oauth2.scope_prefix = ''\nheartbeat = 5", "heartbeat_seconds", 5),
         ("max_message_size = 16 MiB", "max_message_size_bytes", 16 * 1024 * 1024),
         ("disk_free_limit.absolute = 2GB", "disk_free_limit", 2_000_000_000),
         ("disk_free_limit.relative = 1.5", "disk_free_limit", 1.5),
@@ -287,7 +292,7 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("disk_free_limit.absolute = much", f"disk_free_limit.absolute = much: expected a size from 0 to {2**63 - 1} bytes"),
         ("disk_free_limit.relative = nan", "disk_free_limit.relative = nan: expected a number from 0.0 to 1000.0"),
         ("vm_memory_high_watermark.relative = 40%", "vm_memory_high_watermark.relative = 40%: expected a number from 0.0 to 1000.0"),
-        ("max_message_size = 1TB", "max_message_size = 1TB: expected a size from 1 to 536870912 bytes"),
+        ("max_message_size = 1EB", "max_message_size = 1EB: expected a size from 1 to 536870912 bytes"),
         ("max_message_size = 1GB", "max_message_size = 1GB: expected a size from 1 to 536870912 bytes"),
         ("listeners.tcp.default = amqp", "listeners.tcp.default = amqp: expected a port from 0 to 65535, or address:port"),
         ("listeners.tcp.1 = 127.0.0.1:", "listeners.tcp.1 = 127.0.0.1:: expected a port from 0 to 65535, or address:port"),
@@ -364,6 +369,8 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("heartbeat =", "heartbeat =: expected a value after the equals sign"),
         ("heartbeat = # none", "heartbeat =: expected a value after the equals sign"),
         ("default_pass = ''", "default_pass =: expected a value after the equals sign"),
+        ("default_pass = '''abc\ndef", "default_pass = ***: expected three quotes ''' after the value that begins with them"),
+        ("default_pass = '''abc''' d", "default_pass = ***: expected nothing but a comment after the three quotes '''"),
         ("default_pass = 'abc", "default_pass = ***: expected the value to end with the quote ' that it begins with"),
         ("default_pass = 'a'b'", "default_pass = ***: expected the value to end with the quote ' that it begins with"),
         ("default_pass = $(NOT_SET)", "default_pass = $(NOT_SET): expected an environment variable of that name"),
@@ -451,6 +458,19 @@ def test_a_later_source_replaces_lists_and_adds_to_records(
     conf: Path, file: str, environ: dict[str, str], attribute: str, value: Any
 ) -> None:
     assert attrgetter(attribute)(read(conf, file, **environ)) == value
+
+
+def test_the_command_line_alone_switches_listeners_on_again(conf: Path) -> None:
+    conf.write_text("listeners.tcp.1 = 10.0.0.1:1\nlisteners.tcp = none\nlisteners.ssl.1 = a:1\n")
+    assert load(environ={"RABBITMQ_NODE_PORT": "7"}, config_file=conf).listeners == (Listener("a", 1, tls=True),)
+    assert load(environ={}, config_file=conf, host="b").listeners == (Listener("b", 1), Listener("a", 1, tls=True))
+
+
+def test_what_is_no_text_does_not_reach_a_terminal(conf: Path) -> None:
+    assert problems(conf, "heartbeat = \x1b[31m\r1") == [
+        "rabbitmq.conf:2: 1: expected `key = value`",
+        "rabbitmq.conf:1: heartbeat = \\x1b[31m: expected a whole number of seconds from 0 to 65535",
+    ]
 
 
 @pytest.mark.parametrize(

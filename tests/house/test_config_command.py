@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from broker.config import Config, ConfigError, load
-from broker.settings import effective, loading, table
+from broker.settings import effective, environment, loading, table
 from tests.house.conftest import ROOT, Run, clean_environment
 
 HERE = str(Path(__file__))
@@ -162,6 +162,30 @@ def lines_of(names: Iterator[str] | list[str]) -> st.SearchStrategy[str]:
 
 
 NAMES = [row.name.replace("*", "1") for row in table.SETTINGS] + ["xyzzy", "mqtt.vhost", "loopback_users.a\\.b", "..", "[{rabbit,[]}]."]
+
+
+VARIABLES = sorted(
+    {*environment.KEYS, *environment.SILENT, *environment.UNUSED, *(f"{name}_FILE" for name in environment.IN_FILES)}
+    | {f"RABBITMQ_{name}" for name in "NODE_PORT NODE_IP_ADDRESS NODENAME USE_LONGNAME LOGS LOG MNESIA_DIR MNESIA_BASE".split()}
+    | {"RABBITMQ_VM_MEMORY_HIGH_WATERMARK", "RABBITMQ_ENABLED_PLUGINS", "RABBITMQ_ENABLED_PLUGINS_FILE", environment.ERL_ARGS}
+    | {table.variable_of_key(name) for name in NAMES}
+)
+# What an environment may hold: no zero bytes, and bytes that aren't UTF-8 as Python has them.
+CHARACTERS = st.characters(blacklist_characters="\0", max_codepoint=0x2FF) | st.sampled_from(["\udcff", "%", "=", ",", "{", "["])
+ANYTHING = st.text(CHARACTERS, max_size=12) | st.sampled_from([HERE, "-rabbit heartbeat [{", "40%", "none", "infinity"])
+
+
+@QUICK
+@given(environ=st.dictionaries(st.sampled_from(VARIABLES), ANYTHING, max_size=8))
+def test_whatever_is_in_the_environment_it_is_a_configuration_or_a_config_error(environ: dict[str, str]) -> None:
+    told: tuple[str, ...] = ()
+    shown: list[str] = []
+    try:
+        shown = list(effective.lines(loading.load(environ, None, loading.Source())))
+    except ConfigError as error:
+        told = error.problems
+    assert shown or told
+    assert all(problem.startswith("environment: ") or "expected" in problem for problem in told)
 
 
 @QUICK
