@@ -122,7 +122,8 @@ def import_definitions(config: Config, document: object, vhost: str | None) -> N
 
 @contextmanager
 def _stopped(config: Config) -> Iterator[tuple[Operations, LocalStore]]:
-    assert config.data_dir is not None
+    if config.data_dir is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no data directory", "data_dir = none")
     store = LocalStore(config.data_dir)
     try:
         yield build(config, store), store

@@ -28,7 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     except configuration.ConfigError as error:
         sys.stderr.write(f"leveret: the configuration is wrong:\n{error}\n")
         return EXIT_CONFIG
-    assert directory is not None  # only --memory has none
+    if directory is None:
+        sys.stderr.write("leveret: no backup: data_dir = none, so there is no data directory\n")
+        return EXIT_UNAVAILABLE
     try:
         done = backup(directory, arguments.destination)
     except (StorageError, OSError) as error:

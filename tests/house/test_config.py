@@ -109,6 +109,9 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         ("handshake_timeout = 1500", "handshake_timeout_seconds", 1.5),
         ("max_message_size = 1024", "max_message_size_bytes", 1024),
         ("max_message_size = 16MB", "max_message_size_bytes", 16_000_000),
+        ("disk_free_limit.absolute = 2GB\ndisk_free_limit.relative = 1.0", "disk_free_limit", 2_000_000_000),
+        ("loopback_users.bob = true\nloopback_users = none", "loopback_users", frozenset()),
+        ("listeners.tcp.1 = a:1\nlisteners.tcp.default = b:2", "listeners", (Listener("b", 2), Listener("a", 1))),
         ("disk_free_limit.absolute = 2TB", "disk_free_limit", 2 * 10**12),
         ("disk_free_limit.absolute = 2PiB", "disk_free_limit", 2 << 50),
         ("auth_ldap.queries.tags = '''\n[{a, {b = c}}]\n '''\nheartbeat = 5", "heartbeat_seconds", 5),
@@ -436,6 +439,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(conf:
     ("file", "environ", "attribute", "value"),
     [
         ("listeners.tcp.1 = a:1\nlisteners.tcp.2 = b:2", {"LEVERET_LISTENERS_TCP_3": "c:3"}, "listeners", (Listener("c", 3),)),
+        ("listeners.ssl.1 = a:1", {"RABBITMQ_SSL_DEPTH": "1"}, "listeners", (*LOOPBACK, Listener("a", 1, tls=True))),
         ("listeners.ssl.1 = a:1", {"LEVERET_LISTENERS_TCP_3": "c:3"}, "listeners", (Listener("c", 3), Listener("a", 1, tls=True))),
         ("listeners.tcp = none\nlisteners.ssl.1 = a:1", {"RABBITMQ_NODE_PORT": "1"}, "listeners", (Listener("a", 1, tls=True),)),
         ("listeners.tcp.1 = a:1\nlisteners.tcp.2 = b:1", {"RABBITMQ_NODE_PORT": "7"}, "listeners", (Listener("a", 7), Listener("b", 7))),

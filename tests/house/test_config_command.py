@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,16 @@ def test_check_says_ok_or_lists_the_problems(leveret: Run, tmp_path: Path) -> No
         f"{erlang}: ok",
     ]
     assert leveret("config").returncode == 64
+
+
+@pytest.mark.parametrize("command", [("backup", "/nowhere"), ("definitions", "export"), ("definitions", "import", "{file}")])
+def test_commands_for_a_data_directory_say_that_there_is_none(leveret: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    file = tmp_path / "definitions.json"
+    file.write_text("{}")
+    done = leveret(*(word.format(file=file) for word in command), LEVERET_DATA_DIR="none")
+    assert done.returncode == 69
+    assert "data_dir = none" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_start_with_nothing_given_imports_nothing_for_it() -> None:
