@@ -176,7 +176,12 @@ NAMES = [row.name.replace("*", "1") for row in table.SETTINGS] + ["xyzzy", "mqtt
 
 
 VARIABLES = sorted(
-    {*environment.KEYS, *environment.SILENT, *environment.UNUSED, *(f"{name}_FILE" for name in environment.IN_FILES)}
+    {
+        *environment.KEYS,
+        *(name for name in environment.SILENT if "CONFIG_FILE" not in name),
+        *environment.UNUSED,
+        *(f"{name}_FILE" for name in environment.IN_FILES),
+    }
     | {f"RABBITMQ_{name}" for name in "NODE_PORT NODE_IP_ADDRESS NODENAME USE_LONGNAME LOGS LOG MNESIA_DIR MNESIA_BASE".split()}
     | {"RABBITMQ_VM_MEMORY_HIGH_WATERMARK", "RABBITMQ_ENABLED_PLUGINS", "RABBITMQ_ENABLED_PLUGINS_FILE", environment.ERL_ARGS}
     | {table.variable_of_key(name) for name in NAMES}
