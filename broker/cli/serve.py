@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from broker.cli.main import EXIT_CONFIG
@@ -47,7 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from broker import app, logs
 
-    logs.set_up(config.log_level)
+    try:
+        logs.set_up(replace(config.log, console_level=config.log.console_level or config.log_level))
+    except logs.CannotLog as error:
+        sys.stderr.write(f"leveret: cannot log: {error}\n")
+        return EXIT_CONFIG
     log = logging.getLogger("config")
     if config.config_file is not None:
         log.info("configuration read from %s", config.config_file)
