@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from broker import definitions, identity
+from broker import definitions, identity, logs
 from broker.access.backends import Chain, Internal, Step
 from broker.access.failures import Failures
 from broker.access.http_backend import Http
@@ -23,8 +23,10 @@ from broker.config import ConfigError
 from broker.core import entries
 from broker.core.broker import Broker
 from broker.core.compat import PROFILES
+from broker.core.internal_events import EventExchange
 from broker.core.recovery import Replay, restore_catalog
 from broker.definitions import InvalidDefinitions
+from broker.logs.exchange import LogExchange
 from broker.operations import Operations
 from broker.runtime.listeners import CannotListen, bind
 from broker.runtime.server import Server
@@ -162,6 +164,9 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     )
     if store.catalog.get(entries.SEEDED) is None:
         _seed(operations, config)
+    if config.event_exchange:
+        vhost = broker.vhosts.get(config.default_vhost) or operations.put_vhost(config.default_vhost)
+        broker.emit = EventExchange(broker, vhost).emit
     if config.load_definitions is not None:
         imported = store.catalog.get(definitions.IMPORTED)
         unchanged = None if imported is None else imported.value
@@ -255,12 +260,18 @@ async def _serve(
     free = None if isinstance(store, MemoryStore) else store.free
     server = Server(broker, store, config, asyncio.get_running_loop(), free, client)
     server.turn.schedule()
-    addresses = ", ".join(bound.address for bound in sockets)
+    server.on_hangup.append(logs.reopen)
+    if config.log.exchange:
+        if (vhost := broker.vhosts.get(config.default_vhost)) is not None:
+            logs.add(LogExchange(broker, vhost, server.wake), config.log, config.log.exchange_level)
+        else:
+            log.warning("log.exchange: there is no vhost '%s' to log in", config.default_vhost)
 
     def ready() -> None:
         gc.collect()
         gc.freeze()
-        log.info("Server startup complete; listening on %s", addresses)
+        plugins = identity.PLUGINS + ("rabbitmq_event_exchange",) * config.event_exchange
+        log.info("Server startup complete; %d plugins started.\n%s", len(plugins), "\n".join(f" * {plugin}" for plugin in plugins))
 
     await server.run(sockets, contexts, ready)
     return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 from broker import identity
 from broker.access.users import User
 from broker.core import entries
+from broker.core.internal_events import INTERNAL_USER
 from broker.core.permissions import Permissions, TopicPermissions
 from broker.core.policy import Policy
-from broker.operations import INTERNAL_USER, OPERATOR_POLICY
+from broker.operations import OPERATOR_POLICY
 from protocol.errors import AmqpError
 from protocol.tables import Field, MalformedTable, Table, field, plain, table_of
 

@@ -12,5 +12,10 @@ from leveret import __version__
 PRODUCT: Final = "RabbitMQ"
 RABBITMQ_VERSION: Final = V3_13.version
 """By default: see broker/core/compat.py."""
+PLUGINS: Final = (
+    "rabbitmq_consistent_hash_exchange", "rabbitmq_delayed_message_exchange", "rabbitmq_message_deduplication", "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange", "rabbitmq_sharding",
+)  # fmt: skip
+"""What RabbitMQ needs a plugin for, and Leveret always has."""
 LEVERET_NAME: Final = "Leveret"
 LEVERET_VERSION: Final = __version__

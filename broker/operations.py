@@ -20,6 +20,8 @@ from broker.core.arguments import QueueArguments
 from broker.core.classes.names import RESERVED_PREFIX
 from broker.core.exchange import Exchange
 from broker.core.exchanges import exchange_type
+from broker.core.facts import PERFORMED_BY
+from broker.core.internal_events import INTERNAL_USER
 from broker.core.permissions import Permissions, TopicPermissions
 from broker.core.policy import Policy
 from broker.core.queue import Queue
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("operations")
 
-INTERNAL_USER: Final = "rmq-internal"
-"""Who acts where nobody is logged in, as RabbitMQ names it in events."""
 NAME_BYTES_MAX: Final = 255
 USER_LIMITS: Final = ("max-connections", "max-channels")
 VHOST_LIMITS: Final = ("max-connections", "max-queues")
@@ -106,6 +106,11 @@ class Operations:
         user = self.users.put(given)
         self._save(user)
         log.info("%s user '%s'", "Created" if is_new else "Successfully changed password for", user.name)
+        self._emit("user.created" if is_new else "user.password.changed", acting_user, name=user.name)
+        if user.tags:
+            self._emit("user.tags.set", acting_user, tags=sorted(user.tags), name=user.name)
+        if given.limits:
+            self._emit("user.limits.set", acting_user, **given.limits, username=user.name, name="limits")
         return user
 
     def delete_user(self, name: str, *, acting_user: str = INTERNAL_USER) -> None:
@@ -116,6 +121,7 @@ class Operations:
         user.revoke_all()
         self.broker.outbox.delete(entries.key("user", name))
         log.info("Deleted user '%s'", name)
+        self._emit("user.deleted", acting_user, name=name)
         for session in self.broker.sessions_of(name):
             session.force_close(f"user '{name}' is deleted")
 
@@ -127,6 +133,7 @@ class Operations:
         user.set_password(octets(password), self.hashing_algorithm)
         self._save(user)
         log.info("Successfully changed password for user '%s'", name)
+        self._emit("user.password.changed", acting_user, name=name)
 
     def clear_password(self, name: str, *, acting_user: str = INTERNAL_USER) -> None:
         """Let nobody log in as this user with a password."""
@@ -134,6 +141,7 @@ class Operations:
         user.clear_password()
         self._save(user)
         log.info("Clearing password for user '%s'", name)
+        self._emit("user.password.cleared", acting_user, name=name)
 
     def set_tags(self, name: str, tags: Iterable[str], *, acting_user: str = INTERNAL_USER) -> None:
         """Put tags in place of those a user had."""
@@ -141,6 +149,7 @@ class Operations:
         user.set_tags(tags)
         self._save(user)
         log.info("Successfully set user tags for user '%s' to [%s]", name, ",".join(sorted(user.tags)))
+        self._emit("user.tags.set", acting_user, tags=sorted(user.tags), name=name)
 
     def set_user_limits(self, name: str, limits: Mapping[str, int], *, acting_user: str = INTERNAL_USER) -> None:
         """Add limits, by the names `max-connections` and `max-channels`, to those a user has; a negative one sets no limit."""
@@ -149,6 +158,7 @@ class Operations:
             _check_limit(limit, value, USER_LIMITS, f"user '{name}'")
         user.limits |= limits
         self._save(user)
+        self._emit("user.limits.set", acting_user, **limits, username=name, name="limits")
 
     def clear_user_limits(self, name: str, limits: Iterable[str] = USER_LIMITS, *, acting_user: str = INTERNAL_USER) -> None:
         """Take some of a user's limits away."""
@@ -156,6 +166,10 @@ class Operations:
         for limit in limits:
             user.limits.pop(limit, None)
         self._save(user)
+        self._emit("user.limits.cleared", acting_user, username=name, name="limits")
+
+    def _emit(self, event: str, acting_user: str, **facts: Any) -> None:
+        self.broker.emit(event, lambda: {PERFORMED_BY: acting_user, **facts})
 
     def _save(self, user: User) -> None:
         self.broker.outbox.put(entries.key("user", user.name), entries.dump(user.to_json()))
@@ -168,6 +182,7 @@ class Operations:
         user.grant(found.name, Permissions(configure, write, read))
         self._save(user)
         log.info("Successfully set permissions for user '%s' in virtual host '%s' to '%s', '%s', '%s'", name, vhost, configure, write, read)
+        self._emit("permission.created", acting_user, read=read, write=write, configure=configure, vhost=vhost, user=name)
 
     def clear_permissions(self, name: str, vhost: str, *, acting_user: str = INTERNAL_USER) -> None:
         """Let a user into a vhost no more. Its connections stay, and may do nothing that needs a permission."""
@@ -176,6 +191,7 @@ class Operations:
         if user.revoke(vhost):
             self._save(user)
         log.info("Successfully cleared permissions for user '%s' in virtual host '%s'", name, vhost)
+        self._emit("permission.deleted", acting_user, vhost=vhost, user=name)
 
     def set_topic_permissions(
         self, name: str, vhost: str, exchange: str, write: str, read: str, *, acting_user: str = INTERNAL_USER
@@ -188,6 +204,7 @@ class Operations:
             "Successfully set topic permissions on exchange '%s' for user '%s' in virtual host '%s' to '%s', '%s'",
             exchange, name, vhost, write, read,
         )  # fmt: skip
+        self._emit("topic.permission.created", acting_user, read=read, write=write, exchange=exchange, vhost=vhost, user=name)
 
     def clear_topic_permissions(self, name: str, vhost: str, exchange: str | None = None, *, acting_user: str = INTERNAL_USER) -> None:
         """Free the routing keys of one topic exchange, or with None of all in the vhost."""
@@ -196,6 +213,7 @@ class Operations:
         if user.revoke_topic(vhost, exchange):
             self._save(user)
         log.info("Successfully cleared topic permissions for user '%s' in virtual host '%s'", name, vhost)
+        self._emit("topic.permission.deleted", acting_user, vhost=vhost, user=name)
 
     # --- vhosts -----------------------------------------------------------------------------------------------------
 
@@ -232,7 +250,8 @@ class Operations:
             log.info("Adding vhost '%s' (description: '%s', tags: [%s])", name, description, ",".join(tags or ()))
         else:
             log.info("Adding vhost '%s' without a description", name)
-        vhost = self.broker.add_vhost(name, metadata)
+        with self.broker.acting_as(acting_user):
+            vhost = self.broker.add_vhost(name, metadata)
         self._apply_defaults(vhost)
         if acting_user in self.users:
             self.set_permissions(acting_user, name, ".*", ".*", ".*", acting_user=acting_user)
@@ -266,7 +285,9 @@ class Operations:
         log.info("Deleting vhost '%s'", name)
         for user in self.users.forget_vhost(name):
             self._save(user)
-        self.broker.delete_vhost(vhost)
+            self._emit("permission.deleted", acting_user, vhost=name, user=user.name)
+        with self.broker.acting_as(acting_user):
+            self.broker.delete_vhost(vhost)
 
     def set_vhost_limits(self, vhost: str, limits: Mapping[str, int], *, acting_user: str = INTERNAL_USER) -> None:
         """Put limits, by the names `max-connections` and `max-queues`, in place of those there were; a negative one sets no limit."""
@@ -290,12 +311,18 @@ class Operations:
         found = self.vhost(vhost)
         _check_name("policy", name)
         policy = Policy(name, pattern, dict(definition), priority=priority, apply_to=apply_to, is_operator=operator)
-        found.set_policy(policy)
+        with self.broker.acting_as(acting_user):
+            found.set_policy(policy)
+        text = "Successfully set %s '%s' matching %s names in virtual host '%s' using pattern '%s'"
+        log.info(text, "operator policy" if operator else "policy", name, apply_to, vhost, pattern)
         return policy
 
     def clear_policy(self, vhost: str, name: str, *, operator: bool = False, acting_user: str = INTERNAL_USER) -> None:
         """Take a policy, or operator policy, away."""
-        if not self.vhost(vhost).delete_policy(name, is_operator=operator):
+        found = self.vhost(vhost)
+        with self.broker.acting_as(acting_user):
+            was_there = found.delete_policy(name, is_operator=operator)
+        if not was_there:
             raise NotFound(f"{'operator policy' if operator else 'policy'} '{name}' in virtual host '{vhost}' does not exist")
 
     # --- parameters -------------------------------------------------------------------------------------------------
@@ -310,7 +337,8 @@ class Operations:
             return
         if component == LIMITS[0]:
             _check_vhost_limits(vhost, name, value)
-        found.set_parameter(component, name, value)
+        with self.broker.acting_as(acting_user):
+            found.set_parameter(component, name, value)
 
     def _set_operator_policy(self, vhost: str, name: str, value: Any, acting_user: str) -> None:
         definition, pattern = (value.get("definition"), value.get("pattern")) if isinstance(value, dict) else (None, None)
@@ -326,17 +354,23 @@ class Operations:
         found = self.vhost(vhost)
         if component == OPERATOR_POLICY:
             self.clear_policy(vhost, name, operator=True, acting_user=acting_user)
-        elif not found.clear_parameter(component, name):
+            return
+        with self.broker.acting_as(acting_user):
+            was_there = found.clear_parameter(component, name)
+        if not was_there:
             raise NotFound(f"parameter '{name}' of component '{component}' in virtual host '{vhost}' does not exist")
 
     def set_global_parameter(self, name: str, value: Any, *, acting_user: str = INTERNAL_USER) -> None:
         """Put a global parameter in place of the one there was."""
         _check_name("global parameter", name)
-        self.broker.set_global_parameter(name, value)
+        with self.broker.acting_as(acting_user):
+            self.broker.set_global_parameter(name, value)
 
     def clear_global_parameter(self, name: str, *, acting_user: str = INTERNAL_USER) -> None:
         """Take a global parameter away."""
-        if not self.broker.clear_global_parameter(name):
+        with self.broker.acting_as(acting_user):
+            was_there = self.broker.clear_global_parameter(name)
+        if not was_there:
             raise NotFound(f"global parameter '{name}' does not exist")
 
     # --- declarations -----------------------------------------------------------------------------------------------
@@ -351,7 +385,8 @@ class Operations:
         _check_name("queue", name)
         table = found.with_default_type(arguments, durable=durable, exclusive=False, auto_delete=auto_delete)
         parsed = QueueArguments.parse(table, name, vhost, durable=durable, exclusive=False, auto_delete=auto_delete, server_named=False)
-        return found.add_queue(name, parsed, durable=durable, auto_delete=auto_delete, owner=None)
+        with self.broker.acting_as(acting_user):
+            return found.add_queue(name, parsed, durable=durable, auto_delete=auto_delete, owner=None)
 
     def declare_exchange(
         self,
@@ -372,7 +407,8 @@ class Operations:
             return found.exchanges[name]
         _check_name("exchange", name)
         kind = exchange_type(kind).type
-        return found.add_exchange(kind, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)
+        with self.broker.acting_as(acting_user):
+            return found.add_exchange(kind, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)
 
     def bind(
         self,
@@ -394,7 +430,8 @@ class Operations:
             raise NotFound(error.text) from error
         if not source or not destination:
             raise InvalidOperation("bindings of the default exchange can't be changed")
-        found.bind(exchange, target, routing_key, arguments)
+        with self.broker.acting_as(acting_user):
+            found.bind(exchange, target, routing_key, arguments)
 
 
 def _check_name(what: str, name: str) -> None:

@@ -36,7 +36,7 @@ from protocol.constants import (
     UNEXPECTED_FRAME,
 )
 from protocol.content import CONTENT_HEADER_MIN_BYTES
-from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed
+from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed, without_octets
 from protocol.events import Events, Tuning
 from protocol.fastcodec import (
     ACK,
@@ -348,13 +348,13 @@ class ServerConnection(Replies):
             return INCOMPLETE
         kind, number, length = frame_header.unpack_from(buffer, at)
         if length > self._frame_max:
-            raise self._in_handshake(too_large(kind, length, self._frame_max))
+            raise self._in_handshake(too_large(kind, length, self._frame_max), number)
         if left < length + FRAME_OVERHEAD_BYTES:
             return INCOMPLETE
         end = at + FRAME_HEADER_BYTES + length
         payload = buffer[at + FRAME_HEADER_BYTES : end]
         if buffer[end] != FRAME_END:
-            raise self._in_handshake(bad_end(kind, payload, buffer[end]))
+            raise self._in_handshake(bad_end(kind, payload, buffer[end]), number)
         if self.state is not RUNNING:
             self._at = end + 1
             return self._frame_outside_running(kind, number, payload)
@@ -369,17 +369,21 @@ class ServerConnection(Replies):
                 elif ids == PUBLISH:
                     return self._publish(channel, number, payload, end + 1)
         self._at = end + 1
-        if kind == FRAME_METHOD:
-            return self._method(number, payload)
-        if kind == FRAME_HEADER:
-            return self._content_header(number, payload)
-        if kind == FRAME_BODY:
-            return self._content_body(number, payload)
-        if kind == FRAME_HEARTBEAT and not payload:
-            if number:
-                raise ConnectionException(UNEXPECTED_FRAME, "type 8, all octets = <<>>")
-            return 0
-        raise unknown_frame(kind, payload)
+        try:
+            if kind == FRAME_METHOD:
+                return self._method(number, payload)
+            if kind == FRAME_HEADER:
+                return self._content_header(number, payload)
+            if kind == FRAME_BODY:
+                return self._content_body(number, payload)
+            if kind == FRAME_HEARTBEAT and not payload:
+                if number:
+                    raise ConnectionException(UNEXPECTED_FRAME, "type 8, all octets = <<>>")
+                return 0
+            raise unknown_frame(kind, payload)
+        except ConnectionException as error:
+            error.channel = number
+            raise
 
     def _frame_outside_running(self, kind: int, number: int, payload: bytes) -> int:
         """In the handshake, methods on channel 0 and heartbeats; after our connection.close, close and close-ok (see states)."""
@@ -397,9 +401,10 @@ class ServerConnection(Replies):
             raise self._in_handshake(error) from error
         return self._connection_method(method)
 
-    def _in_handshake(self, error: ConnectionException) -> ConnectionException | HandshakeFailed:
-        """The error as it is, but in the handshake, where RabbitMQ says nothing."""
-        return HandshakeFailed(error.text) if self.state in HANDSHAKE else error
+    def _in_handshake(self, error: ConnectionException, number: int = 0) -> ConnectionException | HandshakeFailed:
+        """The error as it is, but in the handshake, where RabbitMQ says nothing to the peer, and we nothing to the log of what it sent."""
+        error.channel = number
+        return HandshakeFailed(without_octets(error.text)) if self.state in HANDSHAKE else error
 
     # --- methods ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,16 @@ The reply text is RabbitMQ's: the code's name, ` - `, the explanation, cut at 25
 (rabbit_binary_generator:map_exception at v3.13.7).
 """
 
+import re
+
 from protocol.constants import REPLY_NAMES, REPLY_TEXT_MAX_BYTES
+
+_OCTETS = re.compile(r"<<.+>>", re.DOTALL)
+
+
+def without_octets(text: str) -> str:
+    """A text for the log without the octets of the frame that it is about: they may be a password's (start-ok, update-secret)."""
+    return _OCTETS.sub("<<...>>", text)
 
 
 class AmqpError(Exception):
@@ -16,6 +25,8 @@ class AmqpError(Exception):
         self.text = text
         self.class_id = class_id
         self.method_id = method_id
+        self.channel = 0
+        """Where it happened, for the log."""
 
     @property
     def reply_text(self) -> str:
@@ -45,9 +56,10 @@ class FramingException(ConnectionException):
 class HandshakeFailed(Exception):
     """The peer broke the handshake: no frame is sent, the socket is closed after a delay (contract 1.3, 1.4).
 
-    `reason` goes to the log.
+    `reason` goes to the log; `is_refusal` says that it was understood, and that the login isn't valid.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_refusal: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.is_refusal = is_refusal

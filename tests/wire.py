@@ -400,16 +400,17 @@ class Wire:
         password: str = "guest",
         vhost: str = "/",
         capabilities: dict[str, Any] | None = None,
+        properties: dict[str, Any] | None = None,
         channel_max: int = 2047,
         frame_max: int = 131072,
         heartbeat: int = 0,
         timeout: float = TIMEOUT_SECONDS,
         receive_buffer: int | None = None,
     ) -> "Wire":
-        """The whole handshake."""
+        """The whole handshake; `properties` are added to what the client says of itself."""
         wire = cls(broker, timeout=timeout, receive_buffer=receive_buffer)
         wire.greet()
-        wire.start_ok(user, password, capabilities=capabilities)
+        wire.start_ok(user, password, capabilities=capabilities, properties=properties)
         wire.expect(Connection.Tune)
         wire.tune_ok(channel_max, frame_max, heartbeat)
         wire.open_vhost(vhost)
@@ -436,11 +437,12 @@ class Wire:
         mechanism: str = "PLAIN",
         response: bytes | None = None,
         capabilities: dict[str, Any] | None = None,
+        properties: dict[str, Any] | None = None,
         locale: str = "en_US",
     ) -> None:
-        properties = {"product": "tests.wire", "capabilities": CAPABILITIES if capabilities is None else capabilities}
+        said = {"product": "tests.wire", "capabilities": CAPABILITIES if capabilities is None else capabilities} | (properties or {})
         answer = response if response is not None else b"\x00" + octets(user) + b"\x00" + octets(password)
-        self.send_method(0, Connection.StartOk, client_properties=properties, mechanism=mechanism, response=answer, locale=locale)
+        self.send_method(0, Connection.StartOk, client_properties=said, mechanism=mechanism, response=answer, locale=locale)
 
     def tune_ok(self, channel_max: int = 2047, frame_max: int = 131072, heartbeat: int = 0) -> None:
         self.frame_max = frame_max

@@ -65,14 +65,17 @@ class Authentication:
             delay = 0.0 if peer.is_loopback else self._failures.delay(peer.address)
             if delay:
                 raise Undecided(Delay(delay))
+        user: str | None = None
         try:
-            identity = self._chain.login(self._claim(mechanism, said, peer), attempt)
+            claim = self._claim(mechanism, said, peer)
+            user = claim.user
+            identity = self._chain.login(claim, attempt)
             if not peer.is_loopback and self._users.is_confined(identity.name):
                 raise Rejected(f"user '{identity.name}' can only connect via localhost")
         except Rejected as rejected:
             if rejected.is_guess and not peer.is_loopback:
                 self._failures.add(peer.address)
-            raise LoginRefused(f"{mechanism} login refused: {rejected.reason}") from rejected
+            raise LoginRefused(f"{mechanism} login refused: {rejected.reason}", user) from rejected
         return identity
 
     def _claim(self, mechanism: str, said: Said | None, peer: Peer) -> Credentials:

@@ -47,7 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from broker import app, logs
 
-    logs.set_up(config.log.console_level or dict(config.log.levels)["default"])
+    try:
+        logs.set_up(config.log)
+    except logs.CannotLog as error:
+        sys.stderr.write(f"leveret: cannot log: {error}\n")
+        return EXIT_CONFIG
     log = logging.getLogger("config")
     if config.config_file is not None:
         log.info("configuration read from %s", config.config_file)

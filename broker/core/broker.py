@@ -8,11 +8,16 @@ restore               what the catalog and the log hold, before anything listens
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from broker.core import entries, ids
+from broker.core import entries, facts, ids
+from broker.core.announcements import Announcements
 from broker.core.compat import V3_13
 from broker.core.consumer_timeout import ConsumerTimeout
+from broker.core.internal_events import INTERNAL_USER, ignore
 from broker.core.outbox import Outbox
 from broker.core.properties import REPLY_TO
 from broker.core.session import Peer, Session
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
     from broker.core.channel import Channel
     from broker.core.consumers import Consumer, Holder
+    from broker.core.internal_events import FactsOf
     from broker.core.login import Authenticator
     from broker.core.memory import Memory
     from broker.core.message import Message
@@ -33,6 +39,8 @@ log = logging.getLogger("queue")
 
 QUEUE_IDS_STEP = 1000
 """Queue ids are taken from the catalog by the thousand: one entry written, not one a queue."""
+FIRST_PROCESS = 600
+"""RabbitMQ has an Erlang process for each connection and each channel, and names it in logs and events: ours are numbers."""
 TURN_MESSAGES = 5000
 """What a turn serves at the most, in deliveries; what is left waits for the next (docs/architecture.md, "The turn")."""
 
@@ -64,6 +72,13 @@ class Broker:
         self.default_queue_type: str | None = None
         """What a queue is that doesn't say, in vhosts that don't either. None: classic, which no argument of the queue tells."""
         self.node = "rabbit@localhost"
+        self.emit: Callable[[str, FactsOf], None] = ignore
+        """What happens is told here (core/internal_events.py)."""
+        self.acting_user = INTERNAL_USER
+        """Who does what is being done now, for events."""
+        self.announcements = Announcements()
+        self._started_seconds = clock() // 1000
+        self._processes = count(FIRST_PROCESS)
         self.connection_max: int | None = None
         self.channel_max_per_node: int | None = None
         """None sets no limit."""
@@ -92,6 +107,9 @@ class Broker:
         """A new vhost with its system exchanges."""
         vhost = self.vhosts[name] = VHost(self, name)
         self.set_vhost_metadata(vhost, metadata or {})
+        for exchange in vhost.exchanges.values():
+            self.emit("exchange.created", partial(facts.of_exchange, vhost, exchange))
+        self.emit("vhost.created", lambda: facts.of_vhost(vhost))
         return vhost
 
     def set_vhost_metadata(self, vhost: VHost, metadata: Mapping[str, Any]) -> None:
@@ -107,11 +125,13 @@ class Broker:
         vhost.delete_all()
         self.topology += 1
         self.outbox.delete(entries.key("vhost", vhost.name))
+        self.emit("vhost.deleted", lambda: {facts.PERFORMED_BY: self.acting_user, "name": vhost.name})
 
     def set_global_parameter(self, name: str, value: Any) -> None:
         """Put a value, anything that JSON has, in place of the one there was."""
         self.global_parameters[name] = value
         self.outbox.put(entries.key("global_parameter", name), entries.dump({"value": value}))
+        self._emit_global_parameter("parameter.set", name, value=value)
 
     def clear_global_parameter(self, name: str) -> bool:
         """False if there is none of that name."""
@@ -119,7 +139,11 @@ class Broker:
             return False
         del self.global_parameters[name]
         self.outbox.delete(entries.key("global_parameter", name))
+        self._emit_global_parameter("parameter.cleared", name)
         return True
+
+    def _emit_global_parameter(self, event: str, name: str, **value: Any) -> None:
+        self.emit(event, lambda: {facts.PERFORMED_BY: self.acting_user, **value, "name": name, "component": "global"})
 
     def next_queue_id(self, durable: bool) -> int:
         """An id that no queue ever had."""
@@ -129,6 +153,25 @@ class Broker:
             self.queue_ids_taken = self.queue_ids + QUEUE_IDS_STEP
             self.outbox.put(entries.QUEUE_IDS, entries.dump({"next": self.queue_ids_taken}))
         return queue_id
+
+    # --- who is who -------------------------------------------------------------------------------------------------
+
+    def next_process(self) -> int:
+        """The number of a connection or channel, which logs and events know it by."""
+        return next(self._processes)
+
+    def process_text(self, number: int) -> str:
+        """How events name a connection or channel; a log line has `<0.NUMBER.0>`."""
+        return f"<{self.node}.{self._started_seconds}.{number}.0>"
+
+    @contextmanager
+    def acting_as(self, user: str) -> Iterator[None]:
+        """What happens meanwhile is this user's doing."""
+        before, self.acting_user = self.acting_user, user
+        try:
+            yield
+        finally:
+            self.acting_user = before
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
@@ -149,6 +192,7 @@ class Broker:
         consumer.cancelled = True
         queue = consumer.queue
         queue.remove_consumer(consumer)
+        self.emit("consumer.deleted", lambda: facts.of_deleted_consumer(consumer))
         if queue.auto_delete and not len(queue.consumers) and not queue.deleted:
             queue.vhost.delete_queue(queue)
 
@@ -180,6 +224,8 @@ class Broker:
 
     def serve(self) -> bool:
         """Serve each queue that was touched, once. Returns whether some must wait for the next turn."""
+        if self.announcements.waiting:
+            self.announcements.publish()
         outbox = self.outbox
         budget = TURN_MESSAGES
         touched = outbox.touched

@@ -34,12 +34,13 @@ class Channel:
     __slots__ = (
         "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "gets", "getters", "held", "last_queue",
         "lowest", "next_tag", "number", "prefetch",
-        "prefetch_shared", "reply_address", "reply_consumer", "session", "shared_used", "transaction", "unacked",
+        "prefetch_shared", "process", "reply_address", "reply_consumer", "session", "shared_used", "transaction", "unacked",
     )  # fmt: skip
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
         self.number = number
+        self.process = session.broker.next_process()
         self.closed = False
         self.prefetch = 0
         """For consumers to come; 0 means no limit (basic.qos, global=false)."""

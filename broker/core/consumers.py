@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from broker.core.channel import Channel
     from broker.core.queue import Queue
+    from protocol.events import DeliveryEncoder
     from protocol.tables import Table
 
 UNLIMITED = 1 << 62
@@ -66,7 +67,7 @@ class Consumer(Holder):
         self.priority = priority
         self.arguments = arguments
         self.prefetch = channel.prefetch
-        self.encoder = channel.session.wire.deliveries(channel.number, tag)
+        self.encoder: DeliveryEncoder = channel.session.wire.deliveries(channel.number, tag)
         self.parked = False
         self.cancelled = False
         self.delivered = 0

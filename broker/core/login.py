@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class LoginRefused(Exception):
-    """The login is refused; the text is for the log, the peer isn't told why."""
+    """The login is refused; the text is for the log, the peer isn't told why. `user` is the name that was tried, None without one."""
+
+    def __init__(self, text: str, user: str | None = None) -> None:
+        super().__init__(text)
+        self.user = user
 
 
 class Answer(NamedTuple):

@@ -192,7 +192,7 @@ class Publisher:
         route.target = target_of(route.queues)
         is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
         rejecting = any((queue.limit is not None and queue.limit.rejects) or queue.held_values is not None for queue in route.queues)
-        route.plain = route.by_key and not (is_reply or rejecting)
+        route.plain = route.by_key and not (is_reply or rejecting or vhost.tracer is not None)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         self._routes[routing] = route
@@ -217,6 +217,8 @@ class Publisher:
         if not route.by_key or len(keys) > 1:
             queues = session.vhost.route(route.exchange, Envelope(keys, route.routing, header, body))
             target = target_of(queues)
+        if session.vhost.tracer is not None:
+            session.vhost.tracer.published(channel, route.routing, keys, header, body, queues)
         reply = None if route.plain else self._reply_channel(route)
         publish = Publish(queues, target, route.routing, header, body, bits, facts, reply, expiration_ms)
         if reply is not None or channel.transaction is None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
+from broker.core import facts, titles
 from broker.core.channel import Channel
 from broker.core.classes import HANDLERS
+from broker.core.internal_events import INTERNAL_USER
 from broker.core.login import Attempt, LoginRefused, Undecided
 from broker.core.publisher import Publisher
 from protocol import methods
@@ -18,7 +20,7 @@ from protocol.constants import ACCESS_REFUSED, CONNECTION_FORCED, FRAME_MIN_BYTE
 from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed
 from protocol.events import Tuning
 from protocol.methods import Basic, Connection, Method, make
-from protocol.tables import Table, plain
+from protocol.tables import Table, plain, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from protocol.events import Wire
 
 log = logging.getLogger("connection")
+channel_log = logging.getLogger("channel")
 E = TypeVar("E", bound=AmqpError)
 
 
@@ -51,8 +54,9 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "_again", "broker", "capabilities", "channels", "client_properties", "congested", "ended", "entered",
-        "exclusive_queues", "generated_name", "had_its_share", "identity", "mechanism", "peer", "publisher", "vhost", "wire",
+        "__weakref__", "_again", "broker", "capabilities", "channels", "client_properties", "congested", "connected_at_ms", "ended",
+        "entered", "exclusive_queues", "generated_name", "had_its_share", "identity", "is_introduced", "mechanism", "own_name", "peer",
+        "process", "publisher", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -62,6 +66,8 @@ class Session:
     def __init__(self, broker: Broker, peer: Peer) -> None:
         self.broker = broker
         self.peer = peer
+        self.process = broker.next_process()
+        self.connected_at_ms = broker.outbox.clock()
         self.channels: dict[int, Channel] = {}
         self.exclusive_queues: dict[Queue, None] = {}
         self.publisher = Publisher(self)
@@ -80,6 +86,10 @@ class Session:
         self.mechanism = ""
         self.client_properties: Table = {}
         self.capabilities: frozenset[str] = frozenset()
+        self.own_name = ""
+        """The connection_name that the client gave."""
+        self.is_introduced = False
+        """The log has it at level info: it was let in."""
 
     def __repr__(self) -> str:
         return f"Session({self.peer.name})"
@@ -98,6 +108,7 @@ class Session:
         except ChannelException as error:
             self._close_channel(channel, error, Basic.Publish)
         except ConnectionException as error:
+            error.channel = channel
             raise _located(error, Basic.Publish) from error
         except Undecided:
             self._try_again(channel, lambda: self.on_publishes(channel, routing, bits, headers, bodies))
@@ -135,12 +146,14 @@ class Session:
             self.channels[channel] = Channel(self, channel)
             self.identity.channels += 1
             self.broker.channels += 1
+            self.broker.emit("channel.created", lambda: facts.of_channel(self.channels[channel]))
             self.channels[channel].send(make(methods.Channel.OpenOk))
             return 1
-        found = self.channels[channel]
+        found, broker = self.channels[channel], self.broker
         try:
             if not isinstance(method, methods.Channel.Close):
                 found.check_not_committing()
+                broker.acting_user = self.identity.name
             HANDLERS[type(method)](self, found, method)
         except ChannelException as error:
             self._close_channel(channel, error, type(method))
@@ -149,6 +162,8 @@ class Session:
         except Undecided:
             self._try_again(channel, lambda: self.on_method(channel, method))
             raise
+        finally:
+            broker.acting_user = INTERNAL_USER
         return 1
 
     def on_channel_error(self, channel: int, error: ChannelException) -> None:
@@ -179,7 +194,8 @@ class Session:
 
     def close_channel(self, number: int, error: ChannelException) -> None:
         """Send channel.close; what the channel held goes back."""
-        log.error("<%s> channel %d error: %s", self.peer.name, number, error)
+        channel = self.channels[number]
+        channel_log.error("%s", titles.channel_error(channel, error), extra={"tag": titles.tag(channel.process)})
         self.end_channel(number).write(self.wire.close_channel(number, error))
 
     def end_channel(self, number: int) -> Channel:
@@ -189,6 +205,7 @@ class Session:
         self.identity.channels -= 1
         self.broker.channels -= 1
         channel.close()
+        self.broker.emit("channel.closed", lambda: facts.of_closed_channel(channel))
         return channel
 
     def consumer_cancelled(self, consumer: Consumer) -> None:
@@ -247,6 +264,9 @@ class Session:
         if isinstance(capabilities, dict):
             self.capabilities = frozenset(name for name, value in capabilities.items() if value is True)
         self.mechanism = method.mechanism
+        own_name = self.client_properties.get("connection_name")
+        if own_name is not None and own_name.kind == "S":
+            self.own_name = text(own_name.value)
         try:
             response = cast("bytes", method.response)
             self.identity = self.broker.authenticator.authenticate(method.mechanism, response, self.peer, attempt)
@@ -254,11 +274,14 @@ class Session:
             self._try_again(0, lambda: self._start_ok(method, attempt))
             raise
         except LoginRefused as refused:
+            user, reason = refused.user, str(refused).rpartition("login refused: ")[2]
+            self.broker.emit("user.authentication.failure", lambda: facts.of_login(self, user, reason))
             if "authentication_failure_close" in self.capabilities:
-                text = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
-                error = ConnectionException(ACCESS_REFUSED, text)
+                answer = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
+                error = ConnectionException(ACCESS_REFUSED, answer)
                 self._reply(make(Connection.Close, reply_code=error.code, reply_text=error.reply_text))
-            raise HandshakeFailed(str(refused)) from refused
+            raise HandshakeFailed(str(refused), is_refusal=True) from refused
+        self.broker.emit("user.authentication.success", lambda: facts.of_login(self, self.identity.name))
         tuning = self.wire.tuning
         self._reply(make(Connection.Tune, channel_max=tuning.channel_max, frame_max=tuning.frame_max, heartbeat=tuning.heartbeat))
 
@@ -289,7 +312,10 @@ class Session:
         self.identity.connections += 1
         self.broker.connections += 1
         self._reply(make(Connection.OpenOk))
-        log.info("<%s> user '%s' authenticated and granted access to vhost '%s'", self.peer.name, self.identity.name, name)
+        self.introduce(logging.INFO)
+        granted = "connection %s: user '%s' authenticated and granted access to vhost '%s'"
+        self._log(logging.INFO, granted, titles.named(self), self.user_name, name)
+        self.broker.emit("connection.created", lambda: facts.of_connection(self))
 
     def _enter(self, name: str) -> VHost:
         """The vhost, if it is there and neither a limit nor the user's permissions forbid it: in RabbitMQ's order (contract 1.5)."""
@@ -323,6 +349,32 @@ class Session:
             text = f"number of channels opened on node '{broker.node}' has reached the maximum allowed limit of ({most})"
             raise ConnectionException(NOT_ALLOWED, text)
 
+    # --- the log ----------------------------------------------------------------------------------------------------
+
+    @property
+    def user_name(self) -> str | None:
+        """Who it is, once that is known."""
+        identity: Identity | None = getattr(self, "identity", None)
+        return None if identity is None else identity.name
+
+    @property
+    def vhost_name(self) -> str | None:
+        """The vhost that it has entered."""
+        vhost: VHost | None = getattr(self, "vhost", None)
+        return None if vhost is None else vhost.name
+
+    def introduce(self, level: int) -> None:
+        """Write that it is accepted. That waits until it is let in, and is of interest to nobody where it isn't: a storm of refused
+        connections leaves a line for each, the one that says why."""
+        if not self.is_introduced:
+            self.is_introduced = level >= logging.INFO
+            self._log(level, "accepting AMQP connection %s", titles.address(self))
+            if self.own_name:
+                self._log(level, "connection %s has a client-provided name: %s", titles.address(self), self.own_name)
+
+    def _log(self, level: int, text: str, *arguments: object) -> None:
+        log.log(level, text, *arguments, extra={"tag": titles.tag(self.process)})
+
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def terminate(self) -> None:
@@ -332,6 +384,8 @@ class Session:
         for queue in list(self.exclusive_queues):
             queue.vhost.delete_queue(queue)
         self.broker.sessions.pop(self, None)
+        if not self.ended:
+            self.broker.emit("connection.closed", lambda: facts.of_closed_connection(self))
         self.ended = True
         if self.entered:
             self.entered = False
@@ -341,6 +395,9 @@ class Session:
 
     def close_connection(self, error: AmqpError) -> None:
         """Send connection.close; what the session held goes at once."""
+        if self.vhost_name is None:
+            self.introduce(logging.DEBUG)
+        self._log(logging.ERROR, "%s", titles.connection_error(self, error))
         self.terminate()
         self.wire.close(error)
 

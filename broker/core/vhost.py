@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from broker.core import entries
+from broker.core import entries, facts
 from broker.core.arguments import X_QUEUE_TYPE
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange, LooksAt
@@ -18,6 +18,7 @@ from broker.core.expiry import expiration_of
 from broker.core.outbox import target_of
 from broker.core.policy import best
 from broker.core.queue import Queue
+from broker.core.tracing import Tracer
 from protocol import content
 from protocol.constants import NOT_FOUND, PRECONDITION_FAILED
 from protocol.errors import ChannelException
@@ -72,6 +73,8 @@ class VHost:
             self.exchanges[exchange] = create(kind, exchange, durable=True, internal=internal)
         self.policies: dict[str, Policy] = {}
         self.operator_policies: dict[str, Policy] = {}
+        self.tracer: Tracer | None = None
+        """Copies all messages to amq.rabbitmq.trace."""
         self._sources: dict[Destination, dict[Exchange, None]] = {}
         """Destination to the exchanges that have bindings to it."""
 
@@ -88,6 +91,19 @@ class VHost:
         if kind is None or X_QUEUE_TYPE in arguments or (kind != "classic" and (exclusive or auto_delete or not durable)):
             return arguments
         return arguments | {X_QUEUE_TYPE: Field("S", kind.encode())}
+
+    def set_tracing(self, on: bool) -> None:
+        """Turn the firehose on or off (core/tracing.py). A restart turns it off, as in RabbitMQ: it is a tool to look with, and slow."""
+        if on == (self.tracer is not None):
+            log.info("Tracing is already %s for vhost '%s'", "enabled" if on else "disabled", self.name)
+            return
+        log.info("%s tracing for vhost '%s'", "Enabling" if on else "Disabling", self.name)
+        if self.tracer is not None:
+            self.tracer.stop()
+        self.tracer = Tracer(self) if on else None
+        if self.tracer is not None:
+            self.tracer.start()
+        self.broker.topology += 1
 
     # --- names ------------------------------------------------------------------------------------------------------
 
@@ -122,7 +138,13 @@ class VHost:
         self.broker.topology += 1
         if durable:
             self.broker.outbox.put(*entries.exchange_entry(self, exchange))
+        self.broker.emit("exchange.created", lambda: facts.of_exchange(self, exchange))
         return exchange
+
+    def system_exchange(self, name: str) -> Exchange:
+        """A durable internal topic exchange that the broker itself publishes to; made if it isn't there."""
+        found = self.exchanges.get(name)
+        return found or self.add_exchange("topic", name, durable=True, auto_delete=False, internal=True, arguments={})
 
     def restore_exchange(self, exchange: Exchange) -> None:
         """An exchange that the catalog holds already."""
@@ -134,6 +156,7 @@ class VHost:
         """Delete it with the bindings from and to it."""
         del self.exchanges[exchange.name]
         self.broker.topology += 1
+        self.broker.emit("exchange.deleted", lambda: facts.of_deleted(self, exchange.name))
         for binding in list(exchange.bindings()):
             exchange.unbind(binding.destination, binding.routing_key, binding.arguments)
             self._unfile(binding)
@@ -174,6 +197,7 @@ class VHost:
         self.broker.topology += 1
         if queue.durable:
             self.broker.outbox.put(*entries.queue_entry(queue))
+        self.broker.emit("queue.created", lambda: facts.of_queue(queue))
 
     def delete_queue(self, queue: Queue) -> int:
         """Delete it with its bindings and messages; its consumers are told. Returns how many messages were ready."""
@@ -188,6 +212,7 @@ class VHost:
         self._unbind_destination(queue)
         if queue.durable:
             self.broker.outbox.delete(entries.queue_key(self.name, queue.name))
+        self.broker.emit("queue.deleted", lambda: facts.of_deleted(self, queue.name))
         for consumer in list(queue.consumers):
             consumer.channel.session.consumer_cancelled(consumer)
         return ready
@@ -203,24 +228,36 @@ class VHost:
         """Put a policy, or operator policy, in place of the one of that name; it acts at once."""
         self._policies(policy.is_operator)[policy.name] = policy
         self.broker.outbox.put(*entries.policy_entry(self.name, policy))
-        self.apply_policies()
+        emit = self.broker.emit
+        if policy.is_operator:
+            emit("parameter.set", lambda: facts.of_operator_policy_parameter(self, policy))
+        self.apply_policies(policy)
+        emit("policy.set", lambda: facts.of_policy(self, policy))
 
     def delete_policy(self, name: str, *, is_operator: bool = False) -> bool:
         """Take a policy away; False if there is none of that name."""
         if self._policies(is_operator).pop(name, None) is None:
             return False
         self.broker.outbox.delete(entries.policy_key(self.name, name, is_operator=is_operator))
+        emit = self.broker.emit
+        if is_operator:
+            emit("parameter.cleared", lambda: facts.of_parameter(self, "operator_policy", name))
         self.apply_policies()
+        emit("operator.policy.cleared" if is_operator else "policy.cleared", lambda: facts.of_deleted(self, name))
         return True
 
     def restore_policy(self, policy: Policy) -> None:
         """A policy that the catalog holds already; `apply_policies` has to follow."""
         self._policies(policy.is_operator)[policy.name] = policy
 
-    def apply_policies(self) -> None:
-        """Have each queue and exchange live by the policies as they are now. Those for which nothing has changed aren't touched."""
+    def apply_policies(self, changed: Policy | None = None) -> None:
+        """Have each queue and exchange live by the policies as they are now. Those for which nothing has changed aren't touched.
+        `changed` is the one that is new."""
         for queue in list(self.queues.values()):
+            before = queue.policy, queue.operator_policy
             self._apply_to_queue(queue)
+            if before != (queue.policy, queue.operator_policy):
+                self._emit_queue_policy(queue, changed)
         for exchange in self.exchanges.values():
             self._apply_to_exchange(exchange)
         self.broker.topology += 1
@@ -231,6 +268,11 @@ class VHost:
     def _apply_to_queue(self, queue: Queue) -> None:
         if queue.kept_for is None:
             queue.apply_policies(best(self.policies, queue.type, queue.name), best(self.operator_policies, queue.type, queue.name))
+
+    def _emit_queue_policy(self, queue: Queue, changed: Policy | None) -> None:
+        now = queue.policy or queue.operator_policy
+        event = "queue.policy.updated" if now is not None else "queue.policy.cleared"
+        self.broker.emit(event, lambda: facts.of_queue_policy(queue, now and (changed or now)))
 
     def _apply_to_exchange(self, exchange: Exchange) -> None:
         policy = best(self.policies, "exchange", exchange.name)
@@ -243,6 +285,9 @@ class VHost:
         """Put a value, anything that JSON has, in place of the one there was."""
         self.parameters[component, name] = value
         self.broker.outbox.put(*entries.parameter_entry(self.name, component, name, value))
+        self.broker.emit("parameter.set", lambda: facts.of_parameter(self, component, name, value=value))
+        if (component, name) == LIMITS:
+            self.broker.emit("vhost.limits.set", lambda: {**value, facts.PERFORMED_BY: self.broker.acting_user, "name": name})
 
     def clear_parameter(self, component: str, name: str) -> bool:
         """False if there is none of that name."""
@@ -250,6 +295,9 @@ class VHost:
             return False
         del self.parameters[component, name]
         self.broker.outbox.delete(entries.parameter_key(self.name, component, name))
+        self.broker.emit("parameter.cleared", lambda: facts.of_parameter(self, component, name))
+        if (component, name) == LIMITS:
+            self.broker.emit("vhost.limits.cleared", lambda: {facts.PERFORMED_BY: self.broker.acting_user, "name": name})
         return True
 
     def delete_all(self) -> None:
@@ -276,6 +324,7 @@ class VHost:
         self.broker.topology += 1
         if exchange.durable and _is_durable(destination):
             self.broker.outbox.put(*entries.binding_entry(self.name, exchange.name, destination, routing_key, arguments))
+        self.broker.emit("binding.created", lambda: facts.of_binding(self, exchange, destination, routing_key, arguments))
         exchange.bound(destination)
 
     def restore_binding(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
@@ -306,6 +355,7 @@ class VHost:
         self.broker.topology += 1
         if exchange.durable and _is_durable(destination):
             self.broker.outbox.delete(entries.binding_key(self.name, exchange.name, destination, routing_key, arguments))
+        self.broker.emit("binding.deleted", lambda: facts.of_binding(self, exchange, destination, routing_key, arguments))
 
     def _unbind_destination(self, destination: Destination) -> None:
         for exchange in list(self._sources.pop(destination, ())):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from broker.config import Config
+    from broker.core.internal_events import FactsOf
     from broker.core.memory import Memory
     from broker.runtime.connection import Connection
 
@@ -29,7 +30,8 @@ CHECK_SECONDS: Final = 0.5
 DISK, MEMORY, STORE = ORDER = ("disk", "memory", "store")
 STORE_REASON: Final = "the message store failed"
 MIB: Final = 1 << 20
-BLOCKED: Final = "publishers are blocked until this alarm clears"
+BLOCKED: Final = "*** Publishers will be blocked until this alarm clears ***"
+STARS: Final = "*" * len(BLOCKED)
 
 
 class Alarms:
@@ -54,6 +56,9 @@ class Alarms:
         self._connections_bytes = 0
         self._counts_connections = False
         self._handle: asyncio.TimerHandle | None = None
+        self.node = "rabbit@localhost"
+        self.emit: Callable[[str, FactsOf], object] = lambda name, facts: None
+        """Where alarms are told of: Broker.emit, and a turn has to follow."""
 
     def start(self) -> None:
         """Look for the first time and begin the timer; needs a running loop."""
@@ -90,11 +95,11 @@ class Alarms:
         self.check_memory()
 
     def _log_disk_free_limit(self) -> None:
-        log.info("disk free limit set to %d MB (%d bytes)", self.disk_free_limit_bytes // 1_000_000, self.disk_free_limit_bytes)
+        log.info("Disk free limit set to %d MB (%d bytes)", self.disk_free_limit_bytes // 1_000_000, self.disk_free_limit_bytes)
 
     def _log_memory_limit(self) -> None:
         limit, whole = self.memory_limit_bytes, self.machine_bytes
-        log.info("memory high watermark set to %d MiB (%d bytes) of %d MiB (%d bytes) total", limit // MIB, limit, whole // MIB, whole)
+        log.info("Memory high watermark set to %d MiB (%d bytes) of %d MiB (%d bytes) total", limit // MIB, limit, whole // MIB, whole)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -149,7 +154,9 @@ class Alarms:
     # --- on and off -------------------------------------------------------------------------------------------------
 
     def _raise(self, name: str, why: str, advice: str) -> None:
-        log.warning("%s alarm set: %s; %s: %s", _long(name), why, BLOCKED, advice)
+        text = "%s alarm set on node '%s'.\n\n%s\n%s\n%s\n\n%s; to end it, %s"
+        log.warning(text, _long(name), self.node, STARS, BLOCKED, STARS, why, advice)
+        self.emit("alarm.set", lambda: {"node": self.node, "source": name})
         first = not self.active
         self.active = tuple(each for each in ORDER if each == name or each in self.active)
         if first:
@@ -159,7 +166,8 @@ class Alarms:
     def _clear(self, name: str, why: str) -> None:
         self.active = tuple(each for each in self.active if each != name)
         still = f"publishers stay blocked: {self.reason}" if self.active else "publishers go on"
-        log.info("%s alarm cleared: %s; %s", _long(name), why, still)
+        log.warning("%s alarm cleared on node '%s': %s; %s", _long(name), self.node, why, still)
+        self.emit("alarm.cleared", lambda: {"node": self.node, "source": name})
         if not self.active:
             for connection in list(self._connections):
                 connection.release_publishes()

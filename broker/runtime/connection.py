@@ -14,6 +14,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
+from broker.core import titles
 from broker.core.consumers import TURN_OUTPUT_BYTES
 from broker.core.login import Undecided
 from broker.core.session import Peer
@@ -62,7 +63,7 @@ class Connection(asyncio.Protocol):
         """The question that a decision waits for."""
         self._ending = False
         """Nothing more is read: the socket is to be closed."""
-        self.heard = True
+        self.heard = False
         """Something came in since the last heartbeat check."""
         self.spoke = True
 
@@ -82,7 +83,6 @@ class Connection(asyncio.Protocol):
         self.session.wire = self.wire
         self.wire.holding = bool(self._turn.alarms.active)
         self._timer = asyncio.get_running_loop().call_later(self._config.handshake_timeout_seconds, self._handshake_timeout)
-        log.info("<%s> accepting AMQP connection", self.name)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -111,9 +111,13 @@ class Connection(asyncio.Protocol):
         self._connections.discard(self)
         self._cancel_timer()
         self._drop_question()
-        if self.wire.state not in (ConnectionState.CLOSED, ConnectionState.CLOSING) and not self._ending:
+        if self.wire.state is ConnectionState.WAITING_HEADER and not self.heard:
+            # Somebody looks whether the port is open.
+            self._log(logging.DEBUG, "closing AMQP connection %s:\nconnection_closed_with_no_data_received", titles.named(self.session))
+        elif self.wire.state not in (ConnectionState.CLOSED, ConnectionState.CLOSING) and not self._ending:
             state = "" if self.wire.state is ConnectionState.RUNNING else f" in state {self.wire.state.value}"
-            log.warning("<%s> client unexpectedly closed TCP connection%s", self.name, state)
+            text = "closing AMQP connection %s:\nclient unexpectedly closed TCP connection%s"
+            self._log(logging.WARNING, text, titles.full(self.session), state)
         self._ending = True
         self.session.terminate()
         self._turn.schedule()
@@ -164,7 +168,8 @@ class Connection(asyncio.Protocol):
             self._wait_for(undecided.question)
         except Exception:
             # A bug in the broker costs the connection that met it, and no other; the log has the traceback.
-            log.exception("<%s> internal error", self.name)
+            tag = titles.tag(self.session.process)
+            log.exception("internal error on AMQP connection %s", titles.full(self.session), extra={"tag": tag})
             self._fail(ConnectionException(INTERNAL_ERROR, "the broker met an internal error, see its log"))
         return None
 
@@ -273,7 +278,8 @@ class Connection(asyncio.Protocol):
             if self._timer is not None:
                 self._cancel_timer()
         elif state is ConnectionState.CLOSED and not self._ending:
-            log.info("<%s> closing AMQP connection", self.name)
+            level = logging.INFO if self.session.is_introduced else logging.DEBUG
+            self._log(level, "closing AMQP connection %s", titles.full(self.session))
             self._finish()
         elif state is ConnectionState.CLOSING and not self._ending and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._patience, self.abort)
@@ -286,12 +292,17 @@ class Connection(asyncio.Protocol):
             # It is not the peer who takes long.
             self._timer = asyncio.get_running_loop().call_later(self._config.handshake_timeout_seconds, self._handshake_timeout)
         elif self.wire.state in HANDSHAKE:
-            log.error("<%s> handshake_timeout: the client did not finish the handshake (state %s)", self.name, self.wire.state.value)
+            text = "closing AMQP connection %s:\nhandshake_timeout: the client did not finish the handshake (state %s)"
+            self._log(logging.ERROR, text, titles.named(self.session), self.wire.state.value)
             self.abort()
 
     def _refuse(self, error: HandshakeFailed) -> None:
         """The handshake is broken: say nothing more, and close after a while, as RabbitMQ does."""
-        log.error("<%s> closing AMQP connection: %s", self.name, error.reason)
+        if error.is_refusal:
+            self._log(logging.ERROR, "%s", titles.refusal(self.session, error.reason))
+        else:
+            why = "failed to negotiate connection parameters: " if self.wire.state is ConnectionState.TUNING else ""
+            self._log(logging.ERROR, "closing AMQP connection %s:\n%s%s", titles.named(self.session), why, error.reason)
         self.session.terminate()
         if self.wire.state is ConnectionState.CLOSED:
             self.flush()
@@ -303,7 +314,6 @@ class Connection(asyncio.Protocol):
         if self.wire.state is ConnectionState.CLOSING:
             self._end_after(CLOSE_DELAY_SECONDS)
             return
-        log.error("<%s> closing AMQP connection: %s", self.name, error)
         self._cancel_timer()
         self.session.close_connection(error)
         self._pause("budget")
@@ -351,7 +361,8 @@ class Connection(asyncio.Protocol):
 
     def end_for_silence(self) -> None:
         """Heartbeats were agreed on and none came (contract 1.6)."""
-        log.error("<%s> closing AMQP connection: missed heartbeats from client, timeout: %ds", self.name, self.wire.tuning.heartbeat)
+        text = "closing AMQP connection %s:\nmissed heartbeats from client, timeout: %ds"
+        self._log(logging.ERROR, text, titles.named(self.session), self.wire.tuning.heartbeat)
         self._ending = True
         self.abort()
 
@@ -360,6 +371,11 @@ class Connection(asyncio.Protocol):
         self._ending = True
         self._cancel_timer()
         self._transport.abort()
+
+    def _log(self, level: int, text: str, *arguments: object) -> None:
+        if log.isEnabledFor(level):
+            self.session.introduce(logging.DEBUG)
+            log.log(level, text, *arguments, extra={"tag": titles.tag(self.session.process)})
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

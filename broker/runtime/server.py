@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from broker.config import Config
     from broker.core.broker import Broker
+    from broker.core.internal_events import FactsOf
     from broker.core.session import Peer
     from broker.runtime.http_client import HttpClient
     from broker.runtime.listeners import Bound
@@ -38,6 +39,8 @@ log = logging.getLogger("server")
 STOP_SECONDS_MAX = 3.0
 """How long a graceful stop waits for the peers' close-ok."""
 STOP_CHECK_SECONDS = 0.005
+NOTICE = logging.INFO + 5
+"""RabbitMQ's level between info and warning."""
 COMPLAINT_SECONDS = 60.0
 SHUTDOWN = "broker forced connection closure with reason 'shutdown'"
 
@@ -61,6 +64,8 @@ class Server:
         self.connections: set[Connection] = set()
         self.alarms = Alarms(config, broker.memory, self.connections, free, memory_bytes())
         self.turn = Turn(broker, store, loop, self.alarms, Decider(loop, client))
+        self.alarms.node = broker.node
+        self.alarms.emit = self._emit
         self.on_hangup: list[Callable[[], None]] = []
         """Called one after the other on SIGHUP; what goes wrong there is theirs to log."""
         self._lives_with_terminal = False
@@ -68,6 +73,7 @@ class Server:
         """By the event loop's clock: when it may be said again that nobody can be accepted."""
         self._servers: list[asyncio.Server] = []
         self._acceptors: list[Acceptor] = []
+        self._bound: list[Bound] = []
         self._heartbeats = Heartbeats(self.connections)
         self._trimming = Trimming(broker.memory, loop)
         self._stop = asyncio.Event()
@@ -80,7 +86,7 @@ class Server:
         self._loop.set_exception_handler(self._report)
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
-                self._loop.add_signal_handler(number, self.stop)
+                self._loop.add_signal_handler(number, self._signalled, number)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
         if contexts is not None:
@@ -90,6 +96,7 @@ class Server:
             # Whoever starts it with nohup wants it to outlive the terminal.
             self._lives_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
             self._loop.add_signal_handler(signal.SIGHUP, self._hangup)
+        log.info("Ready to start client connection listeners")
         for bound in sockets:
             await self._listen(bound, contexts)
         self._heartbeats.start()
@@ -107,7 +114,8 @@ class Server:
         else:
             backlog = self._config.tcp_options.backlog
             self._servers.append(await self._loop.create_server(self._connection, sock=bound.socket, backlog=backlog))
-        log.info("started %s listener on %s", "TLS (SSL)" if bound.tls else "TCP", bound.address)
+        log.info("started %s listener on %s", _kind(bound), bound.address)
+        self._bound.append(bound)
 
     def _connection(self, peer: Peer | None = None) -> Connection:
         return Connection(self.turn, self._config, self.connections, peer)
@@ -139,8 +147,22 @@ class Server:
         """Ask for a graceful end."""
         self._stop.set()
 
+    def _signalled(self, number: signal.Signals) -> None:
+        log.log(NOTICE, "%s received - shutting down", number.name)
+        self.stop()
+
+    def wake(self) -> None:
+        """Have a turn follow; for any thread."""
+        self._loop.call_soon_threadsafe(self.turn.schedule)
+
+    def _emit(self, name: str, facts: FactsOf) -> None:
+        self._broker.emit(name, facts)
+        self.turn.schedule()
+
     async def _end(self) -> None:
         log.info("stopping: %d connections to close", len(self.connections))
+        for bound in self._bound:
+            log.info("stopped %s listener on %s", _kind(bound), bound.address)
         for server in self._servers:
             server.close()
         for acceptor in self._acceptors:
@@ -170,6 +192,11 @@ class Server:
         while not reached() and (deadline is None or self._loop.time() < deadline):
             self.turn.schedule()
             await asyncio.sleep(STOP_CHECK_SECONDS)
+
+
+def _kind(bound: Bound) -> str:
+    """RabbitMQ's name for a listener's protocol."""
+    return "TLS (SSL)" if bound.tls else "TCP"
 
 
 def _has_terminal() -> bool:

@@ -81,7 +81,7 @@ class Turn:
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
             connection.flush()
-        if more or self._unread or self._unflushed or broker.outbox.touched:
+        if more or self._unread or self._unflushed or broker.outbox.touched or broker.announcements.waiting:
             self.schedule()
 
     def _committed(self) -> None:

@@ -383,7 +383,7 @@ class Playbook:
         self.read()
         for peer in self.peers:
             peer.flush()
-        return more or bool(self.broker.outbox.touched)
+        return more or bool(self.broker.outbox.touched or self.broker.announcements.waiting)
 
     def advance(self, ms: int) -> None:
         """Time goes by, timer by timer (broker/runtime/wakeups.py), and all comes to rest."""

@@ -46,8 +46,8 @@ class Served:
 
     @property
     def ports(self) -> dict[str, int]:
-        """The port by address, as the last line of start-up names them."""
-        return {host: int(port) for host, port in re.findall(r"(127\.0\.0\.1|\[::1\]):(\d+)", self.lines[-1])}
+        """The port by address, as the lines of start-up name them."""
+        return {host: int(port) for host, port in re.findall(r"started TCP listener on (127\.0\.0\.1|\[::1\]):(\d+)", "".join(self.lines))}
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -98,8 +98,8 @@ def test_the_configuration_is_named_in_the_log(tmp_path: Path) -> None:
     conf.write_text("net_ticktime = 1\nlog.console.level = info\n")
     with Served("--memory", "--port", "0", RABBITMQ_CONFIG_FILE=str(tmp_path / "rabbitmq")) as broker:
         text = "".join(broker.lines)
-    assert f"[info] <config> configuration read from {conf}" in text
-    assert re.search(r"\[warning\] <config> .*without them: net_ticktime \(.*:1\)", text)
+    assert f"> configuration read from {conf}" in text
+    assert re.search(r"\[warning\] <\S+> .*without them: net_ticktime \(.*:1\)", text)
 
 
 def test_start_up_is_quick_and_small(tmp_path: Path) -> None:

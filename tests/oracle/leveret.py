@@ -14,6 +14,8 @@ from tests.oracle.rabbitmq import BrokerFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = "Server startup complete"
+LISTENERS = [re.compile(rf"started {kind} listener on 127\.0\.0\.1:(\d+)") for kind in ("TCP", r"TLS \(SSL\)")]
+"""The lines that name the port, the first kind that there is."""
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 
@@ -112,14 +114,15 @@ class Leveret:
         deadline = time.monotonic() + START_SECONDS
         with self._changed:
             while True:
-                for line in self._lines[begin:]:
-                    if READY in line and (address := re.search(r"127\.0\.0\.1:(\d+)", line)):
-                        return int(address[1])
+                lines = self._lines[begin:]
+                addresses = [found for listener in LISTENERS for line in lines if (found := listener.search(line))]
+                if addresses and any(READY in line for line in lines):
+                    return int(addresses[0][1])
                 if not self._open or not self._changed.wait(deadline - time.monotonic()):
                     break
             output = "".join(self._lines[begin:])[-4000:]
         self.kill()
-        raise BrokerFailed(f"leveret serve printed no '{READY}' with an address; exit status {self.status}, output:\n{output}")
+        raise BrokerFailed(f"leveret serve printed no '{READY}', or no listener before; exit status {self.status}, output:\n{output}")
 
     def _end(self, number: signal.Signals) -> int | None:
         process = self._process

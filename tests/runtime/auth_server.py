@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     arguments = parser.parse_args()
     config: Config = pickle.loads(arguments.file.read_bytes())  # the test wrote it
-    logs.set_up(config.log_level)
+    logs.set_up(config.log)
     if arguments.far:
         Broker.open_session = from_far  # type: ignore[method-assign]
     return app.serve(replace(config, listeners=(Listener("127.0.0.1", arguments.port),)))

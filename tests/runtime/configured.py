@@ -98,13 +98,13 @@ def main() -> int:
     if arguments.files is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (arguments.files, arguments.files))
     first, *others = config.listeners
-    logs.set_up(config.log_level)
+    logs.set_up(config.log)
     Broker.open_session = observed  # type: ignore[method-assign]
     return app.serve(replace(config, listeners=(first._replace(port=arguments.port), *others)))
 
 
 def observed(broker: Broker, peer: Peer) -> Session:
-    logging.getLogger("observed").info("%s", json.dumps(peer))
+    logging.getLogger("observed").info("%s", json.dumps(peer), extra={"tag": "<observed>"})
     return open_session(broker, peer)
 
 

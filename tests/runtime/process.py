@@ -20,6 +20,8 @@ DEADLINE_SECONDS = 20.0
 NEVER_IN_A_LOG = re.compile(
     r"Traceback|internal error|Exception in callback|Fatal error|exception was never retrieved|^\S+ \S+ \[critical\]", flags=re.MULTILINE
 )
+HEAD = re.compile(r"^\S+ \S+ \[\w+\] <\S+> ")
+"""What all lines of one record begin with."""
 PERSISTENT = 2
 
 
@@ -65,12 +67,22 @@ def sockets(broker: Leveret) -> int:
 
 
 def log_lines(broker: Leveret, pattern: str) -> list[str]:
-    return [line for line in broker.log.splitlines() if re.search(pattern, line)]
+    """The log's records that match. A record of several lines, which have one head, is made one here."""
+    records: list[str] = []
+    head = ""
+    for line in broker.log.splitlines():
+        found = HEAD.match(line)
+        if found is not None and found[0] == head:
+            records[-1] += " " + line[found.end() :].strip()
+        else:
+            records.append(line)
+            head = found[0] if found is not None else ""
+    return [record for record in records if re.search(pattern, record)]
 
 
 def problems(broker: Leveret, wire: Wire | None = None) -> list[str]:
     """Log lines that say that something is wrong, of one peer or of all."""
-    peer = re.escape(f"<{name_of(wire)} -> ") if wire is not None else ""
+    peer = "[(<]" + re.escape(f"{name_of(wire)} -> ") if wire is not None else ""
     return log_lines(broker, rf"\[(warning|error|critical)\].*{peer}")
 
 
@@ -82,10 +94,11 @@ def name_of(wire: Wire) -> str:
 
 def one_problem(broker: Leveret, peer: str, pattern: str) -> str:
     """The only line of `peer` that tells of something wrong; it matches."""
-    line = broker.wait_for_log(rf"\[(warning|error)\].*<{re.escape(peer)} -> .*{pattern}")
-    lines = log_lines(broker, rf"\[(warning|error|critical)\].*<{re.escape(peer)} -> ")
+    who = rf"[(<]{re.escape(peer)} -> "
+    soon(lambda: log_lines(broker, rf"\[(warning|error)\].*{who}.*{pattern}"), what=f"{pattern} of {peer} in {problems(broker)[-3:]}")
+    lines = log_lines(broker, rf"\[(warning|error|critical)\].*{who}")
     assert len(lines) == 1, lines
-    return line
+    return lines[0]
 
 
 def assert_nothing_broke(broker: Leveret) -> None:

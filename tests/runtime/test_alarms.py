@@ -106,15 +106,13 @@ def test_each_alarm_and_each_clearing_is_logged_once(broker: Faulty) -> None:
         soon(lambda: time.monotonic() - begin > 1.2, what="more than two looks")
         enough_disk(broker)
         wire.expect(Connection.Unblocked, 0)
-    (raised,) = log_lines(broker, r"\[warning\] .*alarm")
-    assert "disk resource limit alarm set: free disk space is insufficient. Free bytes: 1000. Limit: 50000000;" in raised
-    assert (
-        "publishers are blocked until this alarm clears: free space on the disk of the data directory, or lower disk_free_limit" in raised
-    )
-    (cleared,) = log_lines(broker, r"\[info\] .*alarm cleared")
+    (raised,) = log_lines(broker, r"\[warning\] .*disk resource limit alarm set on node 'rabbit@\S+'\.")
+    assert "*** Publishers will be blocked until this alarm clears ***" in raised
+    assert "free disk space is insufficient. Free bytes: 1000. Limit: 50000000; to end it, free space on the disk" in raised
+    (cleared,) = log_lines(broker, r"\[warning\] .*disk resource limit alarm cleared on node 'rabbit@\S+'")
     assert cleared.rstrip().endswith("Limit: 50000000; publishers go on")
-    assert log_lines(broker, r"disk free limit set to 50 MB \(50000000 bytes\)")
-    assert log_lines(broker, r"memory high watermark set to 0 MiB \(1000000 bytes\) of \d+ MiB")
+    assert log_lines(broker, r"Disk free limit set to 50 MB \(50000000 bytes\)")
+    assert log_lines(broker, r"Memory high watermark set to 0 MiB \(1000000 bytes\) of \d+ MiB")
 
 
 def test_a_full_disk_is_noticed_within_a_second(broker: Faulty) -> None:
@@ -147,7 +145,7 @@ def test_two_alarms(broker: Faulty) -> None:
             blocks(third.open_channel(), "q", reason="low on disk & memory")
         consumer.nothing_more()
         assert consumer.bodies("q") == [b"waits", b"x" * WATERMARK_BYTES]
-        broker.wait_for_log("memory resource limit alarm cleared: .*publishers stay blocked: low on disk")
+        broker.wait_for_log("memory resource limit alarm cleared on node 'rabbit@[^']*': .*publishers stay blocked: low on disk")
         assert consumer.counts("q") == (0, 0)
         enough_disk(broker)
         for wire in (first, second):
@@ -488,8 +486,8 @@ def test_a_failed_store_blocks_for_good(broker: Faulty) -> None:
             other.expect_close(541)
         blocks(channel, "q", reason="low on disk & the message store failed")
         enough_disk(broker)
-        assert log_lines(broker, "alarm cleared: .*; publishers stay blocked: the message store failed")
-        (line,) = log_lines(broker, "message store alarm set: the message store failed; publishers are blocked")
+        assert log_lines(broker, "alarm cleared on node .*; publishers stay blocked: the message store failed")
+        (line,) = log_lines(broker, "message store alarm set on node .*the message store failed; to end it")
         assert "restart the broker" in line
         channel.wire.abort()
     assert broker.stop() == 74

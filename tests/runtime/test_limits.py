@@ -64,6 +64,21 @@ def test_limits(settings: dict[str, Any], disk: int, memory: int) -> None:
     assert (alarms.disk_free_limit_bytes, alarms.memory_limit_bytes) == (disk, memory)
 
 
+def test_alarms_are_told() -> None:
+    """The facts are RabbitMQ's: alarm.set and alarm.cleared with node and source."""
+    room, told = Room(free=100, disk_free_limit=100, vm_memory_high_watermark=1000), []
+    room.alarms.emit = lambda name, facts: told.append((name, facts()))
+    room.free_bytes, room.memory.used = 99, 1001
+    room.look()
+    room.look()
+    room.free_bytes = 100
+    room.look()
+    node = {"node": "rabbit@localhost"}
+    assert told == [
+        ("alarm.set", node | {"source": "disk"}), ("alarm.set", node | {"source": "memory"}), ("alarm.cleared", node | {"source": "disk"}),
+    ]  # fmt: skip
+
+
 def test_the_edges() -> None:
     """RabbitMQ: less than the limit is too little space, more than the watermark is too much memory."""
     room = Room(free=100, disk_free_limit=100, vm_memory_high_watermark=1000)

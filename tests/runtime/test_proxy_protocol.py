@@ -195,7 +195,7 @@ def client(authority: Authority, name: str) -> ssl.SSLContext:
 )
 def test_the_address_is_the_one_that_the_proxy_names(shared: Configured, header: bytes, address: str, name: str) -> None:
     """It is who the peer is for all purposes: guest isn't local any more."""
-    refused = rf"<{re.escape(name)}> .*user 'guest' can only connect via localhost"
+    refused = rf"\({re.escape(name)}, .*user 'guest' can only connect via localhost"
     before = len(log_lines(shared, refused))
     with Dialled.dial(shared, header=header + PROTOCOL_HEADER) as wire:
         wire.expect(Connection.Start)
@@ -291,7 +291,7 @@ def test_a_header_and_then_nothing(shared: Configured) -> None:
         for bare in (plain, secure):
             bare.sendall(V1)
         assert plain.recv(1) == secure.recv(1) == b""
-    shared.wait_for_log(rf"<{re.escape(CAME_FROM)}> handshake_timeout")
+    soon(lambda: log_lines(shared, rf"\({re.escape(CAME_FROM)}\): handshake_timeout"))
     shared.wait_for_log(rf"<{re.escape(CAME_FROM)}> .*the TLS handshake did not begin within 1 s")
 
 

@@ -43,7 +43,8 @@ def test_everybody_is_told_and_it_ends_well(durable: Leveret, number: signal.Sig
     soon(lambda: is_gone(durable))
     assert time.monotonic() - begin < QUICK_SECONDS
     assert durable.stop() == 0
-    assert not problems(durable)
+    forced = problems(durable)
+    assert len(forced) == len(wires) and all("connection_forced: " in line and "'shutdown'" in line for line in forced), forced
     with pytest.raises(OSError), socket.create_connection((durable.host, durable.port), timeout=1):
         pass
 

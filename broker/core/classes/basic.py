@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from broker.core import ids
+from broker.core import facts, ids
 from broker.core.arguments import consumer_priority
 from broker.core.classes.names import check_owner, last_queue
 from broker.core.consumers import Consumer
@@ -57,7 +57,10 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
     priority = consumer_priority(arguments, queue.arguments, name, vhost.name)
     _check_consumable(queue, channel, exclusive=method.exclusive)
     consumer = Consumer(channel, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, priority=priority, arguments=arguments)
+    if vhost.tracer is not None:
+        vhost.tracer.watch(consumer)
     channel.consumers[tag] = consumer
+    session.broker.emit("consumer.created", lambda: facts.of_consumer(consumer))
     if not method.nowait:
         channel.send(make(Basic.ConsumeOk, consumer_tag=tag))
     queue.add_consumer(consumer)
@@ -139,6 +142,8 @@ def _answer_get(session: Session, channel: Channel, queue: DeclaredQueue, no_ack
         tag = channel.take_tag()
     else:
         tag = channel.lease_to_getter(queue, message)
+    if queue.vhost.tracer is not None:
+        queue.vhost.tracer.delivered(channel, queue, redelivered, (shown,))
     return session.wire.get_ok(channel.number, tag, redelivered, len(queue.ready), shown)
 
 
