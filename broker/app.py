@@ -75,8 +75,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        broker = build(config, store).broker
-        status = _run(_serve(broker, store, config, sockets, contexts, client))
+        status = _run(_serve(build(config, store), store, config, sockets, contexts, client))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -167,11 +166,25 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     if config.event_exchange:
         vhost = broker.vhosts.get(config.default_vhost) or operations.put_vhost(config.default_vhost)
         broker.emit = EventExchange(broker, vhost).emit
+    _load_definitions(operations, config, store)
+    return operations
+
+
+def _load_definitions(operations: Operations, config: Config, store: LocalStore | MemoryStore) -> None:
+    """Raises InvalidDefinitions."""
     if config.load_definitions is not None:
         imported = store.catalog.get(definitions.IMPORTED)
         unchanged = None if imported is None else imported.value
         definitions.load(operations, config.load_definitions, unchanged, skip_if_unchanged=config.definitions_skip_if_unchanged)
-    return operations
+
+
+def _load_definitions_again(operations: Operations, config: Config, store: LocalStore | MemoryStore, server: Server) -> None:
+    """At run time, at SIGHUP: what can't be imported is told, and everything goes on."""
+    try:
+        _load_definitions(operations, config, store)
+    except InvalidDefinitions as error:
+        log.error("definitions were not imported: %s", error)
+    server.turn.schedule()
 
 
 def _lost(broker: Broker, damage: Damage) -> str:
@@ -250,17 +263,18 @@ def wall_clock() -> int:
 
 
 async def _serve(
-    broker: Broker,
+    operations: Operations,
     store: LocalStore | MemoryStore,
     config: Config,
     sockets: list[Bound],
     contexts: Contexts | None,
     client: HttpClient | None,
 ) -> int:
+    broker = operations.broker
     free = None if isinstance(store, MemoryStore) else store.free
     server = Server(broker, store, config, asyncio.get_running_loop(), free, client)
     server.turn.schedule()
-    server.on_hangup.append(logs.reopen)
+    server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
     if config.log.exchange:
         if (vhost := broker.vhosts.get(config.default_vhost)) is not None:
             logs.add(LogExchange(broker, vhost, server.wake), config.log, config.log.exchange_level)

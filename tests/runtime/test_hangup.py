@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from tests.oracle.rabbitmq import answers_amqp
 from tests.runtime.configured import Address
 from tests.wire import Wire
 
+DEADLINE_SECONDS = 10.0
+
 
 class InTerminal:
     """A broker in the foreground of a terminal of its own, which `close` closes."""
@@ -29,10 +32,12 @@ class InTerminal:
         )
         os.close(inside)
         self._output = b""
-        self.port = int(self.read_until(rb"Server startup complete.*127\.0\.0\.1:(\d+)"))
+        self.port = int(self.read_until(rb"started TCP listener on 127\.0\.0\.1:(\d+)"))
+        self.read_until(rb"Server startup complete")
 
     def read_until(self, pattern: bytes) -> bytes:
         while not (found := re.search(pattern, self._output)):
+            assert select.select([self._terminal], [], [], DEADLINE_SECONDS)[0], f"no {pattern!r} in {self._output!r}"
             self._output += os.read(self._terminal, 4096)
         return found[found.re.groups]
 
