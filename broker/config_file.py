@@ -4,13 +4,19 @@
     heartbeat = 30
     default_pass = 'a value with a # in it'
     default_user = $(MY_USER)
+    default_pass = $(<secret.txt)
+    include conf.d/*.conf
 
-One `key = value` a line; single or double quotes are optional and keep a `#`; a value between triple single quotes may have several
-lines (RabbitMQ 4.3); `$(NAME)` is replaced by the environment's NAME.
+One `key = value` a line; quotes are optional and keep a `#`. A value between single quotes, or triple ones (RabbitMQ 4.3), may have several
+lines. `$(NAME)` is replaced by the environment's NAME; a value that is `$(<FILE)` is what the file holds, less the line break at its end.
+A line `include FILE` stands for the lines of the files of that name or pattern. Files are looked for beside the one that names them.
+(https://github.com/Kyorai/cuttlefish, conf_parse.peg of 3.4 and 3.9; there double quotes are part of the value.)
 """
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,21 +26,24 @@ from broker.settings.table import holds_secret, is_rabbitmqs
 
 KEY: Final = re.compile(r"[^\s=#'\"$]+")
 LONG_QUOTE: Final = "'''"
+INCLUDE: Final = re.compile(r"include\s+([^\s=#]+)\s*(?:#.*)?")
+FROM_FILE: Final = re.compile(r"\$\(<(.+)\)")
 VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
 class Entry(NamedTuple):
-    """One setting as it stands in the file; lines count from 1."""
+    """One setting as it stands in a file; lines count from 1."""
 
+    path: Path
     line: int
     key: str
     value: str
 
 
-def read(path: Path, environ: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+def read(path: Path, environ: Mapping[str, str], within: tuple[Path, ...] = ()) -> tuple[list[Entry], list[str]]:
     """Return the file's entries in order, and its problems, each a line of text that names the place.
 
-    A file that can't be read is a problem as well; nothing is raised.
+    A file that can't be read is a problem as well; nothing is raised. `within` are the files that include this one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -49,10 +58,29 @@ def read(path: Path, environ: Mapping[str, str]) -> tuple[list[Entry], list[str]
         stripped = raw.strip()
         if not stripped or stripped.startswith("#"):
             continue
+        if (include := INCLUDE.fullmatch(stripped)) is not None:
+            included, told = _included((*within, path), line, include[1], environ)
+            entries += included
+            problems += told
+            continue
         try:
-            entries.append(Entry(line, *_entry(stripped, lines, environ)))
+            entries.append(Entry(path, line, *_entry(path, stripped, lines, environ)))
         except ValueError as error:
             problems.append(f"{path}:{line}: {error}")
+    return entries, problems
+
+
+def _included(within: tuple[Path, ...], line: int, pattern: str, environ: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+    """What the files give that a line includes, in the order of their names. A pattern may have none, as in RabbitMQ."""
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for name in sorted(glob.glob(f"{glob.escape(str(within[-1].parent))}/{pattern}")):
+        if os.path.realpath(name) in map(os.path.realpath, within):
+            problems.append(f"{within[-1]}:{line}: include {pattern}: expected no file that includes itself: {name}")
+        elif os.path.isfile(name):
+            included, told = read(Path(name), environ, within)
+            entries += included
+            problems += told
     return entries, problems
 
 
@@ -74,31 +102,27 @@ def line_of(key: str, value: str) -> str | None:
     return None if quote is None else f"{key} = {quote}{value}{quote}"
 
 
-def _entry(text: str, following: Iterator[tuple[int, str]], environ: Mapping[str, str]) -> tuple[str, str]:
+def _entry(path: Path, text: str, following: Iterator[tuple[int, str]], environ: Mapping[str, str]) -> tuple[str, str]:
     """Return key and value of one line, or of it and those that follow; a ValueError says what is wrong with it."""
     key, equals, rest = text.partition("=")
     key = key.strip()
     if not equals or not KEY.fullmatch(key):
         raise ValueError(f"{_without_secret(text)}: expected `key = value`")
-    rest = rest.strip()
-    value = _long(key, rest, following) if rest.startswith(LONG_QUOTE) else _unquoted(key, rest)
+    value = _unquoted(key, rest.strip(), following)
+    if (named := FROM_FILE.fullmatch(value)) is not None:
+        return key, _from_file(key, path.parent / named[1].strip())
     if not value and not is_rabbitmqs(key):
         raise ValueError(f"{key} =: expected a value after the equals sign")
     return key, VARIABLE.sub(lambda match: _variable(key, match[1], environ), value)
 
 
-def _long(key: str, text: str, following: Iterator[tuple[int, str]]) -> str:
-    """The value between three quotes, which may end lines later."""
-    text = text.removeprefix(LONG_QUOTE)
-    while LONG_QUOTE not in text:
-        line = next(following, None)
-        if line is None:
-            raise ValueError(f"{shown(key, text)}: expected three quotes {LONG_QUOTE} after the value that begins with them")
-        text += f"\n{line[1]}"
-    value, _, after = text.partition(LONG_QUOTE)
-    if after.strip() and not after.lstrip().startswith("#"):
-        raise ValueError(f"{shown(key, value)}: expected nothing but a comment after the three quotes {LONG_QUOTE}")
-    return value
+def _from_file(key: str, path: Path) -> str:
+    try:
+        value = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
+        raise ValueError(f"{key} = $(<{path}): expected a file that holds the value: {reason}") from error
+    return value.removesuffix("\n").removesuffix("\r")
 
 
 def _without_secret(text: str) -> str:
@@ -106,11 +130,15 @@ def _without_secret(text: str) -> str:
     return f"{text.split(None, 1)[0][:40]} ***" if holds_secret(text) and len(text.split()) > 1 else text
 
 
-def _unquoted(key: str, text: str) -> str:
-    quote = text[:1]
-    if quote not in ("'", '"'):
+def _unquoted(key: str, text: str, following: Iterator[tuple[int, str]]) -> str:
+    """The value, which may end lines later if it is within single quotes."""
+    quote = next((quote for quote in (LONG_QUOTE, "'", '"') if text.startswith(quote)), "")
+    if not quote:
         return text.partition("#")[0].rstrip()
-    value, closed, after = text[1:].partition(quote)
+    value, closed, after = text.removeprefix(quote).partition(quote)
+    while not closed and quote != '"' and (line := next(following, None)) is not None:
+        more, closed, after = line[1].partition(quote)
+        value += f"\n{more}"
     if not closed or (after.strip() and not after.lstrip().startswith("#")):
         raise ValueError(f"{shown(key, text)}: expected the value to end with the quote {quote} that it begins with")
     return value

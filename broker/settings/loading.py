@@ -88,7 +88,7 @@ def _from_files(reader: Reader, paths: tuple[Path, ...], environ: Mapping[str, s
         entries, problems = config_file.read(path, environ)
         reader.problems += problems
         for entry in entries:
-            reader.give(source, entry.key, entry.value, f"{path}:{entry.line}")
+            reader.give(source, entry.key, entry.value, f"{entry.path}:{entry.line}")
     return source
 
 

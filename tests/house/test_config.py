@@ -116,6 +116,7 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         ("disk_free_limit.absolute = 2PiB", "disk_free_limit", 2 << 50),
         ("auth_ldap.queries.tags = '''\n[{a, {b = c}}]\n '''\nheartbeat = 5", "heartbeat_seconds", 5),
         ("default_user = ''' it's '''", "default_user", " it's "),
+        ("auth_ldap.queries.tags = '[{a, {b = c}},\n{d, e}]' # x\nheartbeat = 5", "heartbeat_seconds", 5),
         ("auth_oauth2.scope_prefix = ''\nheartbeat = 5", "heartbeat_seconds", 5),
         ("max_message_size = 16 MiB", "max_message_size_bytes", 16 * 1024 * 1024),
         ("disk_free_limit.absolute = 2GB", "disk_free_limit", 2_000_000_000),
@@ -372,8 +373,8 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("heartbeat =", "heartbeat =: expected a value after the equals sign"),
         ("heartbeat = # none", "heartbeat =: expected a value after the equals sign"),
         ("default_pass = ''", "default_pass =: expected a value after the equals sign"),
-        ("default_pass = '''abc\ndef", "default_pass = ***: expected three quotes ''' after the value that begins with them"),
-        ("default_pass = '''abc''' d", "default_pass = ***: expected nothing but a comment after the three quotes '''"),
+        ("default_pass = '''abc\ndef", "default_pass = ***: expected the value to end with the quote ''' that it begins with"),
+        ("default_pass = '''abc''' d", "default_pass = ***: expected the value to end with the quote ''' that it begins with"),
         ("default_pass = 'abc", "default_pass = ***: expected the value to end with the quote ' that it begins with"),
         ("default_pass = 'a'b'", "default_pass = ***: expected the value to end with the quote ' that it begins with"),
         ("default_pass = $(NOT_SET)", "default_pass = $(NOT_SET): expected an environment variable of that name"),
@@ -462,6 +463,25 @@ def test_a_later_source_replaces_lists_and_adds_to_records(
     conf: Path, file: str, environ: dict[str, str], attribute: str, value: Any
 ) -> None:
     assert attrgetter(attribute)(read(conf, file, **environ)) == value
+
+
+def test_a_file_includes_others_and_values(conf: Path) -> None:
+    parts = conf.parent / "parts"
+    parts.mkdir()
+    (parts / "2.conf").write_text("heartbeat = 2\nchannel_max = 2\n")
+    (parts / "1.conf").write_text("heartbeat = 1\nframe_max = 5000\ninclude deeper.txt\n")
+    (parts / "deeper.txt").write_text("vhost_max = x\n")
+    (conf.parent / "secret").write_text("pass # word\n")
+    text = "heartbeat = 9\ninclude parts/*.conf  # in the order of names\nchannel_max = 9\ninclude none/*\ndefault_pass = $(<secret)\n"
+    assert problems(conf, text) == ["parts/deeper.txt:1: vhost_max = x: expected infinity, or a whole number from 0 to 4294967295"]
+    (parts / "deeper.txt").write_text("vhost_max = 7\n")
+    config = read(conf, text)
+    assert (config.heartbeat_seconds, config.channel_max, config.frame_max_bytes, config.vhost_max) == (2, 9, 5000, 7)
+    assert config.default_pass == "pass # word"
+    (told,) = problems(conf, "default_pass = $(<none)")
+    assert told == "rabbitmq.conf:1: default_pass = $(<none): expected a file that holds the value: No such file or directory"
+    (told,) = problems(conf, "include rabbitmq.conf")
+    assert told == "rabbitmq.conf:1: include rabbitmq.conf: expected no file that includes itself: rabbitmq.conf"
 
 
 def test_the_command_line_alone_switches_listeners_on_again(conf: Path) -> None:

@@ -151,7 +151,7 @@ def settings_lines(draw: st.DrawFn) -> str:
     return "".join(lines)
 
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @QUICK
@@ -213,6 +213,9 @@ def test_whatever_is_in_the_environment_it_is_a_configuration_or_a_config_error(
 @example(content=b"auth_http.user_path = http://[")
 @example(content=b"load_definitions = " + b"x" * 5000)
 @example(content=b"ssl_options.certfile = a\0b")
+@example(content=b"default_pass = $(<a\0b)")
+@example(content=b"default_pass = $(</)\ninclude \0")
+@example(content=b"include *\ninclude *")
 def test_whatever_is_in_a_file_it_is_a_configuration_or_a_config_error(tmp_path: Path, content: bytes) -> None:
     for name in ("a.conf", "a.config"):
         path = tmp_path / name

@@ -1,12 +1,15 @@
 """A broker that is configured as people do it: variables of a compose file, a file, `--host ::`. Real processes, real clients."""
 
 import re
+import socket
+import ssl
 from pathlib import Path
 
 import pika
 import pytest
 
 from tests.house.test_serve import Served
+from tests.runtime.certificates import Authority
 
 
 def port_of(broker: Served, address: str) -> int:
@@ -55,6 +58,25 @@ def test_a_configuration_file_as_a_chart_writes_it(tmp_path: Path) -> None:
     ):
         assert server_properties(connection)["cluster_name"] == "eu"
         assert any("cluster_partition_handling" in line and "[warning]" in line for line in broker.lines)
+
+
+def test_tls_by_a_configuration_file(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = authority.server("server")
+    (tmp_path / "rabbitmq.conf").write_text(
+        f"listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:0\nssl_options.certfile = {server}\nssl_options.keyfile = {server}\n"
+        "ssl_options.versions.1 = tlsv1.3\n"
+    )
+    with Served("--memory", RABBITMQ_CONFIG_FILE=str(tmp_path / "rabbitmq")) as broker:
+        context = ssl.create_default_context(cafile=str(authority.file))
+        port = port_of(broker, "127.0.0.1")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"AMQP\x00\x00\x09\x01")
+            assert tls.recv(1) == b"\x01"
+            assert tls.version() == "TLSv1.3"
 
 
 @pytest.mark.parametrize("arguments", [("--host", "::"), ("--host", "*")])
