@@ -5,7 +5,8 @@
     store    a write failed, and nothing is written any more; this one stays until the restart
 
 While any of them is on, connections read no basic.publish: the next one blocks its connection (Connection.hold_publishes).
-One timer looks at the disk twice a second and adds up the connections once a second. What the queues hold is a number that
+One timer looks at the disk twice a second and adds up the connections once a second; where those alone hold more than the watermark,
+the biggest are closed, or publishers would wait for ever. What the queues hold is a number that
 the turn compares with `queued_max_bytes`, so that a fast publisher doesn't get far past the watermark.
 """
 
@@ -114,6 +115,16 @@ class Alarms:
     def count_connections(self) -> None:
         """Add up what they hold beside the queues, for the next `check_memory`."""
         self._connections_bytes = sum([connection.held_bytes for connection in self._connections])
+        if MEMORY in self.active and self._connections_bytes > self.memory_limit_bytes > 0:
+            self._end_the_biggest()
+
+    def _end_the_biggest(self) -> None:
+        """Connections alone hold more than is allowed, so no consumer can end the alarm: those that hold most have to go."""
+        for connection in sorted(self._connections, key=lambda each: each.held_bytes, reverse=True):
+            if self._connections_bytes <= self.memory_limit_bytes:
+                return
+            self._connections_bytes -= connection.held_bytes
+            connection.give_up()
 
     def check_disk(self) -> None:
         """Look how much is free now; where the system can't tell, the alarm stays as it is."""
