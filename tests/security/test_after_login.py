@@ -93,6 +93,14 @@ def test_a_header_counts_as_unfinished() -> None:
     assert peer.wire.unfinished_bytes > 100_000
 
 
+def test_what_a_channel_takes() -> None:
+    peer = Stranger(new_broker())
+    peer.says(handshake())
+    numbers = iter(range(1, 1000))
+    assert kept_bytes(lambda: peer.says(open_channel(next(numbers))), 200) < 3 * KIB
+    assert len(peer.session.channels) == 201
+
+
 # --- patterns and tables
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from protocol.connection import CHUNKS_MAX
 from protocol.methods import CLASSES, make
 from protocol.states import ConnectionState
 from tests.oracle.leveret import Leveret
@@ -124,7 +125,7 @@ def play(peer: Stranger, data: bytes, feed: Feed) -> tuple[str, str, bytes]:
         peer.says(piece)
         tuned = peer.state not in (*OUTSIDE[:2], ConnectionState.TUNING)
         assert peer.ended or tuned or peer.wire.buffered_bytes <= KEPT_MAX_BYTES
-        assert len(peer.wire._chunks) <= 1024 + 8
+        assert len(peer.wire._chunks) <= CHUNKS_MAX + 131_072 // CHUNKS_MAX + 1
     assert peer.turns <= 2 * reads + len(data) // 8 // 5000 + 2
     return peer.end, peer.state.value, bytes(peer.sent)
 

@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_a_login_that_is_refused(user: str, password: str) -> None:
     with pytest.raises(Refused) as refused:
         Authentication(users).authenticate("PLAIN", (user, password.encode()), False)
     assert_hidden(everything_about(refused.value))
+
+
+@pytest.mark.parametrize("known", ["lisa", "locked"])
+def test_the_time_of_a_refusal_does_not_tell_who_there_is(known: str) -> None:
+    """A password of 4 MB, so that hashing it is what takes the time."""
+    authentication = Authentication(Users([a_user(), User("locked")]))
+    password = bytes(4_000_000)
+
+    def seconds(name: str) -> float:
+        begin = time.process_time()
+        with pytest.raises(Refused):
+            authentication.authenticate("PLAIN", (name, password), True)
+        return time.process_time() - begin
+
+    there, absent = (min(seconds(name) for _ in range(5)) for name in (known, "nobody"))
+    assert 0.5 < there / absent < 2
 
 
 def test_a_configuration_that_is_wrong(tmp_path: Path) -> None:
