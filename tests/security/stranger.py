@@ -19,7 +19,7 @@ TURN_COST = 5000
 
 
 def new_broker(**settings: Any) -> Broker:
-    return build(Config(**settings), MemoryStore(keep=False))
+    return build(Config(**settings), MemoryStore(keep=False)).broker
 
 
 class Stranger:
