@@ -266,9 +266,16 @@ class Connection(asyncio.Protocol):
         held = self._transport.get_write_buffer_size() + wire.unfinished_bytes + self.session.uncommitted_bytes
         return held - wire.buffered_bytes if "alarm" in self._pauses else held
 
+    @property
+    def stuck_bytes(self) -> int:
+        """What of it only this peer can end: input that isn't finished, publishes that aren't committed, and replies far past what a peer
+        that doesn't read is otherwise sent (direct reply-to)."""
+        unsent = self._transport.get_write_buffer_size() - UNSENT_MAX_BYTES
+        return self.wire.unfinished_bytes - self.wire.buffered_bytes + self.session.uncommitted_bytes + max(unsent, 0)
+
     def give_up(self) -> None:
         """It holds too much: end it, so that others can go on. One that doesn't read needn't be told why."""
-        log.error("<%s> closing AMQP connection: it alone holds %d bytes, and memory is short", self.name, self.held_bytes)
+        log.error("<%s> closing AMQP connection: it alone holds %d bytes, and memory is short", self.name, self.stuck_bytes)
         if self.session.congested or self.wire.state is not ConnectionState.RUNNING:
             self.abort()
             return
