@@ -7,10 +7,7 @@ they are: its connection is turned away. RabbitMQ stops accepting instead, and t
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    import asyncio
+from typing import Final
 
 log = logging.getLogger("descriptors")
 
@@ -27,12 +24,10 @@ class Descriptors:
         self.sockets_max = None if limit is None else limit - max(min(RESERVE, limit // 2), limit // 10)
         self._is_short = False
 
-    def has_room_for(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether a connection that was accepted may stay. The log has a line when that changes."""
-        socket = transport.get_extra_info("socket")
-        if self.sockets_max is None or socket is None:
+    def has_room_for(self, number: int) -> bool:
+        """Whether a connection whose socket has this number may stay. The log has a line when that changes."""
+        if self.sockets_max is None:
             return True
-        number: int = socket.fileno()
         if number >= self.sockets_max:
             if not self._is_short:
                 advice = "new connections are turned away; raise the limit of open files (ulimit -n), or close connections"
