@@ -283,21 +283,24 @@ class Session:
         own_name = properties.get("connection_name")
         if own_name is not None and own_name.kind == "S":
             self.own_name = text(own_name.value)
+        self._log_in(cast("bytes", method.response), encode_fields(properties), attempt)
+
+    def _log_in(self, response: bytes, client_properties: bytes, attempt: Attempt) -> None:
+        """Whoever has to wait for a decision is kept as bytes, too."""
         try:
-            response = cast("bytes", method.response)
-            self.identity = self.broker.authenticator.authenticate(method.mechanism, response, self.peer, attempt)
+            self.identity = self.broker.authenticator.authenticate(self.mechanism, response, self.peer, attempt)
         except Undecided:
-            self._try_again(0, lambda: self._start_ok(method, attempt))
+            self._try_again(0, lambda: self._log_in(response, client_properties, attempt))
             raise
         except LoginRefused as refused:
             user, reason = refused.user, str(refused).rpartition("login refused: ")[2]
             self.broker.emit("user.authentication.failure", lambda: facts.of_login(self, user, reason))
             if "authentication_failure_close" in self.capabilities:
-                answer = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
+                answer = f"Login was refused using authentication mechanism {self.mechanism}. For details see the broker logfile."
                 error = ConnectionException(ACCESS_REFUSED, answer)
                 self._reply(make(Connection.Close, reply_code=error.code, reply_text=error.reply_text))
             raise HandshakeFailed(str(refused), is_refusal=True) from refused
-        self._client_properties = encode_fields(properties)
+        self._client_properties = client_properties
         self.broker.emit("user.authentication.success", lambda: facts.of_login(self, self.identity.name))
         tuning = self.wire.tuning
         self._reply(make(Connection.Tune, channel_max=tuning.channel_max, frame_max=tuning.frame_max, heartbeat=tuning.heartbeat))

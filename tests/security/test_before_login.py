@@ -9,10 +9,14 @@ from contextlib import ExitStack
 import pytest
 from pamqp.commands import Connection
 
+from broker.app import build
+from broker.config import Config
+from broker.core.login import Undecided
 from protocol.connection import CHUNKS_MAX, HANDSHAKE_FRAMES_MAX
 from protocol.events import Tuning
 from protocol.states import ConnectionState
 from protocol.tables import encode_fields
+from storage.memory import MemoryStore
 from tests.oracle.leveret import Leveret
 from tests.protocol.playbook import PROTOCOL_HEADER, any_method, heartbeat, open_channel, open_connection, raw, start_ok, tune_ok
 from tests.runtime.process import MB, Pinger, assert_nothing_broke, cpu_seconds, log_lines, name_of, rss_bytes, sockets, soon
@@ -110,6 +114,22 @@ def test_what_is_refused_leaves_nothing(name: str) -> None:
         return made
 
     assert kept_bytes(peer, 5) < 16 * KIB
+
+
+def test_who_has_to_wait_for_a_decision_is_kept_as_bytes() -> None:
+    """Another server is asked, or there were wrong guesses from there before."""
+    broker = build(Config(login_failures_max=1, login_delay_max_seconds=60), MemoryStore(keep=False)).broker
+    for _ in range(2):
+        Stranger(broker, is_loopback=False).says(PROTOCOL_HEADER + start_ok_with(b"", b"\0guest\0wrong"))
+    data = PROTOCOL_HEADER + start_ok_with(AMPLIFIED["an array of bytes"])
+
+    def peer() -> Stranger:
+        made = Stranger(broker, is_loopback=False)
+        with pytest.raises(Undecided):
+            made.says(data)
+        return made
+
+    assert kept_bytes(peer, 5) < 32 * KIB
 
 
 @pytest.mark.parametrize("name", AMPLIFIED)

@@ -62,7 +62,7 @@ def test_what_a_client_says_of_itself(broker: Leveret) -> None:
         peer = name_of(wire)
         wire.greet()
         wire.send_frame(1, 0, start_ok.replace(b"%b", shortstr(EVIL)))
-        soon(lambda: log_lines(broker, rf"<{peer} -> .*unsupported authentication mechanism 'evil\\x1b"))
+        soon(lambda: log_lines(broker, rf"<{peer} -> .*unknown authentication mechanism 'evil\\x1b"))
     assert_clean(broker)
 
 
