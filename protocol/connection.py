@@ -155,7 +155,9 @@ class ServerConnection(Replies):
             self._chunks_size += len(data)
             if self._chunks_size < self._missing:
                 if len(self._chunks) - self._chunks_joined > CHUNKS_MAX:
-                    self._join_chunks()
+                    # By the byte or two they would cost twenty times their size, were they kept one by one.
+                    self._chunks[self._chunks_joined :] = [b"".join(self._chunks[self._chunks_joined :])]
+                    self._chunks_joined += 1
                 return True
             data, self._chunks, self._chunks_size = b"".join(self._chunks), [], 0
         self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
@@ -163,12 +165,6 @@ class ServerConnection(Replies):
         if state is WAITING_HEADER and not self._protocol_header():
             return True
         return self._read_up_to_publish(budget) if self.holding else self._read(budget)
-
-    def _join_chunks(self) -> None:
-        """A frame that comes in by the byte or two would cost twenty times its size, were they kept one by one."""
-        joined = self._chunks_joined
-        self._chunks[joined:] = [b"".join(self._chunks[joined:])]
-        self._chunks_joined = joined + 1
 
     @property
     def buffered_bytes(self) -> int:
@@ -585,7 +581,7 @@ class ServerConnection(Replies):
         """A message that was coming in won't be needed any more."""
         content = channel.content
         if content is not None:
-            self._bodies_size -= sum(map(len, content.parts)) + len(content.header or b"")
+            self._bodies_size -= content.size
             channel.content = None
 
 

@@ -275,8 +275,9 @@ class Connection(asyncio.Protocol):
 
     def give_up(self) -> None:
         """It holds too much: end it, so that others can go on. One that doesn't read needn't be told why."""
-        log.error("<%s> closing AMQP connection: it alone holds %d bytes, and memory is short", self.name, self.stuck_bytes)
         if self.session.congested or self.wire.state is not ConnectionState.RUNNING:
+            text = "closing AMQP connection %s:\nwhat it doesn't finish, commit or read takes too much memory"
+            self._log(logging.ERROR, text, titles.full(self.session))
             self.abort()
             return
         self._cancel_timer()

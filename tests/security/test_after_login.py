@@ -32,7 +32,7 @@ def test_messages_that_are_never_finished(start: Start) -> None:
     """On 20 channels 8 MB each of messages that were to be 100 MB: more than the watermark alone, so that no consumer could end the alarm.
     The connection is closed, and publishers go on."""
     broker = start(memory=True, **LOW)
-    with Wire.connect(broker) as wire, Wire.connect(broker) as other, Pinger(broker) as pinger:
+    with Wire.connect(broker, capabilities={}) as wire, Wire.connect(broker) as other, Pinger(broker) as pinger:
         peer, publisher = name_of(wire), other.open_channel()
         publisher.confirm_select()
         for _ in range(20):
@@ -42,7 +42,7 @@ def test_messages_that_are_never_finished(start: Start) -> None:
             wire.send_raw(unfinished(number, 100 * MB, 8_000_000))
         broker.wait_for_log("memory resource limit alarm set")
         wire.expect_close(506, "RESOURCE_ERROR - unfinished or uncommitted messages take too much memory")
-        one_problem(broker, peer, "it alone holds 16[0-9]{7} bytes")
+        one_problem(broker, peer, "take too much memory")
         broker.wait_for_log("memory resource limit alarm cleared")
         publisher.publish("", "q", b"x")
         assert publisher.confirms(1) == {1: True}
@@ -62,7 +62,7 @@ def test_a_transaction_that_is_never_committed(start: Start) -> None:
                 wire.send_raw(publish_bytes(1, "", "nowhere", bytes(1_000_000)))
         except OSError:
             pass  # ended in the middle of a message
-        one_problem(broker, peer, "it alone holds")
+        one_problem(broker, peer, "takes? too much memory")
         broker.wait_for_log("memory resource limit alarm cleared")
         publisher.publish("", "q", b"x")
         assert publisher.confirms(1) == {1: True}
