@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-ORACLE_TESTS := tests/conformance tests/clients
+ORACLE_TESTS := tests/conformance tests/clients tests/security/test_hostile.py
 # Changes of these alone make a set-up out of date: the packages are installed editable.
 RECIPE := pyproject.toml hatch_build.py Makefile
 

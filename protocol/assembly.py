@@ -25,6 +25,11 @@ class Content:
         self.joined = 0
         """So many of `parts`, from the first on, are made of PARTS_MAX frames each."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the header and of the body that have come in."""
+        return sum(map(len, self.parts)) + len(self.header or b"")
+
     def add(self, piece: bytes) -> None:
         """One more body frame. Frames of a few bytes would cost twenty times their size, were they kept one by one."""
         self.missing -= len(piece)

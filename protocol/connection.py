@@ -48,7 +48,7 @@ from protocol.fastcodec import (
     u16,
     u64,
 )
-from protocol.framing import END, FRAME_HEADER_BYTES, bad_end, frame_header, too_large, unknown_frame
+from protocol.framing import END, FRAME_HEADER_BYTES, bad_end, frame_header, looks_like, too_large, unknown_frame
 from protocol.methods import Basic, Channel, Connection, Method, ids, make
 from protocol.replies import Replies
 from protocol.states import (
@@ -70,6 +70,10 @@ SHAPE_BYTES = 14
 """Of a content header: class, weight, body size, property flags."""
 RUN_MAX = 1024
 """Messages in one run at most: keeps the budget's grain fine."""
+HANDSHAKE_FRAMES_MAX = 64
+"""Frames before connection.open-ok. A handshake has three, or five with a challenge; heartbeats among them are legal."""
+CHUNKS_MAX = 1024
+"""Pieces of one incomplete frame that are kept apart."""
 UNSENT_MAX_BYTES = 524_288
 """Replies written in one turn: no more is read for as much as stands here (pipelined basic.get of large messages)."""
 INCOMPLETE = -1
@@ -92,9 +96,11 @@ class ServerConnection(Replies):
         "_buffer",
         "_channels",
         "_chunks",
+        "_chunks_joined",
         "_chunks_size",
         "_cost_each",
         "_events",
+        "_handshake_frames",
         "_header",
         "_method_bits",
         "_method_frame",
@@ -121,7 +127,10 @@ class ServerConnection(Replies):
         self._buffer = b""
         self._at = 0
         self._chunks: list[bytes] = []
+        self._chunks_joined = 0
+        """So many of `_chunks`, from the first on, are made of CHUNKS_MAX pieces each."""
         self._chunks_size = 0
+        self._handshake_frames = 0
         self._missing = 0
         self._channels: dict[int, ChannelInput] = {}
         self._template = self._method_frame = b""
@@ -145,6 +154,10 @@ class ServerConnection(Replies):
             self._chunks.append(data)
             self._chunks_size += len(data)
             if self._chunks_size < self._missing:
+                if len(self._chunks) - self._chunks_joined > CHUNKS_MAX:
+                    # By the byte or two they would cost twenty times their size, were they kept one by one.
+                    self._chunks[self._chunks_joined :] = [b"".join(self._chunks[self._chunks_joined :])]
+                    self._chunks_joined += 1
                 return True
             data, self._chunks, self._chunks_size = b"".join(self._chunks), [], 0
         self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
@@ -160,7 +173,7 @@ class ServerConnection(Replies):
 
     @property
     def unfinished_bytes(self) -> int:
-        """The same, and the bodies of messages that are still coming in."""
+        """The same, and the headers and bodies of messages that are still coming in."""
         return len(self._buffer) - self._at + self._chunks_size + self._bodies_size
 
     def _protocol_header(self) -> bool:
@@ -170,7 +183,7 @@ class ServerConnection(Replies):
         if head not in PROTOCOL_VERSIONS:
             self.write(PROTOCOL_HEADER)
             self.state = CLOSED
-            raise HandshakeFailed(_looks_like(self._buffer))
+            raise HandshakeFailed(looks_like(self._buffer))
         self._at = 8
         self._version = PROTOCOL_VERSIONS[head]
         self._events.on_protocol_header()
@@ -192,7 +205,7 @@ class ServerConnection(Replies):
             if cost == INCOMPLETE:
                 self._keep_rest()
                 return True
-            budget -= cost
+            budget -= cost or 1
         return self._at >= len(buffer)
 
     def _read_up_to_publish(self, budget: int) -> bool:
@@ -206,7 +219,7 @@ class ServerConnection(Replies):
             if cost == INCOMPLETE:
                 self._keep_rest()
                 return True
-            budget -= cost
+            budget -= cost or 1
         return self._at >= len(self._buffer)
 
     def _is_at_publish(self) -> bool:
@@ -232,7 +245,7 @@ class ServerConnection(Replies):
         self._missing = frame_header.unpack_from(buffer, at)[2] + FRAME_OVERHEAD_BYTES
         if self._template and buffer.startswith(self._template, at):
             self._missing = len(self._template) + self._body_size + 1
-        self._chunks, self._chunks_size = [buffer[at:]], have
+        self._chunks, self._chunks_joined, self._chunks_size = [buffer[at:]], 0, have
         self._buffer, self._at = b"", 0
 
     def _template_run(self, budget: int) -> int:
@@ -391,6 +404,9 @@ class ServerConnection(Replies):
             if kind == FRAME_METHOD and number == 0 and payload[:4] in (CONNECTION_CLOSE, CONNECTION_CLOSE_OK):
                 return self._connection_method(codec.decode_method(payload))
             return 0
+        self._handshake_frames += 1
+        if self._handshake_frames > HANDSHAKE_FRAMES_MAX:
+            raise HandshakeFailed(f"more than {HANDSHAKE_FRAMES_MAX} frames before connection.open-ok")
         if kind == FRAME_HEARTBEAT and number == 0 and not payload:
             return 0
         if kind != FRAME_METHOD or number:
@@ -506,6 +522,7 @@ class ServerConnection(Replies):
         if weight != b"\0\0":
             raise unexpected(channel)
         content.header = payload
+        self._bodies_size += len(payload)
         content.missing = u64.unpack_from(payload, 4)[0]
         if content.missing > self.message_size_max:
             text = f"message size {content.missing} is larger than configured max size {self.message_size_max}"
@@ -532,7 +549,7 @@ class ServerConnection(Replies):
         assert content is not None
         assert content.header is not None
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
-        self._bodies_size -= len(body)
+        self._bodies_size -= len(body) + len(content.header)
         return self._events.on_publishes(number, content.routing, content.bits, (content.header,), [body])
 
     # --- limits and ends ----------------------------------------------------------------------------------------------
@@ -546,9 +563,8 @@ class ServerConnection(Replies):
     def close_channel(self, channel: int, error: AmqpError) -> bytes:
         """See Wire."""
         state = self._channels[channel]
-        if state.content is not None:
-            self._bodies_size -= sum(map(len, state.content.parts))
-        state.state, state.content = CHANNEL_CLOSING, None
+        self._drop_content(state)
+        state.state = CHANNEL_CLOSING
         self._drop_templates(channel)
         return codec.encode_method_frame(channel, _close(Channel.Close, error))
 
@@ -557,7 +573,16 @@ class ServerConnection(Replies):
         if self.state in (CLOSING, CLOSED):
             return
         self._template = self._method_frame = b""
+        for channel in self._channels.values():
+            self._drop_content(channel)
         self.send(0, _close(Connection.Close, error))
+
+    def _drop_content(self, channel: ChannelInput) -> None:
+        """A message that was coming in won't be needed any more."""
+        content = channel.content
+        if content is not None:
+            self._bodies_size -= content.size
+            channel.content = None
 
 
 def _close(cls: type[Method], error: AmqpError) -> Method:
@@ -573,14 +598,3 @@ def _split_publish(payload: bytes) -> tuple[bytes, int]:
     if end + 1 != size:
         raise codec.cannot_decode(payload)
     return payload[6:end], payload[end]
-
-
-def _looks_like(data: bytes) -> str:
-    """What a peer that doesn't speak AMQP 0-9-1 seems to speak, for the log."""
-    if data[:4] == b"AMQP":
-        return f"bad protocol header {data[:8]!r}: this server speaks AMQP 0-9-1 only"
-    if data[:3] in (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03"):
-        return "the client speaks TLS to a port without TLS"
-    if data.split(b" ", 1)[0] in (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"):
-        return "the client speaks HTTP to an AMQP port"
-    return f"bad protocol header {data[:8]!r}"

@@ -61,3 +61,14 @@ def describe(kind: int, payload: bytes) -> str:
     if len(payload) > SNIPPET_BYTES:
         return f"type {kind}, first {SNIPPET_BYTES} octets = {binary(payload[:SNIPPET_BYTES])}"
     return f"type {kind}, all octets = {binary(payload)}"
+
+
+def looks_like(data: bytes) -> str:
+    """What a peer that doesn't speak AMQP 0-9-1 seems to speak, for the log."""
+    if data[:4] == b"AMQP":
+        return f"bad protocol header {data[:8]!r}: this server speaks AMQP 0-9-1 only"
+    if data[:3] in (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03"):
+        return "the client speaks TLS to a port without TLS"
+    if data.split(b" ", 1)[0] in (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"):
+        return "the client speaks HTTP to an AMQP port"
+    return f"bad protocol header {data[:8]!r}"

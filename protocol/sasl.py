@@ -20,6 +20,9 @@ class Credentials(NamedTuple):
     user: str
     password: bytes
 
+    def __repr__(self) -> str:
+        return f"Credentials({self.user!r})"
+
 
 def parse_plain(response: bytes) -> Credentials:
     """PLAIN (RFC 4616) as RabbitMQ takes it: NUL user NUL password, and nothing else.

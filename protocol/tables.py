@@ -35,6 +35,11 @@ class Field(NamedTuple):
     value: Any
 
 
+_NOTHING: Final = Field("V", None)
+_TRUE: Final = Field("t", True)
+_FALSE: Final = Field("t", False)
+"""An array of nothings is a byte each on the wire; objects of their own would be sixty each in memory."""
+
 Table = dict[str, Field]
 """Names to fields, in the order on the wire. Names are UTF-8; other bytes survive as lone surrogates (PEP 383)."""
 
@@ -148,9 +153,9 @@ def _read_field(data: bytes, position: int, end: int, depth: int) -> tuple[Field
             raise MalformedTable("a float that is not a finite number")
         return Field(letter, read(data, position + 1)[0]), position + step
     if kind == _BOOL:
-        return Field("t", data[position + 1] != 0), position + 2
+        return _TRUE if data[position + 1] else _FALSE, position + 2
     if kind == _VOID:
-        return Field("V", None), position + 1
+        return _NOTHING, position + 1
     if kind == _DECIMAL_KIND:
         return Field("D", _decimal_at(data, position + 1)), position + 6
     if kind not in (_STRING, _BINARY, _TABLE, _ARRAY):

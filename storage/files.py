@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 
 from storage.api import Fenced
@@ -17,6 +18,9 @@ else:
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _CANNOT_DSYNC = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
+_OPEN_SECONDS_MAX = 10.0
+_OPEN_AGAIN_SECONDS = 0.01
 _seeking = threading.Lock()  # Windows has no pread and pwrite: there a file's offset is shared
 
 
@@ -43,7 +47,7 @@ class Files:
     def open(self, path: Path, *, create: bool = False, readonly: bool = False) -> int:
         """Open for reading and writing, or for reading alone. `create`: the file must not be there yet."""
         access = os.O_RDONLY if readonly else os.O_RDWR
-        return os.open(path, access | _BINARY | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
+        return _open(path, access | _BINARY | (os.O_CREAT | os.O_EXCL if create else 0))
 
     def close(self, descriptor: int) -> None:
         """Give the descriptor back. Says nothing about what is durable."""
@@ -113,7 +117,7 @@ class Files:
         """Have the directory's names on the disk."""
         if sys.platform == "win32":
             return  # it can't be done there, and NTFS journals names
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = _open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -140,6 +144,19 @@ class Files:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
         return descriptor
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open, and wait a while for a descriptor if none is free: a failed open would end the log for good, while connections that took them
+    all are being turned away."""
+    deadline = time.monotonic() + _OPEN_SECONDS_MAX
+    while True:
+        try:
+            return os.open(path, flags, 0o600)
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR or time.monotonic() > deadline:
+                raise
+            time.sleep(_OPEN_AGAIN_SECONDS)
 
 
 def _progress(count: int) -> int:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
+from broker.core.pattern import Pattern, TooComplex
 from protocol.constants import ACCESS_REFUSED, NOT_ALLOWED
 from protocol.errors import ChannelException, ConnectionException
 
@@ -55,14 +56,14 @@ class InvalidPattern(ValueError):
         self.reason = reason
 
 
-def compiled(pattern: str) -> re.Pattern[bytes]:
+def compiled(pattern: str) -> Pattern:
     """A pattern, ready to be searched for in `octets(name)`. The empty one fits the empty name alone, as in RabbitMQ.
 
-    Raises InvalidPattern.
+    Raises InvalidPattern, also for one that could take for ever (core.pattern).
     """
     try:
-        return re.compile(octets(python_pattern(pattern or "^$")))
-    except (re.error, OverflowError, RecursionError) as error:
+        return Pattern(octets(python_pattern(pattern or "^$")))
+    except (re.error, OverflowError, RecursionError, TooComplex) as error:
         raise InvalidPattern(pattern, str(error)) from None
 
 

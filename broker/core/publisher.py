@@ -225,7 +225,7 @@ class Publisher:
             # A reply to a waiting requester leaves at once, even inside a transaction (contract 6.8).
             self.apply(channel, publish)
         else:
-            channel.transaction.publishes.append(publish)
+            channel.transaction.publish(publish)
         return len(queues) or 1
 
     def _reply_channel(self, route: Route) -> Channel | None:

@@ -7,7 +7,7 @@ The connection class's methods are here, for they make and end the session; thos
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from broker.core import facts, titles
 from broker.core.channel import Channel
@@ -20,7 +20,7 @@ from protocol.constants import ACCESS_REFUSED, CONNECTION_FORCED, FRAME_MIN_BYTE
 from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed
 from protocol.events import Tuning
 from protocol.methods import Basic, Connection, Method, make
-from protocol.tables import Table, plain, text
+from protocol.tables import Table, decode_fields, encode_fields, plain, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("connection")
 channel_log = logging.getLogger("channel")
+
+CAPABILITIES: Final = frozenset({"authentication_failure_close", "connection.blocked", "consumer_cancel_notify"})
+"""Of what clients say that they can, what makes a difference here. A peer may make up a thousand others."""
 E = TypeVar("E", bound=AmqpError)
 
 
@@ -54,7 +57,7 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "_again", "broker", "capabilities", "channels", "client_properties", "congested", "connected_at_ms", "ended",
+        "__weakref__", "_again", "_client_properties", "broker", "capabilities", "channels", "congested", "connected_at_ms", "ended",
         "entered", "exclusive_queues", "generated_name", "had_its_share", "identity", "is_introduced", "mechanism", "own_name", "peer",
         "process", "publisher", "vhost", "wire",
     )  # fmt: skip
@@ -84,7 +87,7 @@ class Session:
         self._again: Callable[[], object] | None = None
         """The event that is undecided."""
         self.mechanism = ""
-        self.client_properties: Table = {}
+        self._client_properties = b""
         self.capabilities: frozenset[str] = frozenset()
         self.own_name = ""
         """The connection_name that the client gave."""
@@ -93,6 +96,19 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self.peer.name})"
+
+    @property
+    def client_properties(self) -> Table:
+        """What the client says of itself in connection.start-ok; empty before the login.
+
+        Kept as bytes and decoded for each call: a table of nothing but empty values takes sixty times as much as what the peer sent.
+        """
+        return decode_fields(self._client_properties)
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """What its transactions hold for their commits."""
+        return sum(channel.transaction.bytes for channel in self.channels.values() if channel.transaction is not None)
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -259,28 +275,32 @@ class Session:
         self.wire.write(self.wire.method(0, method))
 
     def _start_ok(self, method: Connection.StartOk, attempt: Attempt) -> None:
-        self.client_properties = cast("Table", method.client_properties)
-        capabilities = plain(self.client_properties).get("capabilities")
-        if isinstance(capabilities, dict):
-            self.capabilities = frozenset(name for name, value in capabilities.items() if value is True)
+        properties = cast("Table", method.client_properties)
+        said = properties.get("capabilities")
+        if said is not None and said.kind == "F":
+            self.capabilities = frozenset(name for name, value in plain(said.value).items() if value is True and name in CAPABILITIES)
         self.mechanism = method.mechanism
-        own_name = self.client_properties.get("connection_name")
+        own_name = properties.get("connection_name")
         if own_name is not None and own_name.kind == "S":
             self.own_name = text(own_name.value)
+        self._log_in(cast("bytes", method.response), encode_fields(properties), attempt)
+
+    def _log_in(self, response: bytes, client_properties: bytes, attempt: Attempt) -> None:
+        """Whoever has to wait for a decision is kept as bytes, too."""
         try:
-            response = cast("bytes", method.response)
-            self.identity = self.broker.authenticator.authenticate(method.mechanism, response, self.peer, attempt)
+            self.identity = self.broker.authenticator.authenticate(self.mechanism, response, self.peer, attempt)
         except Undecided:
-            self._try_again(0, lambda: self._start_ok(method, attempt))
+            self._try_again(0, lambda: self._log_in(response, client_properties, attempt))
             raise
         except LoginRefused as refused:
             user, reason = refused.user, str(refused).rpartition("login refused: ")[2]
             self.broker.emit("user.authentication.failure", lambda: facts.of_login(self, user, reason))
             if "authentication_failure_close" in self.capabilities:
-                answer = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
+                answer = f"Login was refused using authentication mechanism {self.mechanism}. For details see the broker logfile."
                 error = ConnectionException(ACCESS_REFUSED, answer)
                 self._reply(make(Connection.Close, reply_code=error.code, reply_text=error.reply_text))
             raise HandshakeFailed(str(refused), is_refusal=True) from refused
+        self._client_properties = client_properties
         self.broker.emit("user.authentication.success", lambda: facts.of_login(self, self.identity.name))
         tuning = self.wire.tuning
         self._reply(make(Connection.Tune, channel_max=tuning.channel_max, frame_max=tuning.frame_max, heartbeat=tuning.heartbeat))

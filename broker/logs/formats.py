@@ -18,6 +18,8 @@ from broker.logs.levels import CATEGORIES, level_name
 
 FIRST_LOGGER_NUMBER: Final = 200
 """Connections and channels count from broker.core.broker.FIRST_PROCESS, far above."""
+CONTROL_CHARACTERS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+"""What a terminal would obey, and what other tools than ours take for the end of a line."""
 _loggers: Final[dict[str, str]] = {}
 
 
@@ -40,13 +42,14 @@ class LineFormatter(logging.Formatter):
     """RabbitMQ's plain-text lines.
 
     Every line of a text of several gets the head of its own, as RabbitMQ does: what a peer sends (a user name with a line
-    break in it) can't pass for a log line.
+    break in it) can't pass for a log line. Other control characters are written as text, so that it can't clear an operator's
+    terminal either.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's lines, without the last line break."""
         head = f"{time_text(record)} [{level_name(record)}] {tag_of(record)} "
-        return "\n".join(head + line for line in _text(self, record).splitlines() or [""])
+        return "\n".join(head + line for line in _text(self, record).translate(CONTROL_CHARACTERS).splitlines() or [""])
 
 
 class JsonFormatter(logging.Formatter):

@@ -52,8 +52,10 @@ class Acceptor:
         contexts: tls.Contexts | None,
         connect: Callable[[Peer], asyncio.Protocol],
         loop: asyncio.AbstractEventLoop,
+        has_room_for: Callable[[int], bool],
     ) -> None:
-        """`contexts` are those of a TLS listener; `connect` makes the protocol of a peer that has come through."""
+        """`contexts` are those of a TLS listener; `connect` makes the protocol of a peer that has come through; `has_room_for` is
+        Descriptors'."""
         self._listening = bound.socket
         self._is_full = False
         self._retry: asyncio.TimerHandle | None = None
@@ -61,6 +63,7 @@ class Acceptor:
         self.contexts = contexts
         self.connect = connect
         self.loop = loop
+        self._has_room_for = has_room_for
         self.arrivals: set[Arrival] = set()
         """Who hasn't come through yet."""
 
@@ -88,6 +91,9 @@ class Acceptor:
                     # Nobody is waiting any more, or one that was has gone.
                     self._is_full = False
                 return
+            if not self._has_room_for(accepted.fileno()):
+                accepted.close()
+                continue
             accepted.setblocking(False)
             Arrival(self, accepted, remote).begin()
 

@@ -5,8 +5,9 @@
     store    a write failed, and nothing is written any more; this one stays until the restart
 
 While any of them is on, connections read no basic.publish: the next one blocks its connection (Connection.hold_publishes).
-One timer looks at the disk twice a second and adds up the connections once a second. What the queues hold is a number that
-the turn compares with `queued_max_bytes`, so that a fast publisher doesn't get far past the watermark.
+One timer looks at the disk twice a second and adds up the connections once a second; where what peers don't finish or commit is more than
+the watermark, those that hold most are closed, or publishers would wait for ever. What the queues hold is a number that the turn compares
+with `queued_max_bytes`, so that a fast publisher doesn't get far past the watermark.
 """
 
 from __future__ import annotations
@@ -114,6 +115,19 @@ class Alarms:
     def count_connections(self) -> None:
         """Add up what they hold beside the queues, for the next `check_memory`."""
         self._connections_bytes = sum([connection.held_bytes for connection in self._connections])
+        if MEMORY in self.active and self._connections_bytes > self.memory_limit_bytes > 0:
+            self._end_the_stuck()
+
+    def _end_the_stuck(self) -> None:
+        """What peers don't finish or commit is more than is allowed, and no consumer can end such an alarm: who holds most has to go."""
+        stuck = sorted(((each.stuck_bytes, each) for each in self._connections), key=lambda pair: pair[0], reverse=True)
+        excess = sum(size for size, _ in stuck) - self.memory_limit_bytes
+        for size, connection in stuck:
+            if excess <= 0:
+                return
+            excess -= size
+            self._connections_bytes -= size
+            connection.give_up()
 
     def check_disk(self) -> None:
         """Look how much is free now; where the system can't tell, the alarm stays as it is."""

@@ -20,7 +20,7 @@ from broker.core.login import Undecided
 from broker.core.session import Peer
 from protocol import methods
 from protocol.connection import ServerConnection
-from protocol.constants import CLOSE_DELAY_SECONDS, INTERNAL_ERROR
+from protocol.constants import CLOSE_DELAY_SECONDS, INTERNAL_ERROR, RESOURCE_ERROR
 from protocol.errors import ConnectionException, FramingException, HandshakeFailed
 from protocol.events import Tuning
 from protocol.states import HANDSHAKE, ConnectionState
@@ -43,6 +43,11 @@ TURN_COST = 5000
 UNSENT_HIGH_BYTES = 2 * TURN_OUTPUT_BYTES
 UNSENT_MAX_BYTES = 16_777_216
 """Replies alone can fill a socket whose peer doesn't read: past this it isn't read from either."""
+DRAINED_MAX_BYTES = 1_048_576
+"""What is still taken from a peer whose end is settled, and thrown away, so that closing doesn't reset the connection under our last
+words. Who floods on isn't read from."""
+REASON_MAX = 500
+"""Characters of what a log line says of a broken handshake: a user name may fill a frame."""
 CLOSE_OK_SECONDS_MAX = 30.0
 FINISH_SECONDS = 1.0
 """How long the peer has to close its side after the last word."""
@@ -63,6 +68,7 @@ class Connection(asyncio.Protocol):
         """The question that a decision waits for."""
         self._ending = False
         """Nothing more is read: the socket is to be closed."""
+        self._drained_bytes = 0
         self.heard = False
         """Something came in since the last heartbeat check."""
         self.spoke = True
@@ -72,6 +78,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
+        if not self._turn.descriptors.has_room_for(self._transport.get_extra_info("socket").fileno()):
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
         self._connections.add(self)
         if not self._config.tcp_options.nodelay:
@@ -89,6 +98,10 @@ class Connection(asyncio.Protocol):
         self.heard = True
         if not self._ending:
             self._read(data)
+            return
+        self._drained_bytes += len(data)
+        if self._drained_bytes > DRAINED_MAX_BYTES:
+            self._pause("ended")
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol: the peer won't write any more, so it is gone."""
@@ -108,6 +121,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
+        if self not in self._connections:
+            return
         self._connections.discard(self)
         self._cancel_timer()
         self._drop_question()
@@ -243,12 +258,33 @@ class Connection(asyncio.Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """What it holds beside the queues: unsent output, and input that isn't finished.
+        """What it holds beside the queues: unsent output, input that isn't finished, and publishes that aren't committed.
 
-        Blocked input doesn't count: it waits for the end of the alarm, which it could put off for ever.
+        Blocked input doesn't count, but for what was taken in before: it waits for the end of the alarm, which it could put off for ever.
         """
-        unsent = self._transport.get_write_buffer_size()
-        return unsent if "alarm" in self._pauses else unsent + self.wire.unfinished_bytes
+        wire = self.wire
+        held = self._transport.get_write_buffer_size() + wire.unfinished_bytes + self.session.uncommitted_bytes
+        return held - wire.buffered_bytes if "alarm" in self._pauses else held
+
+    @property
+    def stuck_bytes(self) -> int:
+        """What of it only this peer can end: input that isn't finished, publishes that aren't committed, and replies far past what a peer
+        that doesn't read is otherwise sent (direct reply-to)."""
+        unsent = self._transport.get_write_buffer_size() - UNSENT_MAX_BYTES
+        return self.wire.unfinished_bytes - self.wire.buffered_bytes + self.session.uncommitted_bytes + max(unsent, 0)
+
+    def give_up(self) -> None:
+        """It holds too much: end it, so that others can go on. One that doesn't read needn't be told why."""
+        if self.session.congested or self.wire.state is not ConnectionState.RUNNING:
+            text = "closing AMQP connection %s:\nwhat it doesn't finish, commit or read takes too much memory"
+            self._log(logging.ERROR, text, titles.full(self.session))
+            self.abort()
+            return
+        self._cancel_timer()
+        self.session.close_connection(ConnectionException(RESOURCE_ERROR, "unfinished or uncommitted messages take too much memory"))
+        # Its close-ok is to be heard, whatever the alarms.
+        self.wire.holding = False
+        self._resume("alarm")
 
     @property
     def is_paused(self) -> bool:
@@ -299,10 +335,10 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: HandshakeFailed) -> None:
         """The handshake is broken: say nothing more, and close after a while, as RabbitMQ does."""
         if error.is_refusal:
-            self._log(logging.ERROR, "%s", titles.refusal(self.session, error.reason))
+            self._log(logging.ERROR, "%s", titles.refusal(self.session, error.reason[:REASON_MAX]))
         else:
             why = "failed to negotiate connection parameters: " if self.wire.state is ConnectionState.TUNING else ""
-            self._log(logging.ERROR, "closing AMQP connection %s:\n%s%s", titles.named(self.session), why, error.reason)
+            self._log(logging.ERROR, "closing AMQP connection %s:\n%s%s", titles.named(self.session), why, error.reason[:REASON_MAX])
         self.session.terminate()
         if self.wire.state is ConnectionState.CLOSED:
             self.flush()

@@ -108,7 +108,8 @@ class Server:
 
     async def _listen(self, bound: Bound, contexts: tls.Contexts | None) -> None:
         if bound.tls or self._config.proxy_protocol:
-            acceptor = Acceptor(bound, self._config, contexts if bound.tls else None, self._connection, self._loop)
+            has_room_for = self.turn.descriptors.has_room_for
+            acceptor = Acceptor(bound, self._config, contexts if bound.tls else None, self._connection, self._loop, has_room_for)
             acceptor.start()
             self._acceptors.append(acceptor)
         else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.runtime.committer import Committer
+from broker.runtime.descriptors import Descriptors, file_limit
 from broker.runtime.reader import Reader
 from broker.runtime.wakeups import Wakeups
 
@@ -36,6 +37,7 @@ class Turn:
         self.broker = broker
         self.alarms = alarms
         self.decider = decider
+        self.descriptors = Descriptors(file_limit())
         self.committer = Committer(store, broker.outbox, loop, self._committed)
         self.reader = Reader(broker, store, self.committer, loop, self.schedule)
         self._wakeups = Wakeups(broker, loop, self.schedule)

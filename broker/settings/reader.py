@@ -62,7 +62,9 @@ class Reader:
         self._hints += 1
         near = table.nearest(key) if self._hints <= HINTS_MAX else None
         hint = f'; did you mean "{near}"?' if near else ""
-        self.problems.append(f"{place}: {config_file.shown(key, text)}: there is no setting with that name{hint}")
+        # What is behind a misspelled key is as secret as it would be behind the right one.
+        given = config_file.shown(key, "***" if near and table.holds_secret(near) else text)
+        self.problems.append(f"{place}: {given}: there is no setting with that name{hint}")
 
     def finish(self) -> None:
         """Make one warning of all keys that aren't there."""

@@ -44,6 +44,17 @@ def test_every_test_that_a_document_names_is_there(document: Path) -> None:
         assert name in names_in(path), f"{document.name} names {path.relative_to(ROOT)}::{name}"
 
 
+def test_every_claim_about_security_has_a_test() -> None:
+    """Each row of the page's tables but those of the hostile inputs, which one test sends, and each paragraph that speaks of a test."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("<!-- begin")[0]
+    rows = [
+        line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| who |", "| limit |", "| what it does |"))
+    ]
+    assert len(rows) > 30
+    for row in rows:
+        assert NAMED.search(row), row
+
+
 def code_words(text: str) -> set[str]:
     return set(re.findall(r"[\w.-]+", text))
 

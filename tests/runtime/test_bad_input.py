@@ -357,6 +357,8 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
     """`data` with a few bytes changed, left out, doubled or put in."""
     result = bytearray(data)
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
+        if not result:
+            break
         at = chance.randrange(len(result))
         size = chance.choice((1, 1, 2, 4, 8, 100))
         match chance.randrange(6):

@@ -19,6 +19,7 @@ class FakeConnection:
 
     def __init__(self, held_bytes: int = 0) -> None:
         self.held_bytes = held_bytes
+        self.stuck_bytes = 0
         self.said: list[str] = []
 
     def hold_publishes(self) -> None:
@@ -26,6 +27,10 @@ class FakeConnection:
 
     def release_publishes(self) -> None:
         self.said.append("release")
+
+    def give_up(self) -> None:
+        self.said.append("give up")
+        self.held_bytes = self.stuck_bytes = 0
 
 
 class Room:
@@ -125,6 +130,22 @@ def test_what_connections_hold_counts() -> None:
     assert room.alarms.queued_max_bytes == 600
     room.connections[0].held_bytes = 201
     assert room.look() == (MEMORY,)
+
+
+def test_who_holds_most_of_what_only_peers_can_end_has_to_go() -> None:
+    """But for what waits to be read, and no more of them than it takes."""
+    room = Room(vm_memory_high_watermark=1000)
+    small, big = room.connections
+    small.held_bytes = big.held_bytes = 5000
+    room.look()
+    small.stuck_bytes, big.stuck_bytes = 400, 600
+    assert room.look() == (MEMORY,)
+    assert small.said == big.said == ["hold"]
+    big.stuck_bytes = 601
+    room.look()
+    assert (small.said, big.said) == (["hold"], ["hold", "give up"])
+    small.held_bytes = 400
+    assert room.look() == ()
 
 
 def test_a_failed_store_is_for_good(caplog: pytest.LogCaptureFixture) -> None:
