@@ -62,7 +62,9 @@ class Reader:
         self._hints += 1
         near = table.nearest(key) if self._hints <= HINTS_MAX else None
         hint = f'; did you mean "{near}"?' if near else ""
-        self.problems.append(f"{place}: {config_file.shown(key, text)}: there is no setting with that name{hint}")
+        # A password's key that is misspelt is as likely as any other.
+        value = "***" if near is not None and table.holds_secret(near) else text
+        self.problems.append(f"{place}: {config_file.shown(key, value)}: there is no setting with that name{hint}")
 
     def finish(self) -> None:
         """Make one warning of all keys that aren't there."""
