@@ -40,6 +40,7 @@ oracle: $(VENV)/.test-ready
 	.ci/oracle
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker rabbitmq
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker leveret
+	$(PYTEST) tests/core tests/house -m oracle
 
 soak: $(VENV)/.test-ready
 	$(PYTEST) tests -m soak

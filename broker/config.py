@@ -90,10 +90,10 @@ class HttpBackendOptions:
 
     http_method: str = "get"
     """get or post."""
-    user_path: str = "http://localhost:8000/auth/user"
-    vhost_path: str = "http://localhost:8000/auth/vhost"
-    resource_path: str = "http://localhost:8000/auth/resource"
-    topic_path: str = "http://localhost:8000/auth/topic"
+    user_path: str = field(default="http://localhost:8000/auth/user", repr=False)
+    vhost_path: str = field(default="http://localhost:8000/auth/vhost", repr=False)
+    resource_path: str = field(default="http://localhost:8000/auth/resource", repr=False)
+    topic_path: str = field(default="http://localhost:8000/auth/topic", repr=False)
     """Where to ask: http or https URLs, which may have a user and a password in them."""
     request_timeout_seconds: float = 15.0
     """From the question to the answer."""
@@ -120,7 +120,8 @@ class DefaultUser:
     """One of default_users.NAME: a user that is created on an empty data directory."""
 
     name: str
-    password: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+    """None: nobody logs in as this user with a password."""
     tags: tuple[str, ...] = ()
     vhost_pattern: str = ".*"
     configure: str = ".*"

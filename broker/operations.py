@@ -10,7 +10,6 @@ Texts and rules are RabbitMQ 3.13's (rabbit_auth_backend_internal, rabbit_vhost,
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.access import passwords
@@ -22,7 +21,7 @@ from broker.core.exchange import Exchange
 from broker.core.exchanges import exchange_type
 from broker.core.facts import PERFORMED_BY
 from broker.core.internal_events import INTERNAL_USER
-from broker.core.permissions import Permissions, TopicPermissions
+from broker.core.permissions import Permissions, TopicPermissions, compiled
 from broker.core.policy import Policy
 from broker.core.queue import Queue
 from broker.core.vhost import LIMITS
@@ -261,20 +260,20 @@ class Operations:
         """What the configuration has for new vhosts of such a name: limits, operator policies, and users who may enter it."""
         limits = {}
         for default in self._default_limits:
-            if re.search(default.pattern, vhost.name):
+            if compiled(default.pattern).search(octets(vhost.name)):
                 given = {"max-connections": default.max_connections, "max-queues": default.max_queues}
                 limits = {key: value for key, value in given.items() if value is not None}
                 break
         if limits:
             self.set_vhost_limits(vhost.name, limits)
         for policy in self._default_policies:
-            if re.search(policy.vhost_pattern, vhost.name):
+            if compiled(policy.vhost_pattern).search(octets(vhost.name)):
                 self.set_policy(
                     vhost.name, policy.name, policy.queue_pattern, dict(policy.definition), apply_to=policy.apply_to, operator=True
                 )
 
         for user in self._default_users:
-            if re.search(user.vhost_pattern, vhost.name):
+            if compiled(user.vhost_pattern).search(octets(vhost.name)):
                 if user.name not in self.users:
                     self.add_user(user.name, user.password, user.tags)
                 self.set_permissions(user.name, vhost.name, user.configure, user.write, user.read)

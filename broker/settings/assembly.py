@@ -23,6 +23,8 @@ _SECTIONS: Final[Mapping[str, Any]] = {
     "auth_http": _DEFAULTS.auth_http,
     "log": _DEFAULTS.log,
 }
+UNNUMBERED: Final = 10**10
+"""The place of a key in a list that ends in no number."""
 _Values = dict[str, Any]
 """By what is behind an attribute's name in the key."""
 
@@ -67,7 +69,13 @@ def _numbered(group: Iterable[str]) -> list[str]:
 def _rank(word: str) -> int:
     if word == "default":
         return -1
-    return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 10**10
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else UNNUMBERED
+
+
+def _problem(group: Mapping[str, Given], key: str, what: str, value: str = "") -> str:
+    """What is wrong with all that was given below `key`, at the place of the first of it."""
+    places = (given.origin for each, given in group.items() if f"{'.'.join(_parts(each))}.".startswith(f"{key}."))
+    return f"{next(places)}: {key}{value}: {what}"
 
 
 _LISTENERS: Final = ("listeners.tcp", "listeners.ssl")
@@ -86,7 +94,8 @@ def _listeners(groups: Mapping[str, Mapping[str, Given]], problems: list[str]) -
         for each in hosts_of(host)
     )
     if not found:
-        problems.append("listeners.tcp = none: expected a listener in listeners.ssl, for there is nothing left to listen on")
+        what = "expected a listener in listeners.ssl, for there is nothing left to listen on"
+        problems.append(_problem(groups["listeners.tcp"], "listeners.tcp", what, " = none"))
     return tuple(found)
 
 
@@ -134,9 +143,11 @@ def _auth_backends(group: Mapping[str, Given], problems: list[str]) -> tuple[Aut
     records = _records(group, 1)
     backends: list[AuthBackend] = []
     for number in _numbered(records):
-        record = records[number]
+        record, key = records[number], f"auth_backends.{number}"
+        if _rank(number) == UNNUMBERED:
+            problems.append(_problem(group, key, "expected a number, its place in the order"))
         if "" in record and len(record) > 1:
-            problems.append(f"auth_backends.{number}: expected it alone, or .authn and .authz, and not both")
+            problems.append(_problem(group, key, "expected it alone, or .authn and .authz, and not both"))
         backends.append(_pair(record))
     return tuple(backends)
 
@@ -144,7 +155,7 @@ def _auth_backends(group: Mapping[str, Given], problems: list[str]) -> tuple[Aut
 def _auth_cache(group: Mapping[str, Given], problems: list[str]) -> AuthBackend:
     record = {key.removeprefix("auth_cache.cached_backend").lstrip("."): given.value for key, given in group.items()}
     if "" in record and len(record) > 1:
-        problems.append("auth_cache.cached_backend: expected it alone, or .authn and .authz, and not both")
+        problems.append(_problem(group, "auth_cache.cached_backend", "expected it alone, or .authn and .authz, and not both"))
     return _pair(record)
 
 
@@ -160,13 +171,8 @@ def _cached_backends(fields: dict[str, Any]) -> None:
         )
 
 
-def _default_users(group: Mapping[str, Given], problems: list[str]) -> tuple[DefaultUser, ...]:
-    users = []
-    for name, record in _records(group, 1).items():
-        if "password" not in record:
-            problems.append(f"default_users.{name}: expected a password, default_users.{name}.password")
-        users.append(DefaultUser(name, **_over(record, password="")))
-    return tuple(users)
+def _default_users(group: Mapping[str, Given], _: list[str]) -> tuple[DefaultUser, ...]:
+    return tuple(DefaultUser(name, **record) for name, record in _records(group, 1).items())
 
 
 def _default_limits(group: Mapping[str, Given], _: list[str]) -> tuple[DefaultLimit, ...]:
@@ -178,7 +184,8 @@ def _default_policies(group: Mapping[str, Given], problems: list[str]) -> tuple[
     for name, record in _records(group, 2).items():
         matching = {field: record.pop(field) for field in ("vhost_pattern", "queue_pattern", "apply_to") if field in record}
         if not record:
-            problems.append(f"default_policies.operator.{name}: expected something that it limits, such as .max_length")
+            what = "expected something that it limits, such as .max_length"
+            problems.append(_problem(group, f"default_policies.operator.{name}", what))
         policies.append(
             DefaultPolicy(name, **matching, definition=tuple((key.replace("_", "-"), value) for key, value in sorted(record.items())))
         )
@@ -191,7 +198,8 @@ def _sni(group: Mapping[str, Given], problems: list[str]) -> tuple[SniHost, ...]
         if "certfile" in record:
             record.setdefault("keyfile", record["certfile"])  # which may hold both
         missing = [field for field in ("hostname", "certfile") if field not in record]
-        problems += [f"ssl_options.sni.{name}: expected ssl_options.sni.{name}.{field} as well" for field in missing]
+        key = f"ssl_options.sni.{name}"
+        problems += [_problem(group, key, f"expected {key}.{field} as well") for field in missing]
         hosts.append(SniHost(**_over(record, hostname="", certfile=Path(), keyfile=Path())))
     return tuple(hosts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from broker.config import Config, ConfigError
 from broker.settings import files
@@ -13,6 +13,9 @@ from broker.settings.assembly import assemble
 from broker.settings.given import COMMAND_LINE, DEFAULT, Given, Source, merge
 from broker.settings.reader import Reader
 from protocol import constants
+
+ERL_ARGS_ORIGIN: Final = "environment RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"
+"""Whatever stands there is no reason not to start."""
 
 
 class Loaded(NamedTuple):
@@ -94,6 +97,10 @@ def _from_files(reader: Reader, paths: tuple[Path, ...], environ: Mapping[str, s
 
 def _finish(reader: Reader, sources: list[Source], paths: tuple[Path, ...], *, with_data_dir: bool) -> Loaded:
     given = merge(sources)
+    none = given.get("listeners.tcp")
+    if none is not None and none.origin == ERL_ARGS_ORIGIN and not any(each.attribute == "listeners.ssl" for each in given.values()):
+        del given["listeners.tcp"]
+        reader.warnings.append(f"{none.origin}: -rabbit tcp_listeners [] is passed over: nothing would be left to listen on")
     if "data_dir" not in given and with_data_dir:
         directory = default_data_dir()
         given["data_dir"] = Given("data_dir", directory, str(directory), DEFAULT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from broker.config import COMPAT_PROFILES
-from broker.settings.setting import INT_MAX, MS_MAX, SIZE_MAX, Setting, boolean, choice, integer, path, regex, size, text
+from broker.settings.setting import BINARY_SIZE_UNIT, INT_MAX, MS_MAX, SIZE_MAX, Setting, boolean, choice, integer, path, regex, size, text
 
 _FRACTION_MAX: Final = 1000
 _FRACTION: Final = f"a number from 0.0 to {_FRACTION_MAX}.0"
@@ -72,9 +72,9 @@ ROWS: Final = (
     Setting(
         "frame_max",
         "frame_max_bytes",
-        "size",
+        "bytesize",
         "131072",
-        "bytes",
+        BINARY_SIZE_UNIT,
         "0, or a number of bytes from 4096 to 2147483647",
         "The largest frame, as proposed to clients. 0 sets no limit.",
         4096,
@@ -304,7 +304,7 @@ ROWS: Final = (
         SIZE_MAX,
         "Its key max-length-bytes.",
         f"{_OPERATOR}.1.max_length_bytes = 1GB",
-    ),
+    )._replace(kind="bytesize", unit=BINARY_SIZE_UNIT),
     integer(
         f"{_OPERATOR}.*.delivery_limit",
         "default_policies",

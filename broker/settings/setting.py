@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from broker.config import LOG_LEVELS
 
 SIZE_UNIT: Final = "bytes, or with a unit: kB, MB, GB, TB, KiB, MiB, GiB, TiB"
+BINARY_SIZE_UNIT: Final = "bytes, or with a unit, all of them powers of 1024 here: kB, MB, GB, TB, KiB, MiB, GiB, TiB"
 SIZE_MAX: Final = 2**63 - 1
 INT_MAX: Final = 2**32 - 1
 """Erlang's longest timer, and more than any count that is meant."""

@@ -244,7 +244,7 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
                     "^v",
                     "^q",
                     "classic_queues",
-                    (("delivery-limit", 4), ("expires", 5000), ("max-length", 9), ("max-length-bytes", 1000), ("message-ttl", 90_000)),
+                    (("delivery-limit", 4), ("expires", 5000), ("max-length", 9), ("max-length-bytes", 1024), ("message-ttl", 90_000)),
                 ),
             ),
         ),
@@ -500,17 +500,27 @@ def test_what_is_no_text_does_not_reach_a_terminal(conf: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("listeners.tcp = none", "listeners.tcp = none: expected a listener in listeners.ssl, for there is nothing left to listen on"),
-        ("default_users.a.tags = x", "default_users.a: expected a password, default_users.a.password"),
-        ("ssl_options.sni.a.hostname = h", "ssl_options.sni.a: expected ssl_options.sni.a.certfile as well"),
-        ("auth_backends.1 = http\nauth_backends.1.authn = http", "auth_backends.1: expected it alone, or .authn and .authz, and not both"),
+        (
+            "listeners.tcp = none",
+            "rabbitmq.conf:1: listeners.tcp = none: expected a listener in listeners.ssl, for there is nothing left to listen on",
+        ),
+        ("ssl_options.sni.a.hostname = h", "rabbitmq.conf:1: ssl_options.sni.a: expected ssl_options.sni.a.certfile as well"),
+        (
+            "auth_backends.1 = http\nauth_backends.1.authn = http",
+            "rabbitmq.conf:1: auth_backends.1: expected it alone, or .authn and .authz, and not both",
+        ),
         (
             "auth_cache.cached_backend = http\nauth_cache.cached_backend.authz = http",
-            "auth_cache.cached_backend: expected it alone, or .authn and .authz, and not both",
+            "rabbitmq.conf:1: auth_cache.cached_backend: expected it alone, or .authn and .authz, and not both",
         ),
         (
             "default_policies.operator.p.queue_pattern = q",
-            "default_policies.operator.p: expected something that it limits, such as .max_length",
+            "rabbitmq.conf:1: default_policies.operator.p: expected something that it limits, such as .max_length",
+        ),
+        ("heartbeat = 5\nauth_backends.first = http", "rabbitmq.conf:2: auth_backends.first: expected a number, its place in the order"),
+        (
+            r"default_policies.operator.a\.b.queue_pattern = q",
+            "rabbitmq.conf:1: default_policies.operator.a.b: expected something that it limits, such as .max_length",
         ),
     ],
 )

@@ -142,7 +142,7 @@ def settings_lines(draw: st.DrawFn) -> str:
     """Lines that are each right; together they may not be."""
     lines = []
     for row in draw(st.lists(st.sampled_from([row for row in table.SETTINGS if not row.secret]), max_size=12)):
-        if row.kind in ("choice", "size", "integer", "milliseconds") or not row.kind:
+        if row.kind in ("choice", "size", "bytesize", "integer", "milliseconds") or not row.kind:
             numbers = st.integers(int(row.low), int(min(row.high, 10**9))).map(str)
             value = draw(st.sampled_from(list(row.words)) if row.words else numbers)
         else:
