@@ -6,56 +6,41 @@ The users come from one file of definitions, for either broker.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from pamqp.commands import Connection, Exchange, Queue
 
 from broker.access import passwords
+from tests.conformance.defined import defined, permission, user
 from tests.fixtures import Connect, Unique
-from tests.oracle.leveret import ROOT, Leveret
-from tests.oracle.rabbitmq import RabbitMQ
 from tests.spec import Broker, differs, expect_on, spec
 from tests.wire import Wire, WireChannel, eventually, table
 
-
-def _user(name: str, *tags: str, **fields: Any) -> dict[str, Any]:
-    stored = passwords.encode(passwords.hash_password(b"pass", fields.pop("algorithm", passwords.SHA256)))
-    return {"name": name, "password_hash": stored, "hashing_algorithm": passwords.SHA256, "tags": list(tags), "limits": {}} | fields
-
-
-def _permission(user: str, configure: str, write: str, read: str, vhost: str = "/") -> dict[str, str]:
-    return {"user": user, "vhost": vhost, "configure": configure, "write": write, "read": read}
-
-
 USERS = {
     "users": [
-        _user("u"),
-        _user("all", "administrator"),
-        _user("impostor", "impersonator"),
-        _user("topics"),
-        _user("default"),
-        _user("none"),
-        _user("sha512", hashing_algorithm=passwords.SHA512, algorithm=passwords.SHA512),
-        _user("md5", hashing_algorithm=passwords.MD5, algorithm=passwords.MD5),
-        _user("locked", password_hash=""),
+        user("u"),
+        user("all", "administrator"),
+        user("impostor", "impersonator"),
+        user("topics"),
+        user("default"),
+        user("none"),
+        user("sha512", hashing_algorithm=passwords.SHA512, algorithm=passwords.SHA512),
+        user("md5", hashing_algorithm=passwords.MD5, algorithm=passwords.MD5),
+        user("locked", password_hash=""),
     ],
     "vhosts": [{"name": "other"}],
     "permissions": [
-        _permission("u", "^c", "^c?w", "^c?w?r"),
-        _permission("all", ".*", ".*", ".*"),
-        _permission("impostor", "", ".*", ""),
-        _permission("topics", ".*", ".*", ".*"),
-        _permission("default", "^default", "^amq[.]default$", "^default"),
-        _permission("none", "", "", "", "other"),
-        _permission("sha512", "", "", ""),
-        _permission("md5", "", "", ""),
+        permission("u", "^c", "^c?w", "^c?w?r"),
+        permission("all", ".*", ".*", ".*"),
+        permission("impostor", "", ".*", ""),
+        permission("topics", ".*", ".*", ".*"),
+        permission("default", "^default", "^amq[.]default$", "^default"),
+        permission("none", "", "", "", "other"),
+        permission("sha512", "", "", ""),
+        permission("md5", "", "", ""),
     ],
     "topic_permissions": [
         {"user": "topics", "vhost": "/", "exchange": "amq.topic", "write": "^{username}[.]", "read": "^{vhost}|^{username}[.]"},
@@ -66,22 +51,8 @@ USERS = {
 @pytest.fixture(scope="module")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The broker under test, with the users above."""
-    file = tmp_path_factory.mktemp("access") / "definitions.json"
-    file.write_text(json.dumps(USERS))
-    if request.config.getoption("--broker") == "rabbitmq":
-        oracle: RabbitMQ = request.getfixturevalue("broker")
-        oracle.ctl("import_definitions", str(file))
-        yield oracle
-        return
-    directory = file.with_name("data")
-    _import(directory, file)
-    with Leveret(directory) as leveret:
-        yield leveret
-
-
-def _import(directory: Path, file: Path) -> None:
-    command = [sys.executable, "-m", "leveret", "definitions", "import", "--data-dir", str(directory), str(file)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
+    with defined(USERS, request, tmp_path_factory) as broker:
+        yield broker
 
 
 @pytest.fixture
