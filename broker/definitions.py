@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -232,6 +233,12 @@ class _Item:
     def __str__(self) -> str:
         return self._where
 
+    def having(self, values: Document) -> _Item:
+        """Another one in the same place."""
+        other = copy(self)
+        other.values = values
+        return other
+
     def get(self, key: str, kind: type, default: Any = _MISSING) -> Any:
         """The value of a field, of that type. Raises InvalidDefinitions."""
         value = self.values.get(key, _MISSING)
@@ -309,12 +316,13 @@ class _Reader:
         metadata = item.get("metadata", dict, {}) or {}
         given = {**metadata, **{key: value for key, value in item.values.items() if key in ("description", "tags", "default_queue_type")}}
         kind = given.get("default_queue_type")
-        whole = _Item("vhosts", 0, {"name": name, **given})
+        whole = item.having({"name": name, "tracing": item.values.get("tracing"), **given})
         tags = given.get("tags")
         options = {
             "description": whole.get("description", str, None),
             "tags": [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else whole.get("tags", list, None),
             "default_queue_type": None if kind == "undefined" else whole.get("default_queue_type", str, None),
+            "tracing": whole.get("tracing", bool, None),
         }
         return lambda: self._operations.put_vhost(name, **options, acting_user=self._by)
 

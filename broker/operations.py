@@ -230,9 +230,13 @@ class Operations:
         description: str | None = None,
         tags: Sequence[str] | None = None,
         default_queue_type: str | None = None,
+        tracing: bool | None = None,
         acting_user: str = INTERNAL_USER,
     ) -> VHost:
-        """A vhost of that name, new if there is none; what is given of its metadata replaces what there was. Who makes one may enter it."""
+        """A vhost of that name, new if there is none; what is given of its metadata replaces what there was. Who makes one may enter it.
+
+        `tracing` turns the firehose on or off; None leaves it as it is.
+        """
         _check_name("virtual host", name)
         if default_queue_type is not None and default_queue_type not in QUEUE_TYPES:
             raise InvalidOperation(f"default queue type '{default_queue_type}': expected one of {', '.join(QUEUE_TYPES)}")
@@ -242,6 +246,7 @@ class Operations:
         if found is not None:
             if metadata:
                 self.broker.set_vhost_metadata(found, found.metadata | metadata)
+            _trace(found, tracing)
             return found
         if self._vhost_max is not None and len(self.broker.vhosts) >= self._vhost_max:
             raise InvalidOperation(f"cannot create vhost '{name}': vhost limit of {self._vhost_max} is reached")
@@ -254,6 +259,7 @@ class Operations:
         self._apply_defaults(vhost)
         if acting_user in self.users:
             self.set_permissions(acting_user, name, ".*", ".*", ".*", acting_user=acting_user)
+        _trace(vhost, tracing)
         return vhost
 
     def _apply_defaults(self, vhost: VHost) -> None:
@@ -431,6 +437,11 @@ class Operations:
             raise InvalidOperation("bindings of the default exchange can't be changed")
         with self.broker.acting_as(acting_user):
             found.bind(exchange, target, routing_key, arguments)
+
+
+def _trace(vhost: VHost, tracing: bool | None) -> None:
+    if tracing is not None and tracing != (vhost.tracer is not None):
+        vhost.set_tracing(tracing)
 
 
 def _check_name(what: str, name: str) -> None:

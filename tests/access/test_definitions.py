@@ -139,6 +139,20 @@ def test_what_is_there_stays_as_it_is(office: Office) -> None:
     assert office.ready("q") == [b"1"] and office.queue("q").arguments.table["x-max-length"].value == 1
 
 
+def test_the_firehose_is_turned_on_and_off(office: Office) -> None:
+    """As RabbitMQ has it; there is no other way to do so from outside yet."""
+    channel = office.connect().channel()
+    channel.declare("copies")
+    channel.bind("copies", "amq.rabbitmq.trace", "#")
+    office.settle()
+    channel.take()
+    for tracing, count in ((True, 1), (None, 2), (False, 2)):
+        apply(office.operations, {"vhosts": [{"name": "/"} | ({} if tracing is None else {"tracing": tracing})]})
+        channel.publish("nowhere", b"1", exchange="amq.direct")
+        office.settle()
+        assert len(office.ready("copies")) == count
+
+
 def test_what_is_left_out(office: Office) -> None:
     """Exclusive queues, what every vhost has, what the broker keeps for itself, and bindings of the default exchange."""
     channel = office.connect().channel()
@@ -180,7 +194,8 @@ def test_one_vhost(office: Office) -> None:
         ({"users": [{"name": "u", "tags": "", "limits": {"max-cats": 1}}]}, "limit 'max-cats' of user 'u'"),
         ({"vhosts": [{}]}, r"vhosts\[0\]: expected a field name, text"),
         ({"vhosts": [{"name": "v", "metadata": {"default_queue_type": "stream"}}]}, r"vhosts\[0\] 'v': default queue type 'stream'"),
-        ({"vhosts": [{"name": "v", "tags": 5}]}, "tags is 5: expected a list"),
+        ({"vhosts": [{"name": "/"}, {"name": "v", "tags": 5}]}, r"vhosts\[1\] 'v': tags is 5: expected a list"),
+        ({"vhosts": [{"name": "v", "tracing": "on"}]}, 'tracing is "on": expected true or false'),
         ({"permissions": [{"user": "guest", "vhost": "/", "configure": "(", "write": "", "read": ""}]}, "invalid regular expression"),
         ({"permissions": [{"user": "x", "vhost": "/", "configure": "", "write": "", "read": ""}]}, "user 'x' does not exist"),
         ({"permissions": [{"user": "guest", "vhost": "x", "configure": "", "write": "", "read": ""}]}, "virtual host 'x' does not exist"),
