@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker import definitions
@@ -251,6 +251,7 @@ KEYS = "name vhost user tags password limits configure write read type arguments
 ITEMS = st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(["/", "guest", "q", "amq.topic"]))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first text that is drawn takes a second
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON | st.lists(ITEMS, max_size=3)))
 def test_whatever_is_in_a_document_it_is_imported_or_refused(document: Any) -> None:
     office = Office()
