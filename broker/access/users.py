@@ -99,6 +99,8 @@ class User(Identity):
 
 def tags_of(tags: object) -> list[str]:
     """Tags from a list, or from the older `a, b`. Raises ValueError."""
+    if tags is None:
+        raise ValueError("there are no tags: expected a list, which may be empty")
     if isinstance(tags, str):
         return [tag for tag in (part.strip() for part in tags.split(",")) if tag]
     if isinstance(tags, list | tuple) and all(isinstance(tag, str) for tag in tags):

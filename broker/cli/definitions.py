@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"leveret: {error}; stop it first\n")
         return EXIT_UNAVAILABLE
     except (StorageError, OSError) as error:
-        sys.stderr.write(f"leveret: {error}\n")
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        sys.stderr.write(f"leveret: {text}\n")
         return EXIT_UNAVAILABLE
     return 0
 

@@ -27,6 +27,8 @@ log = logging.getLogger("logs")
 
 FILE_MODE: Final = 0o640
 """Lines name users and addresses: not everybody's business."""
+RETRY_SECONDS: Final = 60
+"""From a rotation that failed to the next try."""
 
 
 class CannotLog(Exception):
@@ -47,6 +49,8 @@ class LogFile(BaseRotatingHandler):
             raise CannotLog(f"log.file.rotation.date: {error}") from error
         self._due: float = math.inf
         self._lost = 0
+        self._now = self._not_before = 0.0
+        """When the line of now came up, and until when a file that can't be put aside is left as it is; seconds of the epoch."""
         setting = "log.file" if options.dir is None else "log.dir"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,22 +75,37 @@ class LogFile(BaseRotatingHandler):
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802
         """See BaseRotatingHandler."""
+        self._now = record.created
+        if record.created < self._not_before:
+            return False
         if record.created >= self._due:
             return True
         return self._max_bytes > 0 and self.stream is not None and os.fstat(self.stream.fileno()).st_size >= self._max_bytes
 
     def doRollover(self) -> None:  # noqa: N802
-        """Put the file aside and begin a new one; with nothing to be kept, empty it."""
+        """Put the file aside and begin a new one; with nothing to be kept, empty it. Where that can't be, go on in it for a while."""
+        try:
+            self._put_aside()
+            self.reopen()
+        except OSError as error:
+            self._not_before = self._now + RETRY_SECONDS
+            text = "log.file: cannot put %s aside, going on in it and trying again in %d s: %s"
+            log.error(text, self.baseFilename, RETRY_SECONDS, error.strerror)
+        else:
+            self._plan()
+
+    def _put_aside(self) -> None:
         if self._kept:
             for number in range(self._kept - 1, 0, -1):
                 older = f"{self.baseFilename}.{number - 1}"
                 if os.path.exists(older):
                     os.replace(older, f"{self.baseFilename}.{number}")
-            os.replace(self.baseFilename, f"{self.baseFilename}.0")
-        else:
-            os.remove(self.baseFilename)
-        self.reopen()
-        self._plan()
+        # It may have been taken away.
+        with suppress(FileNotFoundError):
+            if self._kept:
+                os.replace(self.baseFilename, f"{self.baseFilename}.0")
+            else:
+                os.remove(self.baseFilename)
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler; tells of lines that were lost before."""

@@ -169,6 +169,20 @@ def test_nothing_is_kept_of_a_file_that_is_put_aside(stream: io.StringIO, tmp_pa
     assert messages(tmp_path / "l.log") == ["2"] and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("options", [{"rotation_bytes": 1}, {"rotation_date": "$D0"}])
+def test_a_file_that_cannot_be_put_aside_is_gone_on_with(options: Any, stream: io.StringIO, tmp_path: Path) -> None:
+    path = tmp_path / "l.log"
+    path.write_text("> yesterday\n")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    (tmp_path / "l.log.0").mkdir()
+    logs.set_up(LogOptions(file=path, rotation_count=1, **options), stream)
+    for number in range(3):
+        logging.getLogger("x").info("%d", number)
+    first, complaint, *lines = messages(path)
+    assert first == "yesterday" and lines == ["0", "1", "2"]
+    assert complaint == f"log.file: cannot put {path} aside, going on in it and trying again in 60 s: Is a directory"
+
+
 def test_a_file_of_yesterday_is_put_aside_at_the_first_line(stream: io.StringIO, tmp_path: Path) -> None:
     path = tmp_path / "l.log"
     path.write_text("> yesterday\n")
