@@ -148,7 +148,11 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     broker.node = node_name(config)
     restore_catalog(broker, store.catalog.scan())
     for entry in store.catalog.scan("user/"):
-        users.put(User.from_json(entries.load(entry.value)))
+        try:
+            users.put(User.from_json(entries.load(entry.value)))
+        except (ValueError, TypeError) as error:
+            text = f"the catalog's entry {entry.key} makes no sense ({error}); `leveret log repair` moves it to quarantine"
+            raise Corrupt(text) from error
     Replay(broker).apply(store.log.scan())
     for damage in store.log.damage():
         log.error("damage in the log: %s%s", damage.text, _lost(broker, damage))
@@ -166,22 +170,23 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     if config.event_exchange:
         vhost = broker.vhosts.get(config.default_vhost) or operations.put_vhost(config.default_vhost)
         broker.emit = EventExchange(broker, vhost).emit
-    _load_definitions(operations, config, store)
+    _load_definitions(operations, config, store, skip_if_unchanged=config.definitions_skip_if_unchanged)
     return operations
 
 
-def _load_definitions(operations: Operations, config: Config, store: LocalStore | MemoryStore) -> None:
+def _load_definitions(operations: Operations, config: Config, store: LocalStore | MemoryStore, *, skip_if_unchanged: bool) -> None:
     """Raises InvalidDefinitions."""
     if config.load_definitions is not None:
         imported = store.catalog.get(definitions.IMPORTED)
         unchanged = None if imported is None else imported.value
-        definitions.load(operations, config.load_definitions, unchanged, skip_if_unchanged=config.definitions_skip_if_unchanged)
+        definitions.load(operations, config.load_definitions, unchanged, skip_if_unchanged=skip_if_unchanged)
 
 
 def _load_definitions_again(operations: Operations, config: Config, store: LocalStore | MemoryStore, server: Server) -> None:
-    """At run time, at SIGHUP: what can't be imported is told, and everything goes on."""
+    """At run time, at SIGHUP: what can't be imported is told, and everything goes on. The signal may be about something else (a log file
+    that was moved), and then what has been changed since the last import has to stay."""
     try:
-        _load_definitions(operations, config, store)
+        _load_definitions(operations, config, store, skip_if_unchanged=True)
     except InvalidDefinitions as error:
         log.error("definitions were not imported: %s", error)
     server.turn.schedule()

@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from broker import identity
+from broker.access import passwords
 from broker.access.users import User
 from broker.core import entries
 from broker.core.internal_events import INTERNAL_USER
@@ -43,6 +45,8 @@ Step = Callable[[], object]
 
 IMPORTED: Final = "meta/definitions"
 """The catalog's entry that tells which definitions were imported at a start."""
+OF_MD5: Final = re.compile(r"[0-2]\.|3\.[0-5]\.")
+"""Versions of RabbitMQ that hashed passwords with MD5, and didn't say so."""
 _MISSING: Final = object()
 _KINDS: Final = {str: "text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
 
@@ -248,6 +252,8 @@ class _Item:
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise InvalidDefinitions(f"{self._where}: {key} is {_shown(value)}: expected {_KINDS[kind]}")
+        if isinstance(value, str) and not _is_text(value):
+            raise InvalidDefinitions(f"{self._where}: {key} is {_shown(value)}: expected text without lone surrogates")
         return value
 
     def texts(self, *keys: str) -> list[str]:
@@ -271,11 +277,16 @@ class _Reader:
         self._operations = operations
         self._by = acting_user
         self._name = name
+        self._stored_algorithm = passwords.SHA256
+        """Of hashes that don't say theirs."""
 
     def run(self, document: object, sections: Iterable[tuple[str, Callable[[_Item], Step]]]) -> None:
         """Read all sections, then do what they say."""
         if not isinstance(document, dict):
             raise InvalidDefinitions(f"expected an object with users, vhosts, queues, ..., not {_shown(document)}")
+        version = document.get("rabbitmq_version", document.get("rabbit_version"))
+        if isinstance(version, str) and OF_MD5.match(version):
+            self._stored_algorithm = passwords.MD5
         steps: list[tuple[_Item, Step]] = []
         for section, read in sections:
             items = document.get(section)
@@ -307,7 +318,9 @@ class _Reader:
 
     def user(self, item: _Item) -> Step:
         """An element of `users`."""
-        user = User.from_json({key: value for key, value in item.values.items() if key not in ("permissions", "topic_permissions")})
+        values = {key: value for key, value in item.values.items() if key not in ("permissions", "topic_permissions")}
+        algorithm = self._operations.hashing_algorithm if "password" in values else self._stored_algorithm
+        user = User.from_json(values, algorithm)
         return lambda: self._operations.put_user(user, acting_user=self._by)
 
     def vhost(self, item: _Item) -> Step:
@@ -318,6 +331,8 @@ class _Reader:
         kind = given.get("default_queue_type")
         whole = item.having({"name": name, "tracing": item.values.get("tracing"), **given})
         tags = given.get("tags")
+        if isinstance(tags, list) and not all(isinstance(tag, str) and _is_text(tag) for tag in tags):
+            raise InvalidDefinitions(f"{item}: tags: expected text, each of them")
         options = {
             "description": whole.get("description", str, None),
             "tags": [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else whole.get("tags", list, None),
@@ -402,6 +417,15 @@ def _object_of_pairs(item: _Item, pairs: list[Any]) -> Document:
     if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
         raise InvalidDefinitions(f"{item}: definition is a list: expected an object")
     return dict(pairs)
+
+
+def _is_text(value: str) -> bool:
+    """It can be sent: as UTF-8, or as the octets that came in a name that is none (PEP 383)."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _table(values: Mapping[str, Any]) -> Table:

@@ -74,8 +74,9 @@ class User(Identity):
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "User":
-        """The user that `to_json` wrote, or one of RabbitMQ's definitions (`password` in place of the hash, tags as `a,b`).
+    def from_json(cls, document: Mapping[str, Any], algorithm: str = passwords.SHA256) -> "User":
+        """The user that `to_json` wrote, or one of RabbitMQ's definitions (`password` in place of the hash, tags as `a,b`). A password or a
+        hash that doesn't say which algorithm it is for is for this one.
 
         Raises ValueError for what is neither, InvalidPattern (a ValueError) for a permission among it.
         """
@@ -84,7 +85,7 @@ class User(Identity):
             raise ValueError("a user needs a name")
         if not isinstance(limits, Mapping):
             raise ValueError(f"limits of user '{name}' are not an object")
-        algorithm = document.get("hashing_algorithm") or passwords.SHA256
+        algorithm = document.get("hashing_algorithm") or algorithm
         if not isinstance(algorithm, str):
             raise ValueError(f"hashing_algorithm of user '{name}' is not text")
         user = cls(name, tags_of(tags), password_hash=_hash_in(document, algorithm), hashing_algorithm=algorithm, limits=limits)
@@ -159,14 +160,15 @@ class Users:
         return self._users.get(name)
 
     def put(self, given: User) -> User:
-        """Take in a user as it is, or give the one of that name its password, tags, limits and what is granted to it.
+        """Take in a user as it is, or give the one of that name its password, its tags and what is granted to it, and add its limits to
+        those there are, as RabbitMQ's imports do.
 
         The user that is then there is returned: the same object as before if there was one, for its connections hold on to it.
         """
         user = self._users.setdefault(given.name, given)
         if user is not given:
             user.password_hash, user.hashing_algorithm = given.password_hash, given.hashing_algorithm
-            user.limits = given.limits
+            user.limits |= given.limits
             user.set_tags(given.tags)
             user.grant_all_of(given)
         return user

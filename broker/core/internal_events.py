@@ -9,6 +9,8 @@ is: then `emit` is `ignore`. What the facts are of is in `core/facts.py`.
 
 from __future__ import annotations
 
+import logging
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 """Names to str, bool, int, float, and dicts and lists of these."""
 FactsOf = Callable[[], Facts]
+
+log = logging.getLogger("events")
 
 EVENT_EXCHANGE: Final = "amq.rabbitmq.event"
 INTERNAL_USER: Final = "rmq-internal"
@@ -46,9 +50,14 @@ class EventExchange:
         if not self._exchange.binding_count:
             return
         now = self._broker.outbox.clock()
-        headers = fields(facts() | {"timestamp_in_ms": now})
-        properties = Properties(headers=headers, delivery_mode=PERSISTENT, timestamp=now // 1000)
-        self._broker.announcements.add(self._vhost, self._exchange, name, encode_properties(properties, 0), b"")
+        try:
+            headers = fields(facts() | {"timestamp_in_ms": now})
+            header = encode_properties(Properties(headers=headers, delivery_mode=PERSISTENT, timestamp=now // 1000), 0)
+        except (ValueError, OverflowError, struct.error) as error:
+            # It has happened all the same.
+            log.error("event %s can't be told of: %s", name, error)
+            return
+        self._broker.announcements.add(self._vhost, self._exchange, name, header, b"")
 
 
 def fields(facts: Facts) -> Table:

@@ -317,11 +317,14 @@ class Outbox:
     # --- the catalog ------------------------------------------------------------------------------------------------
 
     def put(self, key: str, value: bytes) -> None:
-        """Something durable was declared, or changed."""
+        """Something durable was declared, or changed. What was there keeps its place: others may refer to it."""
+        if self._catalog.get(key, value) is None:
+            del self._catalog[key]
         self._catalog[key] = value
 
     def delete(self, key: str) -> None:
-        """Something durable is gone."""
+        """Something durable is gone: behind all that referred to it, which has to be deleted before."""
+        self._catalog.pop(key, None)
         self._catalog[key] = None
 
     # --- who waits --------------------------------------------------------------------------------------------------

@@ -131,7 +131,19 @@ class Policy:
             raise InvalidPolicy(f"pattern should be regular expression but is invalid: {error.reason}") from error
         if apply_to not in APPLY_TO:
             raise InvalidPolicy(f"apply-to '{apply_to}' unrecognised; should be one of: {', '.join(map(repr, APPLY_TO[:-1]))}, or 'all'")
+        if not isinstance(priority, int | float) or isinstance(priority, bool):
+            raise InvalidPolicy(f"priority should be number, actually was {_term(priority)}")
         _validate(definition, OPERATOR_KEYS if is_operator else KEYS)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Policy) and self._said == other._said
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.pattern))
+
+    @property
+    def _said(self) -> tuple[object, ...]:
+        return self.name, self.pattern, self.definition, self.priority, self.apply_to, self.is_operator
 
     def __repr__(self) -> str:
         return f"Policy({self.name!r}, {self.pattern!r}, {self.definition!r})"

@@ -174,6 +174,7 @@ class Session:
         except ChannelException as error:
             self._close_channel(channel, error, type(method))
         except ConnectionException as error:
+            error.channel = channel
             raise _located(error, type(method)) from error
         except Undecided:
             self._try_again(channel, lambda: self.on_method(channel, method))

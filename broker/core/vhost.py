@@ -225,7 +225,9 @@ class VHost:
     # --- policies ---------------------------------------------------------------------------------------------------
 
     def set_policy(self, policy: Policy) -> None:
-        """Put a policy, or operator policy, in place of the one of that name; it acts at once."""
+        """Put a policy, or operator policy, in place of the one of that name; it acts at once. One that says the same stays."""
+        if self._policies(policy.is_operator).get(policy.name) == policy:
+            return
         self._policies(policy.is_operator)[policy.name] = policy
         self.broker.outbox.put(*entries.policy_entry(self.name, policy))
         emit = self.broker.emit
@@ -283,8 +285,9 @@ class VHost:
 
     def set_parameter(self, component: str, name: str, value: Any) -> None:
         """Put a value, anything that JSON has, in place of the one there was."""
+        entry = entries.parameter_entry(self.name, component, name, value)
         self.parameters[component, name] = value
-        self.broker.outbox.put(*entries.parameter_entry(self.name, component, name, value))
+        self.broker.outbox.put(*entry)
         self.broker.emit("parameter.set", lambda: facts.of_parameter(self, component, name, value=value))
         if (component, name) == LIMITS:
             self.broker.emit("vhost.limits.set", lambda: {**value, facts.PERFORMED_BY: self.broker.acting_user, "name": name})

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker import definitions
+from broker.access import passwords
 from broker.definitions import IMPORTED, InvalidDefinitions, apply, apply_to_vhost, export, export_vhost
 from broker.operations import NotFound
 from tests.access.conftest import Office
@@ -214,6 +215,30 @@ def test_one_vhost(office: Office) -> None:
         ),
         ({"parameters": [{"component": "vhost-limits", "name": "limits", "vhost": "/", "value": 5}]}, "limits of virtual host '/'"),
         (
+            {
+                "parameters": [
+                    {
+                        "component": "operator_policy",
+                        "name": "o",
+                        "vhost": "/",
+                        "value": {"pattern": "", "definition": {"max-length": 1}, "priority": "high"},
+                    }
+                ]
+            },
+            r"parameters\[0\] 'o': priority should be number",
+        ),
+        ({"parameters": [{"component": "c", "name": "\ud800", "vhost": "/", "value": 5}]}, "expected text without lone surrogates"),
+        ({"vhosts": [{"name": "v", "description": "d", "tags": [1]}]}, "tags: expected text, each of them"),
+        (
+            {
+                "queues": [{"name": "q", "vhost": "/", "durable": False}],
+                "bindings": [
+                    {"source": "amq.direct", "vhost": "/", "destination": "q", "destination_type": "queue", "routing_key": "\ud800"}
+                ],
+            },
+            r"bindings\[0\]: routing_key is \"\\ud800\": expected text without lone surrogates",
+        ),
+        (
             {"bindings": [{"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue", "routing_key": ""}]},
             r"bindings\[0\]: no exchange 'x' in vhost '/'",
         ),
@@ -228,6 +253,22 @@ def test_a_mistake_names_its_place(office: Office, document: Any, problem: str) 
     with pytest.raises(InvalidDefinitions, match=problem):
         apply(office.operations, document)
     assert export(office.operations) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "user", "algorithm"),
+    [
+        ("3.5.7", {"password_hash": passwords.encode(passwords.hash_password(b"p", passwords.MD5))}, passwords.MD5),
+        ("3.6.0", {"password_hash": passwords.encode(passwords.hash_password(b"p"))}, passwords.SHA256),
+        ("3.5.7", {"password": "p"}, passwords.SHA512),
+        ("3.13.7", {"password": "p"}, passwords.SHA512),
+    ],
+)
+def test_how_a_password_is_hashed_that_does_not_say(office: Office, version: str, user: Any, algorithm: str) -> None:
+    """RabbitMQ below 3.6 hashed with MD5; a password is hashed as the configuration says."""
+    office.operations.hashing_algorithm = passwords.SHA512
+    apply(office.operations, {"rabbit_version": version, "users": [{"name": "u", "tags": "", **user}]})
+    assert office.operations.user("u").has_password(b"p") and office.operations.user("u").hashing_algorithm == algorithm
 
 
 def test_a_mistake_in_form_changes_nothing(office: Office) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.access import passwords
+from broker.access.users import User
 from broker.config import DefaultLimit, DefaultPolicy, DefaultUser
 from broker.core.policy import InvalidPolicy
 from broker.operations import InvalidOperation, NotFound, Operations
@@ -146,6 +147,25 @@ class TestUsers:
         office.settle()
         assert again.take() == []
 
+    @spec("9.2", "at a new declare: dead-letter exchange = read on the queue, write on the exchange")
+    @pytest.mark.parametrize("name", ["q", ""])
+    def test_dead_letters_need_permissions(self, office: Office, name: str) -> None:
+        """Whoever may not write to an exchange may not have a queue, of whatever name, do so."""
+        office.operations.set_permissions("guest", "/", ".*", "^allowed$", ".*")
+        for exchange, refused in (("amq.fanout", True), ("allowed", False)):
+            channel = office.connect().channel()
+            channel.declare(name, exclusive=True, arguments={"x-dead-letter-exchange": exchange})
+            office.settle()
+            (answer,) = channel.take()
+            assert ("ACCESS_REFUSED" in getattr(answer.method, "reply_text", "")) is refused
+
+    def test_limits_are_added_to(self, office: Office) -> None:
+        """As RabbitMQ: a definition without limits takes none away."""
+        office.operations.set_user_limits("guest", {"max-channels": 2})
+        office.operations.put_user(User("guest"))
+        office.operations.put_user(User("guest", limits={"max-connections": 5}))
+        assert office.operations.user("guest").limits == {"max-channels": 2, "max-connections": 5}
+
 
 class TestVHosts:
     def test_add_change_restart(self, office: Office) -> None:
@@ -185,6 +205,13 @@ class TestVHosts:
         # A crash among the deletions must leave no entry of a vhost that isn't there: the vhost's own goes last.
         office.turn()
         assert office.shipped[-1].deletions[-1] == "vhost/v"
+        office.operations.put_vhost("w", description="made and gone in one turn")
+        office.settle()
+        office.operations.put_vhost("w", description="changed")
+        office.operations.declare_queue("w", "q", durable=True, auto_delete=False, arguments={})
+        office.operations.delete_vhost("w")
+        office.turn()
+        assert office.shipped[-1].deletions[-1] == "vhost/w"
         office.settle()
         left = [entry.key for entry in office.disk.entries() if "/v/" in entry.key or entry.key.endswith("/v")]
         assert left == []
@@ -208,6 +235,11 @@ class TestVHosts:
             (lambda o: o.put_vhost("v", default_queue_type="stream"), "default queue type 'stream': expected one of classic, quorum"),
             (lambda o: o.delete_vhost("x"), "virtual host 'x' does not exist"),
             (lambda o: o.set_policy("x", "p", "", {"max-length": 1}), "virtual host 'x' does not exist"),
+            (
+                lambda o: o.set_policy("/", "p", "", {"expires": 1}, priority="high"),
+                'priority should be number, actually was <<"high">>',
+            ),
+            (lambda o: o.set_policy("/", "p", "", {"max-length": 1}, priority=None), "priority should be number, actually was null"),
             (lambda o: o.clear_policy("/", "p"), "policy 'p' in virtual host '/' does not exist"),
             (lambda o: o.clear_policy("/", "p", operator=True), "operator policy 'p' in virtual host '/' does not exist"),
             (lambda o: o.set_parameter("/", "policy", "p", {}), "policies may not be set"),

@@ -7,7 +7,11 @@ import pytest
 
 from broker.access import passwords
 from broker.access.users import User, Users
+from broker.app import build
+from broker.config import Config
 from broker.core.permissions import InvalidPattern, Permissions, TopicPermissions
+from storage.api import Corrupt
+from storage.memory import MemoryStore
 
 
 def restored(user: User) -> User:
@@ -65,6 +69,13 @@ class TestUsers:
     def test_loopback_users(self) -> None:
         assert Users().is_confined("guest") and not Users().is_confined("u")
         assert not Users(loopback_users=[]).is_confined("guest")
+
+
+def test_an_entry_that_makes_no_sense_is_named_at_the_start() -> None:
+    store = MemoryStore()
+    store.catalog.put("user/u", b'{"name": "u", "tags": [], "permissions": [{"vhost": "/", "configure": "(", "write": "", "read": ""}]}')
+    with pytest.raises(Corrupt, match=r"the catalog's entry user/u makes no sense \(invalid regular expression '\('.*leveret log repair"):
+        build(Config(), store)
 
 
 class TestJson:

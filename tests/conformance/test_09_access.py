@@ -27,6 +27,7 @@ USERS = {
         user("topics"),
         user("default"),
         user("none"),
+        user("reader"),
         user("sha512", hashing_algorithm=passwords.SHA512, algorithm=passwords.SHA512),
         user("md5", hashing_algorithm=passwords.MD5, algorithm=passwords.MD5),
         user("locked", password_hash=""),
@@ -39,6 +40,7 @@ USERS = {
         permission("topics", ".*", ".*", ".*"),
         permission("default", "^default", "^amq[.]default$", "^default"),
         permission("none", "", "", "", "other"),
+        permission("reader", ".*", "^$", ".*"),
         permission("sha512", "", "", ""),
         permission("md5", "", "", ""),
     ],
@@ -235,6 +237,15 @@ def test_a_server_named_queue(u: WireChannel, broker: Broker) -> None:
     u.send(Queue.Declare, queue="", exclusive=True)
     kind = expect_on(broker, leveret="configure access", rabbitmq="access")
     u.expect_close(403, re.compile(rf"ACCESS_REFUSED - {kind} to queue 'amq\.gen-[\w-]+' in vhost '/' refused for user 'u'"), (50, 10))
+
+
+@spec("9.2", "at a new declare: dead-letter exchange = read on the queue, write on the exchange")
+@older
+def test_dead_letters_of_a_server_named_queue(connect: Connect, broker: Broker) -> None:
+    channel = connect(user="reader", password="pass").open_channel()
+    channel.call(Queue.Declare, queue="", exclusive=True)
+    channel.send(Queue.Declare, queue="", exclusive=True, arguments={"x-dead-letter-exchange": "amq.fanout"})
+    channel.expect_close(403, refused(broker, "reader", "write", "exchange 'amq.fanout'"), (50, 10))
 
 
 @spec("9.1")

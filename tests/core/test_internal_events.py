@@ -48,6 +48,18 @@ def heard(channel: PlayedChannel) -> list[tuple[str, dict[str, Any]]]:
         found.append((reply.message[1].decode("latin-1")[20:], plain(headers)))
 
 
+@pytest.mark.parametrize("value", [1e300, {"k" * 300: 1}, {"\ud800": 1}])
+def test_what_cannot_be_told_happens_all_the_same(
+    book: Playbook, channel: PlayedChannel, events: EventExchange, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    listen(channel, "#")
+    vhost = book.broker.vhosts["/"]
+    vhost.set_parameter("component", "name", value)
+    assert vhost.parameters["component", "name"] == value
+    assert "parameter.set" not in names(channel)
+    assert "event parameter.set can't be told of" in caplog.text
+
+
 def names(channel: PlayedChannel) -> list[str]:
     return [name for name, _ in heard(channel)]
 

@@ -115,7 +115,7 @@ def declares_queues(c: PlayedChannel) -> None:
     c.do(Queue.Declare, queue="q", passive=True)
     c.declare("", exclusive=True)
     c.do(Queue.Bind, queue="", exchange="x", routing_key="a.b")
-    c.declare("", exclusive=True)
+    c.declare("", exclusive=True, arguments={"x-dead-letter-exchange": "alternate"})
     c.declare("r")
 
 

@@ -56,6 +56,8 @@ def test_a_hangup_imports_definitions_again(tmp_path: Path) -> None:
         definitions.write_text(json.dumps(with_vhost("two")))
         os.kill(broker.pid, signal.SIGHUP)
         soon(lambda: enter(broker, "two"))
+        os.kill(broker.pid, signal.SIGHUP)
+        broker.wait_for_log("Definitions at .* have been imported before and haven't changed")
         definitions.write_text("{")
         os.kill(broker.pid, signal.SIGHUP)
         broker.wait_for_log(r"\[error\] \S+ definitions were not imported: .*definitions.json: expected a JSON document")

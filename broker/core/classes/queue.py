@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from broker.core import ids
-from broker.core.arguments import QueueArguments
+from broker.core.arguments import QueueArguments, dead_letter_exchange
 from broker.core.classes.exchange import add_binding, remove_binding, reply
 from broker.core.classes.names import check_not_reserved, check_owner, last_queue, locked, strip
 from broker.core.login import Undecided
@@ -55,7 +55,7 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
     if not name:
         given = _parse(session, method, "", server_named=True)
         _check_served(session, given, "", durable=durable, exclusive=method.exclusive)
-        name = _generated_name(session)
+        name = _generated_name(session, arguments)
         return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
     check_not_reserved("queue", name)
     session.identity.check("configure", "queue", name, vhost.name)
@@ -65,19 +65,25 @@ def _declare(session: Session, name: str, method: Queue.Declare) -> DeclaredQueu
         return queue
     given = _parse(session, method, name, server_named=False)
     _check_served(session, given, name, durable=durable, exclusive=method.exclusive)
-    dead_letter_exchange = arguments.get("x-dead-letter-exchange")
-    if dead_letter_exchange is not None and dead_letter_exchange.kind == "S":
-        session.identity.check("read", "queue", name, vhost.name)
-        exchange = dead_letter_exchange.value.decode("utf-8", "surrogateescape")
-        session.identity.check("write", "exchange", exchange, vhost.name)
+    _check_dead_letters(session, name, arguments)
     return vhost.add_queue(name, given, durable=durable, auto_delete=method.auto_delete, owner=session if method.exclusive else None)
 
 
-def _generated_name(session: Session) -> str:
-    """A new name that the user may declare. While that is undecided the session keeps it: another one would be another question."""
+def _check_dead_letters(session: Session, name: str, arguments: Table) -> None:
+    """Dead letters are read from the queue and written to the exchange (contract 9.2)."""
+    exchange = dead_letter_exchange(arguments, name, session.vhost.name)
+    if exchange is not None:
+        session.identity.check("read", "queue", name, session.vhost.name)
+        session.identity.check("write", "exchange", exchange, session.vhost.name)
+
+
+def _generated_name(session: Session, arguments: Table) -> str:
+    """A new name of a queue that the user may declare. While that is undecided the session keeps it: another one would be another
+    question."""
     name, session.generated_name = session.generated_name or ids.generate("amq.gen-", session.broker.random_bytes), ""
     try:
         session.identity.check("configure", "queue", name, session.vhost.name)
+        _check_dead_letters(session, name, arguments)
     except Undecided:
         session.generated_name = name
         raise
