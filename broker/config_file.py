@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from broker.settings.table import holds_secret, is_rabbitmqs
+from broker.settings.table import find, holds_secret, is_rabbitmqs
 
 KEY: Final = re.compile(r"[^\s=#'\"$]+")
 LONG_QUOTE: Final = "'''"
@@ -91,8 +91,10 @@ def shown(key: str, value: str) -> str:
 
 def line_of(key: str, value: str) -> str | None:
     """Return the line that gives this value, None where the format has none for it: it can't escape quotes, breaks and `$(`."""
-    if VARIABLE.search(value) or "\n" in value or "\r" in value or not value or not KEY.fullmatch(key):
+    if VARIABLE.search(value) or "\n" in value or "\r" in value or not KEY.fullmatch(key):
         return None
+    if not value:
+        return f"{key} = ''"
     if any("\ud800" <= character <= "\udfff" for character in value):
         return None  # bytes of the environment that aren't UTF-8
     if value == value.strip() and value[0] not in "'\"" and "#" not in value:
@@ -108,12 +110,19 @@ def _entry(path: Path, text: str, following: Iterator[tuple[int, str]], environ:
     key = key.strip()
     if not equals or not KEY.fullmatch(key):
         raise ValueError(f"{_without_secret(text)}: expected `key = value`")
-    value = _unquoted(key, rest.strip(), following)
+    rest = rest.strip()
+    value = _unquoted(key, rest, following)
     if (named := FROM_FILE.fullmatch(value)) is not None:
         return key, _from_file(key, path.parent / named[1].strip())
-    if not value and not is_rabbitmqs(key):
+    if not value and not is_rabbitmqs(key) and not (rest.startswith(("'", '"')) and _may_be_empty(key)):
         raise ValueError(f"{key} =: expected a value after the equals sign")
     return key, VARIABLE.sub(lambda match: _variable(key, match[1], environ), value)
+
+
+def _may_be_empty(key: str) -> bool:
+    """A pattern that is empty lets nobody do anything."""
+    row = find(key)
+    return row is not None and row.kind == "regex"
 
 
 def _from_file(key: str, path: Path) -> str:

@@ -37,6 +37,8 @@ def parse(setting: Setting, text: str) -> Any:
     """Return the value of Config's attribute that `text` gives; an endpoint is (host or None, port). Raises ValueError if it is wrong."""
     if text in setting.words:
         return setting.words[text]
+    if not text and setting.kind not in ("regex", "text"):
+        raise ValueError("nothing")
     return _adapter(setting.kind, setting.low, setting.high).validate_python(text)  # pydantic's ValidationError is a ValueError
 
 

@@ -1,6 +1,7 @@
 """advanced.config's terms as settings: `{rabbit, [{heartbeat, 30}]}` is heartbeat = 30.
 
-Those that people set (docs/configuration.md lists them). Others are a warning: RabbitMQ's applications have hundreds.
+Those that people set (docs/configuration.md lists them). Others are a warning: RabbitMQ's applications have hundreds. One that is known
+and can't be read is a problem: to go on without it may be to let in whom it keeps out.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ Pairs = list[tuple[str, str]]
 
 
 class Unfit(Exception):
-    """The term has a shape that no setting has."""
+    """The term has a shape that its setting hasn't; the text is what was expected."""
 
 
 class Term(NamedTuple):
-    """{application, [{name, value}]}, flattened."""
+    """{application, [{name, value}]}, flattened; what stands in ssl_options is a term each, called `ssl_options.depth`."""
 
     application: str
     name: str
@@ -51,25 +52,60 @@ def from_file(reader: Reader, path: Path) -> Source:
         return source
     unused: list[str] = []
     for term in terms:
-        origin = f"{path}:{term.line}"
-        try:
-            pairs = settings_of(term)
-        except Unfit:
-            pairs = None
-        if pairs is None or any(table.find(key) is None for key, _ in pairs):
-            unused.append(f"{term.application}.{term.name} (line {term.line})")
-            continue
-        for key, value in pairs:
-            reader.give(source, key, value, origin)
+        unused += [f"{name} (line {line})" for name, line in give(reader, source, term, str(path))]
     if unused:
         reader.warnings.append(f"{path}: Leveret goes on without these terms: {', '.join(unused)}")
     return source
 
 
-def settings_of(term: Term) -> Pairs | None:
-    """Return the settings that a term stands for, None for one that nothing is known of. Raises Unfit."""
+def give(reader: Reader, source: Source, term: Term, file: str, *, variable: str = "") -> list[tuple[str, int]]:
+    """Let `source` have what the term gives, and return the names and lines of what nothing is known of.
+
+    What is known and can't be read is a problem, never shown with its value, at its line of the file, or in the environment's variable.
+    """
+    unused: list[tuple[str, int]] = []
+    named = f"{variable}: " if variable else ""
+    for member in _members(term):
+        name = f"{member.application}.{member.name}"
+        place = "environment" if variable else f"{file}:{member.line}"
+        make = _maker(member)
+        if make is None:
+            unused.append((name, member.line))
+            continue
+        try:
+            pairs = make(member.value)
+        except Unfit as error:
+            reader.problems.append(f"{place}: {named}{name}: expected {error}")
+            continue
+        unknown = [(key, value) for key, value in pairs if table.find(key) is None]
+        unused += [(f"{name} ({key})", member.line) for key, _ in unknown]
+        for key, value in pairs:
+            if (key, value) not in unknown:
+                reader.give(source, key, value, f"environment {variable}" if variable else place, place=place, named=f"{named}{key}")
+    return unused
+
+
+def _maker(term: Term) -> Callable[[Any], Pairs] | None:
+    """What makes settings of the term's value; None if nothing is known of it."""
     make = _TERMS.get((term.application, term.name))
-    return make(term.value) if make is not None else None
+    if make is None and term.application == "rabbit" and term.name.startswith("ssl_options.") and table.find(term.name) is not None:
+        return _scalar(term.name)
+    return make
+
+
+def _members(term: Term) -> Iterator[Term]:
+    """The term; of ssl_options each of its members, so that none takes another one with it."""
+    if (term.application, term.name) != ("rabbit", "ssl_options") or not isinstance(term.value, list):
+        yield term
+        return
+    for option in term.value:
+        line = option.line if isinstance(option, Tuple) else term.line
+        if isinstance(option, Atom):  # Erlang's short form
+            yield Term(term.application, f"ssl_options.{option}", Atom("true"), line)
+        elif isinstance(option, Tuple) and len(option) == 2 and isinstance(option[0], str):
+            yield Term(term.application, f"ssl_options.{option[0]}", option[1], line)
+        else:
+            yield term._replace(value=option, line=line)
 
 
 def _flattened(terms: list[Any]) -> Iterator[Term]:
@@ -83,29 +119,36 @@ def _flattened(terms: list[Any]) -> Iterator[Term]:
 
 def _tuples(value: Any) -> list[Tuple]:
     if not isinstance(value, list) or not all(isinstance(item, Tuple) for item in value):
-        raise Unfit
+        raise Unfit("[{name, value}]")
     return value
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
     if not isinstance(value, Tuple) or len(value) != 2:
-        raise Unfit
+        raise Unfit("{name, value}")
     return value[0], value[1]
 
 
 def _word(value: Any) -> str:
-    """A scalar as a file has it. Empty texts have no place in a file."""
+    """A scalar as a file has it."""
     if isinstance(value, float):
-        return f"{value:f}"
-    if not isinstance(value, str | int) or value == "":
-        raise Unfit
+        return repr(value)
+    if not isinstance(value, str | int):
+        raise Unfit("a text, an atom or a number")
     return str(value)
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise Unfit
+        raise Unfit("a list")
     return value
+
+
+def _part(value: Any) -> str:
+    """A name as a part of a key."""
+    if not isinstance(value, str) or not value:
+        raise Unfit("a list of names")
+    return value.replace(".", "\\.")
 
 
 def _scalar(key: str) -> Callable[[Any], Pairs]:
@@ -123,12 +166,18 @@ def _listeners(protocol: str) -> Callable[[Any], Pairs]:
 
 
 def _loopback_users(value: Any) -> Pairs:
-    users = [_word(user).replace(".", "\\.") for user in _list(value)]
-    return [(f"loopback_users.{user}", "true") for user in users] or [("loopback_users", "none")]
+    return [(f"loopback_users.{_part(user)}", "true") for user in _list(value)] or [("loopback_users", "none")]
 
 
-def _numbered(family: str) -> Callable[[Any], Pairs]:
-    return lambda value: [(f"{family}.{number}", _word(item)) for number, item in enumerate(_list(value), start=1)]
+def _numbered(family: str, *, may_be_empty: bool = False) -> Callable[[Any], Pairs]:
+    def make(value: Any) -> Pairs:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise Unfit("a list of texts or atoms")
+        if not value and not may_be_empty:
+            raise Unfit("a list with something in it")
+        return [(f"{family}.{number}", item) for number, item in enumerate(value, start=1)]
+
+    return make
 
 
 def _auth_backends(value: Any) -> Pairs:
@@ -139,17 +188,20 @@ def _auth_backends(value: Any) -> Pairs:
             pairs += [(f"auth_backends.{number}.authn", _word(authn)), (f"auth_backends.{number}.authz", _word(authz))]
         else:
             pairs.append((f"auth_backends.{number}", _word(backend)))
+    if not pairs:
+        raise Unfit("a list with something in it")
     return pairs
 
 
 def _default_user_tags(value: Any) -> Pairs:
-    return [(f"default_user_tags.{_word(tag)}", "true") for tag in _list(value)]
+    """No tags are no tags, and not the default ones."""
+    return [(f"default_user_tags.{_part(tag)}", "true") for tag in _list(value)] or [("default_user_tags.administrator", "false")]
 
 
 def _default_permissions(value: Any) -> Pairs:
     names = ("configure", "write", "read")
-    if len(_list(value)) != len(names):
-        raise Unfit
+    if not isinstance(value, list) or len(value) != len(names):
+        raise Unfit("three patterns: configure, write and read")
     return [(f"default_permissions.{name}", _word(pattern)) for name, pattern in zip(names, value, strict=True)]
 
 
@@ -157,34 +209,30 @@ def _consumer_timeout(value: Any) -> Pairs:
     return [("consumer_timeout", "0" if value in (Atom("undefined"), Atom("infinity")) else _word(value))]
 
 
-def _limit(key: str, relative: str) -> Callable[[Any], Pairs]:
-    """A bare number is what RabbitMQ makes of it: a share for the watermark, bytes for the disk."""
+def _limit(key: str, relative: str, *, number: str) -> Callable[[Any], Pairs]:
+    """`{absolute, Size}` or `{relative, Share}`; a bare number is what `number` says."""
 
     def make(value: Any) -> Pairs:
         if not isinstance(value, Tuple):
-            return [(f"{key}.{'relative' if isinstance(value, float) else 'absolute'}", _word(value))]
+            return [(f"{key}.{number if isinstance(value, int | float) else 'absolute'}", _word(value))]
         kind, amount = _pair(value)
         if kind not in ("absolute", relative):
-            raise Unfit
+            raise Unfit(f"a number, {{absolute, Size}} or {{{relative}, Number}}")
         return [(f"{key}.{'relative' if kind == relative else 'absolute'}", _word(amount))]
 
     return make
 
 
 def _ssl_options(value: Any) -> Pairs:
-    pairs: Pairs = []
-    for option in _tuples(value):
-        name, given = _pair(option)
-        if name in ("versions", "ciphers"):
-            pairs += _numbered(f"ssl_options.{name}")(given)
-        else:
-            pairs.append((f"ssl_options.{_word(name)}", _word(given)))
-    return pairs
+    """Of what isn't members."""
+    if value == "none":
+        return [("ssl_options", "none")]
+    raise Unfit("[{name, value}]")
 
 
 def _log_levels(value: Any) -> Pairs:
     """RabbitMQ before 3.7; since then it goes on without."""
-    return [(f"log.{_word(category)}.level", _word(level)) for category, level in map(_pair, _list(value))]
+    return [(f"log.{_part(category)}.level", _word(level)) for category, level in map(_pair, _list(value))]
 
 
 _SCALARS: Final = """
@@ -197,14 +245,16 @@ _TERMS: Final[Mapping[tuple[str, str], Callable[[Any], Pairs]]] = {
     ("rabbit", "tcp_listeners"): _listeners("tcp"),
     ("rabbit", "ssl_listeners"): _listeners("ssl"),
     ("rabbit", "ssl_options"): _ssl_options,
+    ("rabbit", "ssl_options.versions"): _numbered("ssl_options.versions"),
+    ("rabbit", "ssl_options.ciphers"): _numbered("ssl_options.ciphers", may_be_empty=True),
     ("rabbit", "loopback_users"): _loopback_users,
     ("rabbit", "default_user_tags"): _default_user_tags,
     ("rabbit", "default_permissions"): _default_permissions,
     ("rabbit", "auth_mechanisms"): _numbered("auth_mechanisms"),
     ("rabbit", "auth_backends"): _auth_backends,
     ("rabbit", "consumer_timeout"): _consumer_timeout,
-    ("rabbit", "vm_memory_high_watermark"): _limit("vm_memory_high_watermark", "relative"),
-    ("rabbit", "disk_free_limit"): _limit("disk_free_limit", "mem_relative"),
+    ("rabbit", "vm_memory_high_watermark"): _limit("vm_memory_high_watermark", "relative", number="relative"),
+    ("rabbit", "disk_free_limit"): _limit("disk_free_limit", "mem_relative", number="absolute"),
     ("rabbit", "log_levels"): _log_levels,
     ("rabbitmq_management", "load_definitions"): _scalar("management.load_definitions"),
     ("rabbitmq_auth_backend_cache", "cached_backend"): _scalar("auth_cache.cached_backend"),

@@ -234,14 +234,13 @@ def _from_erl_args(reader: Reader, text: str) -> Source:
             continue
         for name, written in zip(arguments[::2], arguments[1::2], strict=True):
             try:
-                pairs = advanced.settings_of(advanced.Term(application, name, terms.read_one(written), 1))
-            except (terms.TermError, advanced.Unfit):
-                pairs = None
-            if pairs is None or any(table.find(key) is None for key, _ in pairs):
+                value = terms.read_one(written)
+            except terms.TermError:
                 unused.append(f"{flag} {name}")
                 continue
-            for key, value in pairs:
-                careful.give(source, key, value, f"environment {ERL_ARGS}", place="environment", named=f"{ERL_ARGS}: {key}")
+            term = advanced.Term(application, name, value, 1)
+            missing = advanced.give(careful, source, term, "", variable=ERL_ARGS)
+            unused += [f"{flag} {name}" if each == f"{application}.{name}" else each for each, _ in missing]
     reader.warnings += careful.problems
     if unused:
         reader.warnings.append(f"environment: {ERL_ARGS}: Leveret goes on without {', '.join(unused)}")

@@ -32,7 +32,10 @@ def read(path: Path, text: str, **environ: str) -> Config:
         ('{default_pass, <<"p">>}', "default_pass", "p"),
         ('{default_vhost, <<"Zoë"/utf8>>}', "default_vhost", "Zoë"),
         ("{default_user_tags, [administrator, monitoring]}", "default_user_tags", ("administrator", "monitoring")),
+        ("{default_user_tags, ['my.tag', administrator]}", "default_user_tags", ("my.tag", "administrator")),
+        ("{default_user_tags, []}", "default_user_tags", ()),
         ('{default_permissions, [<<"^c">>, <<"^w">>, <<"^r">>]}', "default_permissions", ("^c", "^w", "^r")),
+        ('{default_permissions, [<<"">>, <<>>, <<".*">>]}', "default_permissions", ("", "", ".*")),
         ("{loopback_users, []}", "loopback_users", frozenset()),
         ('{loopback_users, [<<"guest">>, <<"a.b">>]}', "loopback_users", {"guest", "a.b"}),
         ("{tcp_listeners, [5673]}", "listeners", (Listener("127.0.0.1", 5673), Listener("::1", 5673))),
@@ -81,6 +84,49 @@ def test_other_terms_are_a_warning(advanced: Path) -> None:
     config = read(advanced, "[{rabbit, [\n{heartbeat, 3},\n{tcp_listen_options, [{backlog, 5}]}]},\n{kernel, [{x, []}]}].")
     assert config.heartbeat_seconds == 3
     assert config.warnings == (f"{advanced}: Leveret goes on without these terms: rabbit.tcp_listen_options (line 3), kernel.x (line 4)",)
+
+
+def test_a_bare_number_is_a_share_of_the_memory_and_bytes_of_the_disk(advanced: Path) -> None:
+    """In Config an int is bytes and a float a share."""
+    variable = load(environ={"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit vm_memory_high_watermark 1"}, memory=True)
+    bare = read(advanced, "[{rabbit, [{vm_memory_high_watermark, 1}, {disk_free_limit, 7}]}].")
+    named = read(advanced, "[{rabbit, [{vm_memory_high_watermark, {relative, 1}}, {disk_free_limit, {absolute, 7}}]}].")
+    assert [repr(each.vm_memory_high_watermark) for each in (variable, bare, named)] == ["1.0"] * 3
+    assert [repr(each.disk_free_limit) for each in (bare, named)] == ["7"] * 2
+
+
+def test_what_is_unknown_in_ssl_options_takes_nothing_else_with_it(advanced: Path) -> None:
+    members = f'{{cacertfile, "{HERE}"}}, {{verify, verify_peer}},\n{{fail_if_no_peer_cert, true}}, {{client_renegotiation, false}}'
+    config = read(advanced, f"[{{rabbit, [{{ssl_options, [{members},\n{{secure_renegotiate, true}}, {{depth, 2}}, {{ciphers, []}}]}}]}}].")
+    assert config.ssl_options == TlsOptions(cacertfile=Path(HERE), verify_peer=True, fail_if_no_peer_cert=True, depth=2)
+    (warning,) = config.warnings
+    assert warning.endswith(": rabbit.ssl_options.client_renegotiation (line 2), rabbit.ssl_options.secure_renegotiate (line 3)")
+    config = load(environ={"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit ssl_options [{verify,verify_peer},{reuse_sessions,true}]"})
+    assert config.ssl_options == TlsOptions(verify_peer=True)
+    assert "rabbit.ssl_options.reuse_sessions" in config.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("term", "problem"),
+    [
+        ("{ssl_options, [\n{verify, [verify_peer]}]}", "2: rabbit.ssl_options.verify: expected a text, an atom or a number"),
+        ("{ssl_options, [{ciphers, [{rsa, aes_128_cbc, sha}]}]}", "1: rabbit.ssl_options.ciphers: expected a list of texts or atoms"),
+        ("{ssl_options, [{versions, []}]}", "1: rabbit.ssl_options.versions: expected a list with something in it"),
+        ("{ssl_options, verify_peer}", "1: rabbit.ssl_options: expected [{name, value}]"),
+        ('{ssl_options, [{password, <<"">>}]}', "1: ssl_options.password = ***: expected a password of 1 to 1024 bytes"),
+        ('{default_permissions, [<<".*">>]}', "1: rabbit.default_permissions: expected three patterns: configure, write and read"),
+        ('{default_permissions, [<<"a">>, {}, <<"b">>]}', "1: rabbit.default_permissions: expected a text, an atom or a number"),
+        ("{default_pass, <<>>}", "1: default_pass = ***: expected a password of 1 to 255 bytes"),
+        ('{load_definitions, ""}', "1: load_definitions = : expected a file or a directory that is there"),
+        ("{default_user_tags, [<<>>]}", "1: rabbit.default_user_tags: expected a list of names"),
+        ("{auth_mechanisms, []}", "1: rabbit.auth_mechanisms: expected a list with something in it"),
+        ("{disk_free_limit, 1.5}", "1: disk_free_limit.absolute = 1.5: expected a size from 0 to 9223372036854775807 bytes"),
+    ],
+)
+def test_a_term_that_is_known_and_cannot_be_read_stops_the_start(advanced: Path, term: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(advanced, f"[{{rabbit, [{term}]}}].")
+    assert caught.value.problems == (f"{advanced}:{problem}",)
 
 
 @pytest.mark.parametrize(
