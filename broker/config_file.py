@@ -22,9 +22,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from broker.settings.table import find, holds_secret, is_rabbitmqs
+from broker.settings.table import find, is_rabbitmqs
 
 KEY: Final = re.compile(r"[^\s=#'\"$]+")
+NAME: Final = re.compile(r"(?:[A-Za-z0-9_.-]|\\\.)+")
+WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
 LONG_QUOTE: Final = "'''"
 INCLUDE: Final = re.compile(r"include\s+([^\s=#]+)\s*(?:#.*)?")
 FROM_FILE: Final = re.compile(r"\$\(<(.+)\)")
@@ -84,9 +86,10 @@ def _included(within: tuple[Path, ...], line: int, pattern: str, environ: Mappin
     return entries, problems
 
 
-def shown(key: str, value: str) -> str:
-    """Return how an error shows the setting: a secret stays out of terminals and logs."""
-    return f"{key} = {'***' if holds_secret(key) or value.startswith('encrypted:') else value}"
+def name_of(key: str) -> str:
+    """Return what an error may show of a key that isn't known: where a separator is missing, the rest may be a secret."""
+    found = NAME.match(key)
+    return found[0] if found is not None else "a key"
 
 
 def line_of(key: str, value: str) -> str | None:
@@ -109,13 +112,15 @@ def _entry(path: Path, text: str, following: Iterator[tuple[int, str]], environ:
     key, equals, rest = text.partition("=")
     key = key.strip()
     if not equals or not KEY.fullmatch(key):
-        raise ValueError(f"{_without_secret(text)}: expected `key = value`")
+        # Whatever else stands there may be a secret: `default_pass secret`.
+        start = WORD.match(text)
+        raise ValueError(f"{start[0]}: expected `key = value`" if start is not None else "expected `key = value`")
     rest = rest.strip()
     value = _unquoted(key, rest, following)
     if (named := FROM_FILE.fullmatch(value)) is not None:
         return key, _from_file(key, path.parent / named[1].strip())
     if not value and not is_rabbitmqs(key) and not (rest.startswith(("'", '"')) and _may_be_empty(key)):
-        raise ValueError(f"{key} =: expected a value after the equals sign")
+        raise ValueError(f"{name_of(key)} =: expected a value after the equals sign")
     return key, VARIABLE.sub(lambda match: _variable(key, match[1], environ), value)
 
 
@@ -130,13 +135,8 @@ def _from_file(key: str, path: Path) -> str:
         value = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
-        raise ValueError(f"{key} = $(<{path}): expected a file that holds the value: {reason}") from error
+        raise ValueError(f"{name_of(key)} = $(<{path}): expected a file that holds the value: {reason}") from error
     return value.removesuffix("\n").removesuffix("\r")
-
-
-def _without_secret(text: str) -> str:
-    """A line that isn't a setting may still hold a secret: `default_pass secret`."""
-    return f"{text.split(None, 1)[0][:40]} ***" if holds_secret(text) and len(text.split()) > 1 else text
 
 
 def _unquoted(key: str, text: str, following: Iterator[tuple[int, str]]) -> str:
@@ -149,11 +149,11 @@ def _unquoted(key: str, text: str, following: Iterator[tuple[int, str]]) -> str:
         more, closed, after = line[1].partition(quote)
         value += f"\n{more}"
     if not closed or (after.strip() and not after.lstrip().startswith("#")):
-        raise ValueError(f"{shown(key, text)}: expected the value to end with the quote {quote} that it begins with")
+        raise ValueError(f"{name_of(key)}: expected the value to end with the quote {quote} that it begins with")
     return value
 
 
 def _variable(key: str, name: str, environ: Mapping[str, str]) -> str:
     if name not in environ:
-        raise ValueError(f"{key} = $({name}): expected an environment variable of that name")
+        raise ValueError(f"{name_of(key)} = $({name}): expected an environment variable of that name")
     return environ[name]

@@ -31,7 +31,7 @@ class Reader:
             if table.is_rabbitmqs(key):
                 self._ignored.append(f"{key} ({origin})")
             else:
-                self._unknown(key, text, place or origin)
+                self._unknown(key, place or origin)
             return
         given = self.value(row, text, origin, place=place, named=named or key)
         if given is not None:
@@ -40,10 +40,11 @@ class Reader:
 
     def value(self, row: Setting, text: str, origin: str, *, place: str = "", named: str) -> Given | None:
         """Return what `text` gives for the setting; None if it is wrong, which is noted."""
-        from broker import config_file, validation  # pydantic's import costs 0.1 s: only where something was given
+        from broker import validation  # pydantic's import costs 0.1 s: only where something was given
 
-        start = f"{place or origin}: {config_file.shown(named, '***' if row.secret else validation.shown(row, text))}"
-        if text.startswith("encrypted:"):
+        is_encrypted = text.startswith("encrypted:")
+        start = f"{place or origin}: {named} = {'***' if is_encrypted else validation.shown(row, text)}"
+        if is_encrypted:
             self.problems.append(
                 f"{start}: expected the value itself: Leveret decrypts nothing. $(NAME) takes it from the environment, LEVERET_..._FILE "
                 "from a file"
@@ -55,16 +56,15 @@ class Reader:
             self.problems.append(f"{start}: expected {row.expected}")
             return None
 
-    def _unknown(self, key: str, text: str, place: str) -> None:
+    def _unknown(self, key: str, place: str) -> None:
+        """Note that there is no such key, and never its value: nobody knows what it is."""
         from broker import config_file
         from broker.settings import table
 
         self._hints += 1
         near = table.nearest(key) if self._hints <= HINTS_MAX else None
         hint = f'; did you mean "{near}"?' if near else ""
-        # What is behind a misspelled key is as secret as it would be behind the right one.
-        given = config_file.shown(key, "***" if near and table.holds_secret(near) else text)
-        self.problems.append(f"{place}: {given}: there is no setting with that name{hint}")
+        self.problems.append(f"{place}: {config_file.name_of(key)}: there is no setting with that name{hint}")
 
     def finish(self) -> None:
         """Make one warning of all keys that aren't there."""

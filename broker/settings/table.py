@@ -15,11 +15,6 @@ VARIABLE_PREFIX: Final = "LEVERET_"
 _EXACT: Final = {row.name: row for row in SETTINGS if not row.is_family}
 _FAMILIES: Final = {tuple(row.name.split(".")): row for row in SETTINGS if row.is_family}
 _DOT: Final = re.compile(r"(?<!\\)\.")
-_SECRET: Final = re.compile(
-    r"pass(?!word_hashing)|secret|token|credential|private_?key|(?:^|[._])cookie|signing_key|access_key|psk_|default_key|\.key\.",
-    re.IGNORECASE,
-)
-"""Keys that hold a secret, however they are misspelt."""
 
 
 def parts(key: str) -> list[str]:
@@ -58,12 +53,6 @@ def nearest(key: str) -> str | None:
     shown = (row.example.partition(" = ")[0] if row.is_family else row.name for row in SETTINGS)
     near = difflib.get_close_matches(key[:100], [*shown, *sorted(rabbitmq.KEYS)], n=1)
     return near[0] if near else None
-
-
-def holds_secret(key: str) -> bool:
-    """Return whether the value of a key (or of an environment variable) must not be shown. Of an unknown key, when in doubt."""
-    row = find(key)
-    return row.secret if row is not None else _SECRET.search(key.replace("password_hashing_module", "")) is not None
 
 
 def variable_of_key(key: str) -> str:

@@ -310,14 +310,14 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("loopback_users.guest = no", "loopback_users.guest = no: expected true or false"),
         ("log.console.level = loud", "log.console.level = loud: expected one of debug, info, notice, warning, error, critical, none"),
         ("log.default.level = loud", "log.default.level = loud: expected one of debug, info, notice, warning, error, critical, none"),
-        ("heartbaet = 30", 'heartbaet = 30: there is no setting with that name; did you mean "heartbeat"?'),
-        ("default_usr = x", 'default_usr = x: there is no setting with that name; did you mean "default_user"?'),
-        ("consumer_timout = 1", 'consumer_timout = 1: there is no setting with that name; did you mean "consumer_timeout"?'),
-        ("xyzzy = 1", "xyzzy = 1: there is no setting with that name"),
-        ("listeners.tcp. = 1", 'listeners.tcp. = 1: there is no setting with that name; did you mean "listeners.tcp.1"?'),
+        ("heartbaet = 30", 'heartbaet: there is no setting with that name; did you mean "heartbeat"?'),
+        ("default_usr = x", 'default_usr: there is no setting with that name; did you mean "default_user"?'),
+        ("consumer_timout = 1", 'consumer_timout: there is no setting with that name; did you mean "consumer_timeout"?'),
+        ("xyzzy = 1", "xyzzy: there is no setting with that name"),
+        ("listeners.tcp. = 1", 'listeners.tcp.: there is no setting with that name; did you mean "listeners.tcp.1"?'),
         (
             "default_passs = hunter2",
-            'default_passs = ***: there is no setting with that name; did you mean "default_pass"?',
+            'default_passs: there is no setting with that name; did you mean "default_pass"?',
         ),
         ("ssl_options.certfile = /none.pem", "ssl_options.certfile = /none.pem: expected a file that is there and can be read"),
         ("load_definitions = /none.json", "load_definitions = /none.json: expected a file or a directory that is there"),
@@ -367,24 +367,51 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
                 "$(NAME) takes it from the environment, LEVERET_..._FILE from a file"
             ),
         ),
-        ("default_pass hunter2", "default_pass ***: expected `key = value`"),
-        ("heartbeat 30", "heartbeat 30: expected `key = value`"),
-        ("[{rabbit, []}].", "[{rabbit, []}].: expected `key = value`"),
-        ("= 30", "= 30: expected `key = value`"),
+        ("default_pass hunter2", "default_pass: expected `key = value`"),
+        ("heartbeat 30", "heartbeat: expected `key = value`"),
+        ("[{rabbit, []}].", "expected `key = value`"),
+        ("= 30", "expected `key = value`"),
         ("heartbeat =", "heartbeat =: expected a value after the equals sign"),
         ("heartbeat = # none", "heartbeat =: expected a value after the equals sign"),
         ("default_permissions.read =", "default_permissions.read =: expected a value after the equals sign"),
         ("load_definitions = ''", "load_definitions =: expected a value after the equals sign"),
         ("default_pass = ''", "default_pass =: expected a value after the equals sign"),
-        ("default_pass = '''abc\ndef", "default_pass = ***: expected the value to end with the quote ''' that it begins with"),
-        ("default_pass = '''abc''' d", "default_pass = ***: expected the value to end with the quote ''' that it begins with"),
-        ("default_pass = 'abc", "default_pass = ***: expected the value to end with the quote ' that it begins with"),
-        ("default_pass = 'a'b'", "default_pass = ***: expected the value to end with the quote ' that it begins with"),
+        ("default_pass = '''abc\ndef", "default_pass: expected the value to end with the quote ''' that it begins with"),
+        ("default_pass = '''abc''' d", "default_pass: expected the value to end with the quote ''' that it begins with"),
+        ("default_pass = 'abc", "default_pass: expected the value to end with the quote ' that it begins with"),
+        ("default_pass = 'a'b'", "default_pass: expected the value to end with the quote ' that it begins with"),
         ("default_pass = $(NOT_SET)", "default_pass = $(NOT_SET): expected an environment variable of that name"),
     ],
 )
 def test_a_mistake_in_a_file_names_its_place_and_what_was_expected(conf: Path, line: str, text: str) -> None:
     assert problems(conf, f"# first line\n\n{line}\n") == [f"rabbitmq.conf:3: {text}"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "auth_http.user_pathh = http://u:hunter2@host/x",
+        "ssl_options.pwd = hunter2",
+        "ssl_options.pwd = 'hunter2",
+        "default_users.alice.pw = hunter2",
+        "\n".join(f"xyzzy{number} = 1" for number in range(20)) + "\ndefault_pas = hunter2",
+        "default_pass:hunter2",
+        "default_pass:hunter2 = x",
+        "default_pass:hunter2 =",
+        '{default_pass,<<"hunter2">>}, {x, 1}',
+        '[{rabbit,[{default_pass,<<"hunter2">>}]}].',
+        "[{rabbit,[{x,hunter2=1}]}].",
+        "default_pas hunter2",
+        "auth_http.user_path http://u:hunter2@h/",
+        "auth_http.user_path http://u:hunter2@h/?a=b",
+        "auth_http.user_path = 'http://u:hunter2@h/",
+        "auth_http.user_path:http://u:hunter2@h/?a=b",
+    ],
+)
+def test_what_may_be_a_secret_is_not_told(conf: Path, line: str) -> None:
+    told = problems(conf, line)
+    assert told
+    assert "hunter2" not in "".join(told)
 
 
 def test_all_mistakes_are_told_at_once(conf: Path) -> None:
@@ -393,7 +420,7 @@ def test_all_mistakes_are_told_at_once(conf: Path) -> None:
         "environment: LEVERET_HEARTBEAT = z: expected a whole number of seconds from 0 to 65535",
         "environment: RABBITMQ_NODE_PORT = y: expected a port from 0 to 65535",
         "rabbitmq.conf:1: heartbeat = x: expected a whole number of seconds from 0 to 65535",
-        'rabbitmq.conf:2: frame_mx = 1: there is no setting with that name; did you mean "frame_max"?',
+        'rabbitmq.conf:2: frame_mx: there is no setting with that name; did you mean "frame_max"?',
         "rabbitmq.conf:3: channel_max: expected `key = value`",
     ]
 

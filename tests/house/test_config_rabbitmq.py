@@ -145,14 +145,6 @@ def test_a_pattern_that_is_none(tmp_path: Path, pattern: str) -> None:
         read(tmp_path, f"default_permissions.read = {pattern}")
 
 
-@pytest.mark.parametrize("line", ["default_pss = hunter2", "default_users.zoe.pasword = hunter2", "ssl_options.paswrd = hunter2"])
-def test_a_password_whose_key_is_misspelt_is_not_told(tmp_path: Path, line: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read(tmp_path, line)
-    assert "hunter2" not in str(caught.value)
-    assert "= ***: there is no setting with that name; did you mean" in str(caught.value)
-
-
 def test_a_login_in_a_url_is_in_no_repr(tmp_path: Path) -> None:
     text = "".join(f"auth_http.{part}_path = http://u:hunter2@h/{part}\n" for part in ("user", "vhost", "resource", "topic"))
     config = read(tmp_path, text)
