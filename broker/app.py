@@ -88,6 +88,15 @@ def serve(config: Config) -> int:
     return status
 
 
+def check(config: Config) -> None:
+    """Make what a start makes of the configuration before it touches a port or a directory. Raises ConfigError."""
+    try:
+        http_client(config)
+        _contexts(config)
+    except Unusable as error:
+        raise ConfigError([str(error)]) from error
+
+
 def _contexts(config: Config) -> Contexts | None:
     """For the TLS listeners, if there are any. Raises Unusable."""
     has_tls = any(listener.tls for listener in config.listeners)

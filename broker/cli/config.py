@@ -44,7 +44,7 @@ def _show(path: Path | None) -> int:
 
 
 def _check(paths: list[Path]) -> int:
-    from broker import config
+    from broker import app, config
     from broker.settings import loading
 
     status = EXIT_OK
@@ -57,5 +57,11 @@ def _check(paths: list[Path]) -> int:
             continue
         for warning in loaded.config.warnings:
             sys.stdout.write(f"{path}: warning: {warning}\n")
+        try:
+            app.check(loaded.config)
+        except config.ConfigError as error:
+            sys.stdout.write("".join(f"{path}: {problem}\n" for problem in error.problems))
+            status = EXIT_CONFIG
+            continue
         sys.stdout.write(f"{path}: ok\n")
     return status

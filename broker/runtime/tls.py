@@ -90,7 +90,7 @@ class Contexts:
     def __init__(self, options: TlsOptions | None) -> None:
         """Raises Unusable."""
         if options is None:
-            raise Unusable("a TLS listener (listeners.ssl) needs ssl_options.certfile and ssl_options.keyfile")
+            raise Unusable("a TLS listener (listeners.ssl) needs ssl_options.certfile")
         self._options = options
         self.current = _contexts(options)
         if old := [version for version in options.versions if version in OLD_VERSIONS]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from broker.config import Config, ConfigError, load
 from broker.settings import effective, environment, loading, table
 from tests.house.conftest import ROOT, Run, clean_environment
+from tests.runtime.certificates import Authority
 
 HERE = str(Path(__file__))
 
@@ -67,6 +68,34 @@ def test_check_says_ok_or_lists_the_problems(leveret: Run, tmp_path: Path) -> No
         f"{erlang}: ok",
     ]
     assert leveret("config").returncode == 64
+
+
+def test_check_refuses_what_serve_refuses(leveret: Run, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server, other = authority.server("server"), authority.server("other")
+    key = tmp_path / "other.key"
+    key.write_bytes(other.read_bytes().partition(b"-----BEGIN CERTIFICATE")[0])
+    tls = "listeners.ssl.1 = 127.0.0.1:0\n"
+    with_certificate = f"{tls}ssl_options.certfile = {server}\n"
+    texts = {
+        tls: "a TLS listener (listeners.ssl) needs ssl_options.certfile",
+        f"{with_certificate}ssl_options.keyfile = {other}\n": f"the key doesn't belong to the certificate in {server}",
+        f"{with_certificate}ssl_options.fail_if_no_peer_cert = true\n": "needs ssl_options.verify = verify_peer",
+        f"{with_certificate}ssl_options.verify = verify_peer\n": "verify_peer needs ssl_options.cacertfile: whom to trust",
+        f"auth_backends.1 = http\nauth_http.ssl_options.cacertfile = {key}\nauth_http.user_path = https://h/x\n": f"{key}",
+    }
+    paths = [tmp_path / f"{number}.conf" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    (tmp_path / "good.conf").write_text(with_certificate)
+    done = leveret("config", "check", *map(str, paths), str(tmp_path / "good.conf"))
+    assert done.returncode == 78
+    *told, good = done.stdout.splitlines()
+    assert good == f"{tmp_path / 'good.conf'}: ok"
+    for path, line, expected in zip(paths, told, texts.values(), strict=True):
+        assert line.startswith(f"{path}: ")
+        assert expected in line
+        assert leveret("serve", "--memory", "--port", "0", "--config", str(path)).returncode == 78
 
 
 @pytest.mark.parametrize("command", [("backup", "/nowhere"), ("definitions", "export"), ("definitions", "import", "{file}")])

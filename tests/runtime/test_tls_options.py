@@ -189,7 +189,7 @@ def test_texts_of_what_can_not_be_used(authority: Authority, options: TlsOptions
     missing = tmp_path / "missing"
     base = TlsOptions(certfile=server)
     texts: dict[str, TlsOptions | None] = {
-        "a TLS listener (listeners.ssl) needs ssl_options.certfile and ssl_options.keyfile": None,
+        "a TLS listener (listeners.ssl) needs ssl_options.certfile": None,
         "ssl_options.certfile is not set": TlsOptions(),
         f"ssl_options.certfile = {missing}: No such file": TlsOptions(certfile=missing),
         f"ssl_options.certfile = {tmp_path}: Is a directory": TlsOptions(certfile=tmp_path),
