@@ -1,7 +1,7 @@
 """Reads Erlang terms as they stand in advanced.config and on an Erlang command line (https://www.erlang.org/doc/system/data_types).
 
-Atoms, texts (strings and binaries), numbers, lists and tuples; a tuple knows its line. Maps, funs and what else there is are no
-settings of RabbitMQ's and are refused.
+Atoms, texts (strings and binaries), numbers, lists and tuples; a tuple knows its line. Maps are read and are nothing but OPAQUE: no
+setting here is one. Funs, variables and what else a file of terms can't hold are refused.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ _TOKEN: Final = re.compile(
     r'|(?P<text>"(?:[^"\\]|\\.)*")'
     r"|(?P<quoted>'(?:[^'\\]|\\.)*')"
     r"|(?P<float>[+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<integer>[+-]?[0-9]{1,100})"
+    r"|(?P<based>[+-]?[0-9]{1,3}#[0-9A-Za-z]{1,100})"
+    r"|(?P<integer>[+-]?[0-9](?:_?[0-9]){0,99})"
+    r"|(?P<character>\$(?:\\(?:x[0-9A-Fa-f]{2}|x\{[0-9A-Fa-f]{1,5}\}|.)|.))"
     r"|(?P<atom>[a-z][A-Za-z0-9_@]*)"
-    r"|(?P<mark><<|>>|[\[\]{},.]|/utf8)",
+    r"|(?P<mark><<|>>|#\{|=>|[\[\]{},.]|/utf8)",
     re.DOTALL,
 )
 _ESCAPE: Final = re.compile(r"\\(x[0-9A-Fa-f]{2}|x\{[0-9A-Fa-f]{1,5}\}|.)", re.DOTALL)
@@ -36,6 +38,13 @@ class Atom(str):
     """A bare or quoted word."""
 
     __slots__ = ()
+
+
+class Opaque:
+    """A value that isn't looked into."""
+
+
+OPAQUE: Final = Opaque()
 
 
 class Tuple(tuple[Any, ...]):
@@ -71,7 +80,7 @@ class _Reader:
         while place < len(text):
             found = _TOKEN.match(text, place)
             if found is None:
-                raise TermError(line, "an Erlang term: an atom, a text, a number, a list or a tuple")
+                raise TermError(line, "an Erlang term: an atom, a text, a number, a list, a tuple or a map")
             if found.lastgroup != "space":
                 self._tokens.append((found.lastgroup or "", found[0], line))
             line += found[0].count("\n")
@@ -100,6 +109,10 @@ class _Reader:
                 return Atom(text)
             case "integer", _:
                 return int(text)
+            case "based", _:
+                return _based(text, line)
+            case "character", _:
+                return ord(_ESCAPE.sub(_escape, text[1:]))
             case "float", _:
                 return float(text)
             case "mark", "[":
@@ -108,6 +121,8 @@ class _Reader:
                 items = Tuple(self._items("}", depth))
                 items.line = line
                 return items
+            case "mark", "#{":
+                return self._map(depth)
             case "mark", "<<":
                 return self._binary()
         raise TermError(line, "an Erlang term")
@@ -137,6 +152,18 @@ class _Reader:
         self.take(end)
         return items
 
+    def _map(self, depth: int) -> Opaque:
+        is_first = True
+        while not self._is_next("}"):
+            if not is_first:
+                self.take(",")
+            is_first = False
+            self.term(depth + 1)
+            self.take("=>")
+            self.term(depth + 1)
+        self.take("}")
+        return OPAQUE
+
     def _binary(self) -> str:
         text = ""
         if not self._is_next(">>"):
@@ -148,6 +175,18 @@ class _Reader:
                 self.take("/utf8")
         self.take(">>")
         return text
+
+
+def _based(text: str, line: int) -> int:
+    """16#3C."""
+    base, _, digits = text.lstrip("+-").partition("#")
+    if not 2 <= int(base) <= 36:
+        raise TermError(line, "a number of base 2 to 36")
+    try:
+        number = int(digits, int(base))
+    except ValueError as error:
+        raise TermError(line, f"a number of base {base}") from error
+    return -number if text[0] == "-" else number
 
 
 def _unescaped(quoted: str) -> str:

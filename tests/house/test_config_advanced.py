@@ -50,6 +50,8 @@ def read(path: Path, text: str, **environ: str) -> Config:
         ("{consumer_timeout, undefined}", "consumer_timeout_ms", 0),
         (f'{{load_definitions, "{HERE}"}}', "load_definitions", Path(HERE)),
         ("{heartbeat, 7}", "heartbeat_seconds", 7),
+        ("{heartbeat, 16#3C}", "heartbeat_seconds", 60),
+        ("{heartbeat, $c}", "heartbeat_seconds", 99),
         ("{channel_max, 7}", "channel_max", 7),
         ("{frame_max, 8192}", "frame_max_bytes", 8192),
         ("{connection_max, infinity}", "connection_max", None),
@@ -136,7 +138,13 @@ def test_a_term_that_is_known_and_cannot_be_read_stops_the_start(advanced: Path,
         ('[{rabbit, [{default_pass, <<"encrypted:hunter2">>}]}].', ":1: default_pass = ***: expected the value itself"),
         ("[{rabbit, [{heartbeat, 1}]}]", ":1: expected more: the text ends within a term"),
         ("[{rabbit, [{heartbeat, 1}]\n\n].", ":3: expected `,`"),
-        ("[{rabbit,\n#{heartbeat => 1}}].", ":2: expected an Erlang term: an atom, a text, a number, a list or a tuple"),
+        ("[{rabbit,\n[{heartbeat, fun() -> 1 end}]}].", ":2: expected an Erlang term: an atom, a text, a number, a list, a tuple or a map"),
+        ("[{rabbit,\n[{heartbeat, X}]}].", ":2: expected an Erlang term: an atom, a text, a number, a list, a tuple or a map"),
+        ("[{rabbit, [{heartbeat, 37#1}]}].", ":1: expected a number of base 2 to 36"),
+        ("[{rabbit, [{heartbeat, 2#12}]}].", ":1: expected a number of base 2"),
+        ("[{rabbit, [{x, #{a => 1, b}}]}].", ":1: expected `=>`"),
+        ("[{rabbit, [{heartbeat, #{}}]}].", ":1: rabbit.heartbeat: expected a text, an atom or a number"),
+        ("[{rabbit, #{heartbeat => 1}}].", ": expected [{application, [{name, value}]}]."),
         ("[" * 60, ":1: expected terms of at most 50 levels"),
         ("{rabbit, []}.", ": expected [{application, [{name, value}]}]."),
     ],
@@ -152,13 +160,17 @@ def test_a_mistake_stops_the_start_and_names_its_line(advanced: Path, text: str,
 def test_terms() -> None:
     text = r"""[a, 'B c', "x\n\"y\"" "z", <<"bin">>, <<>>, -5, 1.5e3, [], {}, {k, [v]}]. % end"""
     assert terms.read(text) == [["a", "B c", 'x\n"y"z', "bin", "", -5, 1500.0, [], (), ("k", ["v"])]]
+    assert terms.read(r"[16#3C, 16#ff, -2#101, 36#Z, $c, $\n, $\\, $\s, $ , $\x41, $é].") == [
+        [60, 255, -5, 35, 99, 10, 92, 32, 32, 65, 233]
+    ]
+    assert terms.read('[1, #{a => [1], <<"b">> => #{}, c => {}}, 2]. #{}.') == [[1, terms.OPAQUE, 2], terms.OPAQUE]
     assert isinstance(terms.read_one("ok"), Atom)
     assert not isinstance(terms.read_one('"ok"'), Atom)
     with pytest.raises(TermError):
         terms.read_one("a b")
 
 
-@given(text=st.text(alphabet="[]{}(),.%<>\"'\\ab1 \n#-_e/utf8", max_size=60) | st.text(max_size=60))
+@given(text=st.text(alphabet="[]{}(),.%<>\"'\\ab1 \n#-_e/utf8$=>#", max_size=60) | st.text(max_size=60))
 def test_whatever_the_text_it_is_terms_or_a_term_error(text: str) -> None:
     line = 1
     try:
