@@ -108,8 +108,22 @@ def _finish(reader: Reader, sources: list[Source], paths: tuple[Path, ...], *, w
     if compat is not None and compat.value != "3.13" and "max_message_size" not in given:
         bytes_max = constants.MESSAGE_SIZE_MAX_BYTES_4
         given["max_message_size"] = Given("max_message_size_bytes", bytes_max, str(bytes_max), f"{DEFAULT}, compat = {compat.value}")
+    _warn_of_no_file(reader, given)
     config = assemble(given, reader.problems)
     if reader.problems:
         raise ConfigError(reader.problems)
     reader.finish()
     return Loaded(replace(config, config_file=paths[0] if paths else None, warnings=tuple(reader.warnings)), given)
+
+
+def _warn_of_no_file(reader: Reader, given: Mapping[str, Given]) -> None:
+    """What is said of a log file means nothing where no file was asked for, and whoever said it expects one."""
+    names = [
+        f"{key} ({each.origin})"
+        for key, each in given.items()
+        if key == "log.dir" or key.startswith(("log.file.rotation.", "log.file.level", "log.file.formatter"))
+    ]
+    if names and "log.file" not in given:
+        reader.warnings.append(
+            f"nothing comes of {', '.join(names)} without log.file: RabbitMQ would log to a file, Leveret logs to stdout"
+        )

@@ -108,6 +108,7 @@ IMAGE: dict[str, tuple[str, str, Any]] = {
     "RABBITMQ_ENABLED_PLUGINS_FILE": ("{plugins}", "event_exchange", True),
 }  # fmt: skip
 """Of the official image and of RabbitMQ's documentation: a value, and what it does."""
+IMAGE_LISTENERS = {name: value for name, (_, attribute, value) in IMAGE.items() if attribute == "listeners"}
 
 
 @pytest.mark.parametrize("name", sorted({*IMAGE, *environment.SILENT, *environment.UNUSED, "RABBITMQ_MNESIA_DIR", "RABBITMQ_MNESIA_BASE"}))
@@ -131,8 +132,8 @@ def test_each_variable_of_the_official_image(name: str, tmp_path: Path) -> None:
         expected = Path(str(value).format(**places)) if isinstance(value, Path) else value
         config = loaded(**{name: text.format(**places)})
         assert attrgetter(attribute)(config) == expected
-        assert config.warnings == ()
-        assert config.listeners == ((*LOOPBACK, *TLS) if "_SSL_" in name else config.listeners)
+        assert bool(config.warnings) == (name == "RABBITMQ_LOG_BASE")
+        assert config.listeners == IMAGE_LISTENERS.get(name, (*LOOPBACK, *TLS) if "_SSL_" in name else LOOPBACK)
     else:
         config = loaded(**{name: "1"})
         missing = f"{name} names 1, and there is no such file: going on without it, as RabbitMQ does"
@@ -160,6 +161,21 @@ def test_each_variable_of_the_official_image(name: str, tmp_path: Path) -> None:
 )
 def test_the_finer_points_of_rabbitmqs_variables(environ: dict[str, str], attribute: str, value: Any) -> None:
     assert attrgetter(attribute)(loaded(**environ)) == value
+
+
+@pytest.mark.parametrize(
+    "given", [{"RABBITMQ_LOG_BASE": "/x"}, {"LEVERET_LOG_FILE_LEVEL": "error"}, {"LEVERET_LOG_FILE_ROTATION_SIZE": "9"}]
+)
+def test_settings_of_a_log_file_that_is_not_written_are_a_warning(given: dict[str, str]) -> None:
+    ((variable, _),) = given.items()
+    key = {"RABBITMQ_LOG_BASE": "log.dir"}.get(variable, variable.removeprefix("LEVERET_").lower().replace("_", "."))
+    expected = f"nothing comes of {key} (environment {variable}) without log.file: RabbitMQ would log to a file, Leveret logs to stdout"
+    assert loaded(**given).warnings == (expected,)
+    assert loaded(**given, LEVERET_LOG_FILE="x.log").warnings == ()
+    assert loaded(**given, RABBITMQ_LOGS="-").warnings == ()
+    both = loaded(**given, LEVERET_LOG_FILE_ROTATION_COUNT="5").warnings
+    assert len(both) == 1
+    assert "log.file.rotation.count (environment LEVERET_LOG_FILE_ROTATION_COUNT)" in both[0]
 
 
 def test_a_node_name_without_a_host_gets_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
