@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", type=Path, help="as with `leveret serve` (default: the environment's or the system's file)"
     )
     check = actions.add_parser("check", help="look for mistakes in configuration files, each by itself")
-    check.add_argument("files", metavar="FILE", type=Path, nargs="+", help="in rabbitmq.conf's format; Erlang terms if it ends in .config")
+    check.add_argument(
+        "files", metavar="FILE", type=Path, nargs="+", help="in rabbitmq.conf's format, or Erlang terms, as in advanced.config"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -36,17 +36,39 @@ def find(environ: Mapping[str, str], typed: Path | None, warnings: list[str]) ->
     elif named := environ.get("LEVERET_CONFIG_FILE"):
         main = Path(os.path.expanduser(named))
     elif named := environ.get("RABBITMQ_CONFIG_FILE"):
-        main = _with_suffix(named, (TERMS, ".conf"))
+        main = _main(named, warnings)
         beside = Path(named).parent
         if main is None:
             warnings.append(f"RABBITMQ_CONFIG_FILE names {named}, and there is no such file: going on without it, as RabbitMQ does")
     else:
-        main, beside = _system_file()
+        main, beside = _system_file(warnings)
     additional = _additional(environ.get("RABBITMQ_CONFIG_FILES"), beside)
     advanced = _advanced(environ.get("RABBITMQ_ADVANCED_CONFIG_FILE"), beside, warnings)
-    if main is not None and main.suffix == TERMS:
-        return Files(additional, (main, *advanced), _plugins(beside))
+    if main is not None and holds_terms(main):
+        warnings += [f"{main} takes the place of {path}, as in RabbitMQ" for path in advanced]
+        return Files(additional, (main,), _plugins(beside))
     return Files(((main,) if main is not None else ()) + additional, advanced, _plugins(beside))
+
+
+def holds_terms(path: Path) -> bool:
+    """Return whether it is a file of Erlang terms: by its suffix, else by what it begins with."""
+    if path.suffix in (TERMS, ".conf") or not os.path.isfile(path):
+        return path.suffix == TERMS
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            lines = (line.strip() for line in file)
+            return next((line for line in lines if line and not line.startswith(("#", "%"))), "").startswith("[")
+    except OSError:
+        return False  # whoever reads it says so
+
+
+def _main(named: str, warnings: list[str]) -> Path | None:
+    """What RabbitMQ's variable means, or what lies in its place: of two formats the old one."""
+    found = _with_suffix(named, (TERMS, ".conf"))
+    other = Path(f"{named}.conf")
+    if found == Path(named + TERMS) and other.is_file():
+        warnings.append(f"there are {found} and {other}: going on with the former, as RabbitMQ does")
+    return found
 
 
 def _with_suffix(named: str, suffixes: tuple[str, ...]) -> Path | None:
@@ -55,12 +77,12 @@ def _with_suffix(named: str, suffixes: tuple[str, ...]) -> Path | None:
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def _system_file() -> tuple[Path | None, Path | None]:
+def _system_file(warnings: list[str]) -> tuple[Path | None, Path | None]:
     """The system's file and the directory it lies in. The Docker image has a conf.d alone."""
     for path in SYSTEM_FILES:
         directory = path.parent
-        if os.path.isfile(path):
-            return path, directory
+        if (main := _main(str(path.with_suffix("")), warnings)) is not None:
+            return main, directory
         if _beside(directory) or (directory / ADVANCED).is_file():
             return None, directory
     return None, None

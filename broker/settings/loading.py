@@ -49,7 +49,7 @@ def load(environ: Mapping[str, str], config_file: Path | None, typed: Source) ->
 def load_alone(path: Path, environ: Mapping[str, str]) -> Loaded:
     """Return what one file makes, without other files, environment (but for `$(NAME)`) and command line. Raises ConfigError."""
     reader = Reader()
-    if path.suffix == files.TERMS:
+    if files.holds_terms(path):
         from broker.settings import advanced
 
         source = advanced.from_file(reader, path)

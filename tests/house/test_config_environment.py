@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.config import AuthBackend, Config, ConfigError, DefaultLimit, DefaultUser, Listener, LogOptions, TlsOptions, load
-from broker.settings import environment, files, table
+from broker.settings import environment, files, loading, table
 
 LOOPBACK = (Listener("127.0.0.1", 5672), Listener("::1", 5672))
 TLS = (Listener("127.0.0.1", 5671, tls=True), Listener("::1", 5671, tls=True))
@@ -212,7 +212,22 @@ def test_which_file_is_read(tmp_path: Path) -> None:
     assert load(environ=both, memory=True).heartbeat_seconds == 2
     assert load(environ=both, config_file=tmp_path / "c.conf", memory=True).heartbeat_seconds == 3
     (tmp_path / "a.config").write_text("[{rabbit, [{heartbeat, 4}]}].")
-    assert load(environ=rabbit, memory=True).heartbeat_seconds == 4  # as RabbitMQ: the old format first
+    config = load(environ=rabbit, memory=True)
+    assert config.heartbeat_seconds == 4  # as RabbitMQ: the old format first
+    assert config.warnings == (f"there are {tmp_path / 'a.config'} and {tmp_path / 'a.conf'}: going on with the former, as RabbitMQ does",)
+
+
+def test_a_file_of_another_name_is_terms_if_it_begins_like_them(tmp_path: Path) -> None:
+    (tmp_path / "advanced.config").write_text("[{rabbit, [{channel_max, 5}]}].")
+    plain, old = tmp_path / "plain", tmp_path / "old.txt"
+    plain.write_text("# [a comment]\n\nheartbeat = 3\n")
+    old.write_text("%% a comment\n\n [{rabbit, [{heartbeat, 4}]}].")
+    for path, seconds, channels in ((plain, 3, 5), (old, 4, 2047)):  # the old format takes the place of advanced.config
+        config = load(environ={"RABBITMQ_CONFIG_FILE": str(path)}, memory=True)
+        assert (config.heartbeat_seconds, config.channel_max) == (seconds, channels)
+        assert load(environ={}, config_file=path, memory=True).heartbeat_seconds == seconds
+        assert loading.load_alone(path, {}).config.heartbeat_seconds == seconds
+    assert config.warnings == (f"{old} takes the place of {tmp_path / 'advanced.config'}, as in RabbitMQ",)
 
 
 @pytest.fixture
@@ -246,6 +261,16 @@ def test_without_a_named_file_the_systems_is_read(etc: Path) -> None:
     named = etc / "dev.conf"
     named.write_text("frame_max = 5000\n")
     assert (loaded(LEVERET_CONFIG_FILE=str(named)).frame_max_bytes, loaded(LEVERET_CONFIG_FILE=str(named)).heartbeat_seconds) == (5000, 60)
+
+
+def test_the_systems_file_may_be_of_the_old_format(etc: Path) -> None:
+    (etc / "rabbitmq/rabbitmq.config").write_text("[{rabbit, [{heartbeat, 4}]}].")
+    (etc / "rabbitmq/conf.d/10-a.conf").write_text("heartbeat = 1\nchannel_max = 1\n")
+    assert (loaded().heartbeat_seconds, loaded().channel_max, loaded().warnings) == (4, 1, ())
+    (etc / "rabbitmq/rabbitmq.conf").write_text("channel_max = 2\n")
+    assert (loaded().heartbeat_seconds, loaded().channel_max) == (4, 1)
+    (warning,) = loaded().warnings
+    assert warning.endswith("rabbitmq.config and " + str(etc / "rabbitmq/rabbitmq.conf: going on with the former, as RabbitMQ does"))
 
 
 def test_rabbitmqs_variable_may_name_a_file_that_is_not_there() -> None:
