@@ -255,8 +255,8 @@ class Config:
     node_name: str | None = None
     """None: rabbit@HOST, without the domain."""
     log: LogOptions = LogOptions()
-    config_file: Path | None = None
-    """The file that was read, the first one of several."""
+    config_files: tuple[Path, ...] = ()
+    """The files that were read, in that order."""
     warnings: tuple[str, ...] = ()
     """What was given and isn't used: for the log."""
 

@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"leveret: cannot log: {error}\n")
         return EXIT_CONFIG
     log = logging.getLogger("config")
-    if config.config_file is not None:
-        log.info("configuration read from %s", config.config_file)
+    if config.config_files:
+        log.info("configuration read from %s", ", ".join(map(str, config.config_files)))
     for warning in config.warnings:
         log.warning("%s", warning)
     return app.serve(config)

@@ -35,6 +35,7 @@ class Term(NamedTuple):
 def from_file(reader: Reader, path: Path) -> Source:
     """Return what the file gives; problems go to the reader."""
     source = Source()
+    reader.files.append(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         terms = list(_flattened(read(text)))

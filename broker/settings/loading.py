@@ -43,7 +43,7 @@ def load(environ: Mapping[str, str], config_file: Path | None, typed: Source) ->
         sources += environment.read(reader, environ, found)
     if reader.problems:
         raise ConfigError(reader.problems)
-    return _finish(reader, [*sources, typed], (*found.settings, *found.terms), with_data_dir=True)
+    return _finish(reader, [*sources, typed], with_data_dir=True)
 
 
 def load_alone(path: Path, environ: Mapping[str, str]) -> Loaded:
@@ -57,7 +57,7 @@ def load_alone(path: Path, environ: Mapping[str, str]) -> Loaded:
         source = _from_files(reader, (path,), environ)
     if reader.problems:
         raise ConfigError(reader.problems)
-    return _finish(reader, [source], (path,), with_data_dir=False)
+    return _finish(reader, [source], with_data_dir=False)
 
 
 def command_line(host: str | None, port: int | None, data_dir: Path | None, log_level: str | None, *, memory: bool) -> Source:
@@ -90,12 +90,13 @@ def _from_files(reader: Reader, paths: tuple[Path, ...], environ: Mapping[str, s
 
         entries, problems = config_file.read(path, environ)
         reader.problems += problems
+        reader.files += dict.fromkeys((path, *(entry.path for entry in entries)))
         for entry in entries:
             reader.give(source, entry.key, entry.value, f"{entry.path}:{entry.line}")
     return source
 
 
-def _finish(reader: Reader, sources: list[Source], paths: tuple[Path, ...], *, with_data_dir: bool) -> Loaded:
+def _finish(reader: Reader, sources: list[Source], *, with_data_dir: bool) -> Loaded:
     given = merge(sources)
     none = given.get("listeners.tcp")
     if none is not None and none.origin == ERL_ARGS_ORIGIN and not any(each.attribute == "listeners.ssl" for each in given.values()):
@@ -113,7 +114,7 @@ def _finish(reader: Reader, sources: list[Source], paths: tuple[Path, ...], *, w
     if reader.problems:
         raise ConfigError(reader.problems)
     reader.finish()
-    return Loaded(replace(config, config_file=paths[0] if paths else None, warnings=tuple(reader.warnings)), given)
+    return Loaded(replace(config, config_files=tuple(reader.files), warnings=tuple(reader.warnings)), given)
 
 
 def _warn_of_no_file(reader: Reader, given: Mapping[str, Given]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from broker.settings.given import Given, Source
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broker.settings.setting import Setting
 
 HINTS_MAX: Final = 20
@@ -14,11 +16,12 @@ HINTS_MAX: Final = 20
 
 
 class Reader:
-    """`problems` stop the start; `warnings` and `ignored`, RabbitMQ's keys that aren't there, don't."""
+    """`problems` stop the start; `warnings` and `ignored`, RabbitMQ's keys that aren't there, don't. `files` are those that were read."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.warnings: list[str] = []
+        self.files: list[Path] = []
         self._ignored: list[str] = []
         self._hints = 0
 

@@ -439,7 +439,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_rabbitmqs_other_settings_are_one_warning(conf: Path) -> None:
     config = read(conf, "net_ticktime = 1800000\nheartbeat = 30\ncluster_formation.k8s.host = k\nmanagement.tcp.port = 15672\n")
     assert config.heartbeat_seconds == 30
-    assert config.config_file == conf
+    assert config.config_files == (conf,)
     (warning,) = config.warnings
     head, _, names = warning.partition(" and goes on without them: ")
     assert head == "Leveret doesn't have these settings of RabbitMQ"
@@ -508,6 +508,7 @@ def test_a_file_includes_others_and_values(conf: Path) -> None:
     config = read(conf, text)
     assert (config.heartbeat_seconds, config.channel_max, config.frame_max_bytes, config.vhost_max) == (2, 9, 5000, 7)
     assert config.default_pass == "pass # word"
+    assert config.config_files == (conf, parts / "1.conf", parts / "deeper.txt", parts / "2.conf")
     (told,) = problems(conf, "default_pass = $(<none)")
     assert told == "rabbitmq.conf:1: default_pass = $(<none): expected a file that holds the value: No such file or directory"
     (told,) = problems(conf, "include rabbitmq.conf")
@@ -569,7 +570,7 @@ def test_the_documented_defaults_are_the_defaults(conf: Path) -> None:
     rows = [row for row in table.SETTINGS if row.default is not None]
     assert len(rows) > 50
     config = read(conf, "".join(f"{row.name} = {row.default}\n" for row in rows))
-    assert dataclasses.replace(config, config_file=None) == Config()
+    assert dataclasses.replace(config, config_files=()) == Config()
 
 
 def test_every_example_is_a_setting_and_every_family_has_one(conf: Path) -> None:
@@ -587,7 +588,7 @@ def test_every_field_of_the_configuration_can_be_given_and_every_level_is_known(
     given = {row.attribute for row in table.SETTINGS if row.attribute}
     made_of_several = {"default_permissions", "listeners"}
     sections = {"ssl_options": TlsOptions, "tcp_options": TcpOptions, "auth_http": HttpBackendOptions, "log": LogOptions}
-    assert {attribute.partition(".")[0] for attribute in given} - {"auth_cache"} == fields_of(Config) - {"config_file", "warnings"}
+    assert {attribute.partition(".")[0] for attribute in given} - {"auth_cache"} == fields_of(Config) - {"config_files", "warnings"}
     for name, section in sections.items():
         inner = {attribute.partition(".")[2] for attribute in given if attribute.startswith(f"{name}.")}
         assert {"linger_seconds" if each == "linger" else each for each in inner} == fields_of(section)

@@ -126,7 +126,7 @@ def round_trip(conf: Path, text: str, **environ: str) -> tuple[Config, Config]:
     shown = conf.with_name("shown.conf")
     shown.write_text("".join(f"{line}\n" for line in effective.lines(first)), encoding="utf-8")
     second = loading.load({}, shown, loading.Source())
-    return first.config, dataclasses.replace(second.config, config_file=first.config.config_file, warnings=first.config.warnings)
+    return first.config, dataclasses.replace(second.config, config_files=first.config.config_files, warnings=first.config.warnings)
 
 
 EVERYTHING = [

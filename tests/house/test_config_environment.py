@@ -35,7 +35,7 @@ def loaded(**environ: str) -> Config:
             (AuthBackend("http", "internal"),)),
         ({"LEVERET_DEFAULT_USERS_BOB_B_PASSWORD": "p"}, "default_users", (DefaultUser("bob_b", "p"),)),
         ({"LEVERET_DEFAULT_LIMITS_VHOSTS_1_MAX_QUEUES": "5"}, "default_limits", (DefaultLimit(".*", None, 5),)),
-        ({"LEVERET_CONFIG_FILE": ""}, "config_file", None),
+        ({"LEVERET_CONFIG_FILE": ""}, "config_files", ()),
     ],
 )  # fmt: skip
 def test_what_the_environment_gives(environ: dict[str, str], attribute: str, value: Any) -> None:
@@ -252,7 +252,9 @@ def test_without_a_named_file_the_systems_is_read(etc: Path) -> None:
     assert loaded().auth_backends == (AuthBackend(), AuthBackend("http", "http"))  # files add to each other
     (etc / "rabbitmq/advanced.config").write_text("[{rabbit, [{heartbeat, 8}]}].")
     (etc / "rabbitmq/enabled_plugins").write_text("[rabbitmq_event_exchange].")
-    assert (loaded().heartbeat_seconds, loaded().event_exchange, loaded().config_file) == (8, True, etc / "rabbitmq/rabbitmq.conf")
+    assert (loaded().heartbeat_seconds, loaded().event_exchange) == (8, True)
+    names = ("rabbitmq.conf", "conf.d/10-a.conf", "conf.d/20-b.conf", "conf.d/30-c.conf", "advanced.config")
+    assert loaded().config_files == tuple(etc / "rabbitmq" / name for name in names)
 
     (etc / "leveret/leveret.conf").write_text("heartbeat = 5\n")
     assert (loaded().heartbeat_seconds, loaded().channel_max, loaded().event_exchange) == (5, 2047, False)
@@ -276,7 +278,7 @@ def test_the_systems_file_may_be_of_the_old_format(etc: Path) -> None:
 def test_rabbitmqs_variable_may_name_a_file_that_is_not_there() -> None:
     """The Docker image's environment does, and RabbitMQ starts."""
     config = loaded(RABBITMQ_CONFIG_FILE="/none/rabbitmq", RABBITMQ_ADVANCED_CONFIG_FILE="/none/advanced")
-    assert config.config_file is None
+    assert config.config_files == ()
     assert config.warnings == (
         "RABBITMQ_CONFIG_FILE names /none/rabbitmq, and there is no such file: going on without it, as RabbitMQ does",
         "RABBITMQ_ADVANCED_CONFIG_FILE names /none/advanced, and there is no such file: going on without it, as RabbitMQ does",

@@ -60,6 +60,8 @@ def connected(port: int, user: str, password: str, **more: object) -> pika.Block
 
 def test_what_is_configured_is_what_clients_meet(broker: Leveret, tmp_path: Path) -> None:
     with broker:
+        files = f"{tmp_path / 'rabbitmq.conf'}, {tmp_path / 'more' / '10-tls.conf'}"
+        assert f"configuration read from {files}\n" in broker.log
         owner = connected(broker.port, "owner", "carrots")
         implementation = owner._impl
         assert implementation.server_properties["cluster_name"] == "warren@eu"
