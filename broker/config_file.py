@@ -94,7 +94,7 @@ def name_of(key: str) -> str:
 
 def line_of(key: str, value: str) -> str | None:
     """Return the line that gives this value, None where the format has none for it: it can't escape quotes, breaks and `$(`."""
-    if VARIABLE.search(value) or "\n" in value or "\r" in value or not KEY.fullmatch(key):
+    if VARIABLE.search(value) or FROM_FILE.fullmatch(value) or "\n" in value or "\r" in value or not KEY.fullmatch(key):
         return None
     if not value:
         return f"{key} = ''"

@@ -7,27 +7,33 @@ import os
 import sys
 from pathlib import Path
 
-from broker.cli.main import EXIT_CONFIG
+from broker.cli.main import EXIT_CONFIG, EXIT_USAGE
 
 EXIT_OK = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `leveret config` takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
     show = actions.add_parser("show", help="print the configuration in effect, as a configuration file, and where each setting comes from")
-    show.add_argument(
+    file = show.add_mutually_exclusive_group()
+    file.add_argument(
         "--config", metavar="FILE", type=Path, help="as with `leveret serve` (default: the environment's or the system's file)"
     )
+    file.add_argument("file", metavar="FILE", type=Path, nargs="?", help="the same")
     check = actions.add_parser("check", help="look for mistakes in configuration files, each by itself")
     check.add_argument(
         "files", metavar="FILE", type=Path, nargs="+", help="in rabbitmq.conf's format, or Erlang terms, as in advanced.config"
     )
+    parser.set_defaults(usage=parser.format_help)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit status, 78 if the configuration is wrong."""
-    return _show(arguments.config) if arguments.action == "show" else _check(arguments.files)
+    if arguments.action is None:
+        sys.stdout.write(arguments.usage())
+        return EXIT_USAGE
+    return _show(arguments.config or arguments.file) if arguments.action == "show" else _check(arguments.files)
 
 
 def _show(path: Path | None) -> int:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from broker.config import Config, ConfigError, load
+from broker.config import Config, ConfigError, TlsOptions, load
 from broker.settings import effective, environment, loading, table
 from tests.house.conftest import ROOT, Run, clean_environment
 from tests.runtime.certificates import Authority
@@ -20,7 +20,7 @@ HERE = str(Path(__file__))
 
 def test_show_names_where_each_setting_comes_from(leveret: Run, tmp_path: Path) -> None:
     conf = tmp_path / "a.conf"
-    conf.write_text("\nheartbeat = 5\ndefault_pass = hunter2\nnet_ticktime = 1\nlisteners.tcp.1 = a:1\n")
+    conf.write_text("\nheartbeat = 5\ndefault_pass = hunter2\nnet_ticktime = 1\nlisteners.tcp.1 = a:1\nauth_mechanisms.1 = PLAIN\n")
     shown = leveret("config", "show", "--config", str(conf), LEVERET_DEFAULT_USER="it's # me", RABBITMQ_NODE_PORT="7", XDG_DATA_HOME="/d")
     lines = shown.stdout.splitlines()
     assert shown.returncode == 0
@@ -31,13 +31,33 @@ def test_show_names_where_each_setting_comes_from(leveret: Run, tmp_path: Path) 
     assert "listeners.tcp.default = a:7  # environment RABBITMQ_NODE_PORT" in lines
     assert "channel_max = 2047  # default" in lines
     assert "data_dir = /d/leveret  # default" in lines
+    assert "# loopback_users.guest = true  # default" in lines
+    assert "# auth_backends.1 = internal  # default" in lines
+    assert [line for line in lines if "auth_mechanisms" in line] == ["auth_mechanisms.1 = PLAIN  # " + f"{conf}:6"]
+    assert leveret("config", "show", str(conf), XDG_DATA_HOME="/d").stdout == (
+        leveret("config", "show", "--config", str(conf), XDG_DATA_HOME="/d").stdout
+    )
     assert not any(line.startswith("listeners.tcp.1") for line in lines)
     assert "hunter2" not in shown.stdout
 
 
+def test_show_names_the_defaults_of_lists(tmp_path: Path) -> None:
+    """Those that no single text stands for; given, they give the same."""
+    lines = list(effective.lines(loading.load({}, None, loading.Source())))
+    named = [line.removeprefix("# ").removesuffix("  # default") for line in lines if line.startswith("# ") and "***" not in line]
+    assert len(named) == len(set(named)) == 7
+    conf = tmp_path / "a.conf"
+    conf.write_text("\n".join(named))
+    assert dataclasses.replace(load(environ={}, config_file=conf, memory=True), config_files=(), ssl_options=None) == Config()
+    assert load(environ={}, config_file=conf, memory=True).ssl_options in (None, TlsOptions())
+
+
 def test_what_a_file_cannot_hold_is_commented_out(leveret: Run) -> None:
-    shown = leveret("config", "show", LEVERET_DEFAULT_USER="$(HOME)", LEVERET_AUTH_HTTP_USER_PATH="http://u:hunter2@h/x")
+    shown = leveret(
+        "config", "show", LEVERET_DEFAULT_USER="$(HOME)", LEVERET_DEFAULT_VHOST="$(<x)", LEVERET_AUTH_HTTP_USER_PATH="http://u:hunter2@h/x"
+    )
     assert "# default_user = '$(HOME)'  # environment LEVERET_DEFAULT_USER: a file can't hold it" in shown.stdout
+    assert "# default_vhost = '$(<x)'  # environment LEVERET_DEFAULT_VHOST: a file can't hold it" in shown.stdout
     assert "# auth_http.user_path = http://***@h/x  # environment LEVERET_AUTH_HTTP_USER_PATH" in shown.stdout
     assert "hunter2" not in shown.stdout
 
@@ -67,7 +87,11 @@ def test_check_says_ok_or_lists_the_problems(leveret: Run, tmp_path: Path) -> No
         f'{bad}:2: frame_mx: there is no setting with that name; did you mean "frame_max"?',
         f"{erlang}: ok",
     ]
-    assert leveret("config").returncode == 64
+    alone = leveret("config")
+    assert (alone.returncode, alone.stderr) == (64, "")
+    assert "show" in alone.stdout
+    assert "check" in alone.stdout
+    assert leveret("config", "show", str(good), "--config", str(good)).returncode == 64
 
 
 def test_check_refuses_what_serve_refuses(leveret: Run, tmp_path: Path) -> None:
