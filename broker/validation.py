@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from broker.core.permissions import compiled
+from broker.logs.rotation import Schedule
 from broker.settings.setting import Setting
 
+NUMBER: Final = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
 SIZE: Final = re.compile(r"([0-9]+)\s*([kmgtp]i?b?|b)?", re.IGNORECASE)
 SIZE_UNITS: Final = {
     "": 1, "b": 1, "k": 1000, "kib": 1024, "ki": 1024, "kb": 1000, "m": 1000**2, "mib": 1024**2, "mi": 1024**2, "mb": 1000**2,
@@ -27,9 +29,6 @@ BINARY_UNITS: Final = SIZE_UNITS | {unit + b: 1024**power for power, unit in enu
 DURATION: Final = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]{1,6})?(?:ms|[smhdwf]))+", re.IGNORECASE)
 DURATION_PART: Final = re.compile(r"([0-9.]+)([a-zA-Z]+)")
 MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "f": 1_209_600_000}
-ROTATION: Final = re.compile(
-    r"\$(?:D(?:[01]?[0-9]|2[0-3])|H[0-5]?[0-9]|W[0-6](?:D(?:[01]?[0-9]|2[0-3]))?|M(?:[lL]|0?[1-9]|[12][0-9]|3[01])(?:D(?:[01]?[0-9]|2[0-3]))?)"
-)
 LOGIN_IN_URL: Final = re.compile(r"^(\w+://)?.*@", re.DOTALL)
 
 
@@ -68,7 +67,7 @@ def _annotation(kind: str, low: float, high: float) -> Any:
         case "duration":
             return Annotated[int, BeforeValidator(_duration), Field(ge=low, le=high)]
         case "fraction":
-            return Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
+            return Annotated[float, BeforeValidator(_number), Field(ge=low, le=high, allow_inf_nan=False)]
         case "endpoint":
             return Annotated[tuple[str | None, bounded], BeforeValidator(_endpoint)]
         case "host":
@@ -100,6 +99,12 @@ def _digits(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,30}", text):
         raise ValueError("not a number")
     return int(text)
+
+
+def _number(text: str) -> float:
+    if NUMBER.fullmatch(text) is None:
+        raise ValueError("not a number")
+    return float(text)
 
 
 def _bytes(text: str, units: Mapping[str, int] = SIZE_UNITS) -> int:
@@ -153,9 +158,7 @@ def _url(text: str) -> str:
 
 
 def _rotation(text: str) -> str:
-    if ROTATION.fullmatch(text) is None:
-        raise ValueError("not RabbitMQ's notation")
-    return text
+    return Schedule(text).text
 
 
 def _path(text: str) -> Path:

@@ -6,6 +6,7 @@ official image. An empty variable counts as not given, as with RabbitMQ.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,9 @@ from broker.config import AMQPS_PORT, LOG_LEVELS
 from broker.settings import advanced, table, terms
 from broker.settings.files import Files
 from broker.settings.given import Given, Source
+from broker.settings.node import FRACTION_MAX
 from broker.settings.reader import Reader
-from broker.settings.setting import Setting
+from broker.settings.setting import SIZE_MAX, Setting
 
 ERL_ARGS: Final = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"
 EVENT_EXCHANGE: Final = "rabbitmq_event_exchange"
@@ -50,6 +52,7 @@ UNUSED: Final = tuple(
 
 _PORT: Final = Setting("", "port", "integer", None, "", "a port from 0 to 65535", "", 0, 65535)
 _HOST: Final = Setting("", "host", "host", None, "", "an address, or auto for every address", "")
+_WATERMARK: Final = re.compile(r"(?P<number>[0-9]{0,20}\.[0-9]{1,20}|[0-9]{1,20})\s*(?P<unit>%|[A-Za-z]{0,3})")
 _CATEGORIES: Final = ("default", "connection", "channel", "queue", "upgrade")
 
 
@@ -82,7 +85,12 @@ def _from_rabbitmqs(reader: Reader, environ: Mapping[str, str], files: Files) ->
         )
     for name, special in _SPECIAL.items():
         if name in environ:
-            for key, text in special(environ[name]):
+            try:
+                pairs = list(special(environ[name]))
+            except ValueError as error:
+                reader.problems.append(f"environment: {name} = {environ[name]}: expected {error}")
+                continue
+            for key, text in pairs:
                 give(key, text, name)
     for key, text, name in (*_node_name(environ), *_data_dir(environ), *_plugins(reader, environ, files)):
         give(key, text, name)
@@ -139,11 +147,24 @@ def _log(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _watermark(text: str) -> Iterator[tuple[str, str]]:
-    """RABBITMQ_VM_MEMORY_HIGH_WATERMARK: a share (0.4 or 40%), else a size."""
-    if text.endswith("%") and text[:-1].isascii() and text[:-1].isdigit() and len(text) <= 4:
-        yield "vm_memory_high_watermark.relative", str(int(text[:-1]) / 100)
-    else:
-        yield ("vm_memory_high_watermark.relative" if "." in text else "vm_memory_high_watermark.absolute"), text
+    """RABBITMQ_VM_MEMORY_HIGH_WATERMARK: a share (0.4 or 40%), else a size. Raises ValueError."""
+    from fractions import Fraction
+
+    from broker.validation import SIZE_UNITS
+
+    found = _WATERMARK.fullmatch(text)
+    unit = found["unit"].lower() if found is not None else None
+    if found is not None and (unit == "%" or (not unit and "." in found["number"])):
+        share = float(found["number"]) / (100 if unit else 1)
+        if share <= FRACTION_MAX:
+            yield "vm_memory_high_watermark.relative", repr(share)
+            return
+    elif found is not None and unit in SIZE_UNITS:
+        size = int(Fraction(found["number"]) * SIZE_UNITS[unit])
+        if size <= SIZE_MAX:
+            yield "vm_memory_high_watermark.absolute", str(size)
+            return
+    raise ValueError("a share (0.4), a percentage (40%) or a size (2GB)")
 
 
 _SPECIAL: Final[Mapping[str, Callable[[str], Iterator[tuple[str, str]]]]] = {
@@ -202,7 +223,8 @@ def _plugins(reader: Reader, environ: Mapping[str, str], files: Files) -> Iterat
 
 def _from_leverets(reader: Reader, environ: Mapping[str, str]) -> Source:
     source = Source()
-    for name, text in environ.items():
+    # What names a file first: the value itself wins over it.
+    for name, text in sorted(environ.items(), key=lambda variable: not variable[0].endswith("_FILE")):
         if not name.startswith(table.VARIABLE_PREFIX) or name == "LEVERET_CONFIG_FILE":
             continue
         key = table.key_of_variable(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from broker.settings.setting import INT_MAX, SIZE_MAX, Setting, boolean, choice, integer, level, path, size
+from broker.logs.rotation import EXPECTED
+from broker.settings.setting import SIZE_MAX, Setting, boolean, choice, integer, level, path, size
 
 _FORMATS: Final = {"plaintext": False, "json": True}
 
@@ -19,9 +20,9 @@ ROWS: Final = (
     choice("log.file.formatter", "log.file_json", "plaintext", _FORMATS, "See log.console.formatter."),
     path("log.dir", "log.dir", "Where the log file lies.", "log.dir = /var/log/leveret"),
     size("log.file.rotation.size", "log.rotation_bytes", "0", 0, SIZE_MAX, "Put the file aside when it is that big. 0: never by size."),
-    integer("log.file.rotation.count", "log.rotation_count", "0", "files", 0, INT_MAX, "How many files that were put aside are kept."),
+    integer("log.file.rotation.count", "log.rotation_count", "0", "files", 0, 1000, "How many files that were put aside are kept."),
     Setting("log.file.rotation.date", "log.rotation_date", "rotation_date", None, "RabbitMQ's notation",
-        "$D<hour>, $H<minute>, $W<day of the week, 0 is Sunday>D<hour> or $M<day of the month or L>D<hour>, such as $D0",
+        EXPECTED,
         "Put the file aside by the calendar: $D0 at midnight, $H00 each hour, $W0D0 each Sunday. Not given: never.",
         example="log.file.rotation.date = $D0"),
     boolean("log.exchange", "log.exchange", "false", "Also publish the lines to amq.rabbitmq.log in the default vhost."),

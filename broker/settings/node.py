@@ -7,8 +7,9 @@ from typing import Final
 from broker.config import COMPAT_PROFILES
 from broker.settings.setting import BINARY_SIZE_UNIT, INT_MAX, MS_MAX, SIZE_MAX, Setting, boolean, choice, integer, path, regex, size, text
 
-_FRACTION_MAX: Final = 1000
-_FRACTION: Final = f"a number from 0.0 to {_FRACTION_MAX}.0"
+FRACTION_MAX: Final = 1000
+"""Of the memory: more is a mistake."""
+_FRACTION: Final = f"a number from 0.0 to {FRACTION_MAX}.0"
 _INFINITY: Final = {"infinity": None}
 _LOCAL: Final = dict.fromkeys(
     ("local_filesystem", "local", "rabbit_definitions_import_local_filesystem", "rabbitmq_definitions_import_local_filesystem")
@@ -176,7 +177,7 @@ ROWS: Final = (
         _FRACTION,
         "The same as a multiple of the memory of the machine, or of its container. disk_free_limit.absolute wins over it.",
         0,
-        _FRACTION_MAX,
+        FRACTION_MAX,
         "disk_free_limit.relative = 1.0",
     ),
     Setting(
@@ -189,7 +190,7 @@ ROWS: Final = (
         "With more of the memory of the machine, or of its container, taken by messages and by what connections hold, publishers are\n"
         "blocked (the memory alarm). 0 blocks them always.",
         0,
-        _FRACTION_MAX,
+        FRACTION_MAX,
     ),
     size(
         "vm_memory_high_watermark.absolute",

@@ -29,6 +29,7 @@ from broker.config import (
 from broker.settings import documentation, table
 from tests.house.conftest import ROOT
 
+ROTATION = "$D<hour>, $H<minute>, $W<day of the week, 0 is Sunday>D<hour> or $M<day of the month or L>D<hour>, such as $D0"
 LOOPBACK = (Listener("127.0.0.1", 5672), Listener("::1", 5672))
 TLS = (Listener("127.0.0.1", 5671, tls=True), Listener("::1", 5671, tls=True))
 EVERYWHERE = (Listener("0.0.0.0", 5672), Listener("::", 5672))
@@ -297,6 +298,11 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("disk_free_limit.absolute = much", f"disk_free_limit.absolute = much: expected a size from 0 to {2**63 - 1} bytes"),
         ("disk_free_limit.relative = nan", "disk_free_limit.relative = nan: expected a number from 0.0 to 1000.0"),
         ("vm_memory_high_watermark.relative = 40%", "vm_memory_high_watermark.relative = 40%: expected a number from 0.0 to 1000.0"),
+        ("vm_memory_high_watermark.relative = 0.4_0", "vm_memory_high_watermark.relative = 0.4_0: expected a number from 0.0 to 1000.0"),
+        ("disk_free_limit.relative = ' 1.0'", "disk_free_limit.relative =  1.0: expected a number from 0.0 to 1000.0"),
+        ("log.file.rotation.count = 1001", "log.file.rotation.count = 1001: expected a whole number from 0 to 1000"),
+        ("log.file.rotation.date = $D24", f"log.file.rotation.date = $D24: expected {ROTATION}"),
+        ("log.file.rotation.date = $H60", f"log.file.rotation.date = $H60: expected {ROTATION}"),
         ("max_message_size = 1EB", "max_message_size = 1EB: expected a size from 1 to 536870912 bytes"),
         ("max_message_size = 1GB", "max_message_size = 1GB: expected a size from 1 to 536870912 bytes"),
         ("listeners.tcp.default = amqp", "listeners.tcp.default = amqp: expected a port from 0 to 65535, or address:port"),
@@ -350,10 +356,7 @@ def test_what_a_file_gives(conf: Path, line: str, attribute: str, value: Any) ->
         ("heartbeat = 5.0", "heartbeat = 5.0: expected a whole number of seconds from 0 to 65535"),
         (
             "log.file.rotation.date = daily",
-            (
-                "log.file.rotation.date = daily: expected $D<hour>, $H<minute>, $W<day of the week, 0 is Sunday>D<hour> "
-                "or $M<day of the month or L>D<hour>, such as $D0"
-            ),
+            f"log.file.rotation.date = daily: expected {ROTATION}",
         ),
         ("log.dir = ~nobody-of-that-name/x", "log.dir = ~nobody-of-that-name/x: expected a path"),
         (

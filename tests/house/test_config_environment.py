@@ -153,6 +153,10 @@ def test_each_variable_of_the_official_image(name: str, tmp_path: Path) -> None:
         ({"RABBITMQ_LOG": "warning"}, "log", LogOptions(console_level="warning", levels=(("default", "warning"),))),
         ({"RABBITMQ_LOG": "nonsense,queue,+color,x=y"}, "log.levels", (("default", "info"), ("queue", "info"))),
         ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "40%"}, "vm_memory_high_watermark", 0.4),
+        ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "40.5%"}, "vm_memory_high_watermark", 0.405),
+        ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "100%"}, "vm_memory_high_watermark", 1.0),
+        ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "1.5GB"}, "vm_memory_high_watermark", 1_500_000_000),
+        ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "0.5 GiB"}, "vm_memory_high_watermark", 1 << 29),
         ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "1GB"}, "vm_memory_high_watermark", 1_000_000_000),
         ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "1048576"}, "vm_memory_high_watermark", 1_048_576),
         ({"RABBITMQ_ENABLED_PLUGINS_FILE": "/none", "RABBITMQ_PID_FILE": "/x"}, "event_exchange", False),
@@ -176,6 +180,23 @@ def test_settings_of_a_log_file_that_is_not_written_are_a_warning(given: dict[st
     both = loaded(**given, LEVERET_LOG_FILE_ROTATION_COUNT="5").warnings
     assert len(both) == 1
     assert "log.file.rotation.count (environment LEVERET_LOG_FILE_ROTATION_COUNT)" in both[0]
+
+
+@pytest.mark.parametrize("text", ["much", "40 percent", "%", "-1%", "1_0%", "1.5XB", "2000.0", "200000%"])
+def test_a_watermark_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(RABBITMQ_VM_MEMORY_HIGH_WATERMARK=text)
+    expected = "expected a share (0.4), a percentage (40%) or a size (2GB)"
+    assert caught.value.problems == (f"environment: RABBITMQ_VM_MEMORY_HIGH_WATERMARK = {text}: {expected}",)
+
+
+@pytest.mark.parametrize("prefix", ["LEVERET_", "RABBITMQ_"])
+def test_a_secret_itself_wins_over_its_file_in_any_order(tmp_path: Path, prefix: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("file")
+    variables = {f"{prefix}DEFAULT_PASS": "plain", f"{prefix}DEFAULT_PASS_FILE": str(secret)}
+    for names in (list(variables), list(reversed(variables))):
+        assert loaded(**{name: variables[name] for name in names}).default_pass == "plain"
 
 
 def test_a_node_name_without_a_host_gets_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
