@@ -97,6 +97,12 @@ def test_a_bare_number_is_a_share_of_the_memory_and_bytes_of_the_disk(advanced: 
     assert [repr(each.disk_free_limit) for each in (bare, named)] == ["7"] * 2
 
 
+def test_a_category_of_lines_that_there_is_not_takes_no_other_with_it(advanced: Path) -> None:
+    config = read(advanced, "[{rabbit, [{log_levels, [{queue, error}, {xyzzy, debug}]}]}].")
+    assert config.log.levels == (("default", "info"), ("queue", "error"))
+    assert config.warnings == (f"{advanced}: Leveret goes on without these terms: rabbit.log_levels (log.xyzzy.level) (line 1)",)
+
+
 def test_what_is_unknown_in_ssl_options_takes_nothing_else_with_it(advanced: Path) -> None:
     members = f'{{cacertfile, "{HERE}"}}, {{verify, verify_peer}},\n{{fail_if_no_peer_cert, true}}, {{client_renegotiation, false}}'
     config = read(advanced, f"[{{rabbit, [{{ssl_options, [{members},\n{{secure_renegotiate, true}}, {{depth, 2}}, {{ciphers, []}}]}}]}}].")
