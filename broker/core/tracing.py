@@ -6,6 +6,9 @@ https://www.rabbitmq.com/docs/firehose).
 The copy has the message's body, and everything else about it in its headers. What was itself published to amq.rabbitmq.trace isn't
 traced. Nothing asks whether there is a tracer where messages run: while there is one, no route is plain (publisher), and each consumer's
 encoder is wrapped (`watch`).
+
+A copy nests two tables deeper than the message. What can't be told there (headers that would nest too deep, a timestamp that is no signed
+integer of 64 bits) is left out of it: nothing about a message that was taken in may stop the copy, let alone the message.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from broker.core.message import split_routing
 from broker.core.properties import senders
 from protocol import content
 from protocol.content import HAS_CC, Properties, decode_properties, encode_properties, scan
-from protocol.tables import Field, Table, field
+from protocol.tables import Field, MalformedTable, Table, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from protocol.events import DeliveryEncoder, Message
 
 TRACE_EXCHANGE: Final = "amq.rabbitmq.trace"
+TIMESTAMP_MAX: Final = 2**63 - 1
+"""RabbitMQ shows the low 32 bits of any as a signed integer. A field of type T would hold more, but clients make a date of it, and fail."""
 NAMES: Final = tuple(reversed(Properties.__slots__))
 
 
@@ -77,14 +82,20 @@ class Tracer:
                 self._announce(f"deliver.{queue.name}", name, keys, header, body, extra)
 
     def _announce(self, key: str, exchange: str, keys: Sequence[str], header: bytes, body: bytes, extra: Table) -> None:
+        shown = _shown(decode_properties(header))
         headers: Table = {
             "exchange_name": field(exchange),
             "routing_keys": field(list(keys)),
-            "properties": Field("F", _shown(decode_properties(header))),
+            "properties": Field("F", shown),
             "node": field(self._broker.node),
         }
         properties = Properties(headers=headers | extra)
-        self._broker.announcements.add(self._vhost, self._exchange, key, encode_properties(properties, len(body)), body)
+        try:
+            copied = encode_properties(properties, len(body))
+        except MalformedTable:
+            del shown["headers"]
+            copied = encode_properties(properties, len(body))
+        self._broker.announcements.add(self._vhost, self._exchange, key, copied, body)
 
 
 class TracedDeliveries:
@@ -116,10 +127,10 @@ def _origin(channel: Channel) -> Table:
 
 
 def _shown(properties: Properties) -> Table:
-    """Those that are there, last first as in RabbitMQ; numbers, the timestamp too, are ints."""
+    """Those that are there, last first as in RabbitMQ; numbers, the timestamp too, are ints, but for one that is too big."""
     shown: dict[str, Any] = {}
     for name in NAMES:
         value = getattr(properties, name)
-        if value is not None:
+        if value is not None and not (name == "timestamp" and value > TIMESTAMP_MAX):
             shown[name] = Field("F", value) if name == "headers" else field(value)
     return shown

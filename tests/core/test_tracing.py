@@ -10,8 +10,8 @@ from broker.core.publisher import Publisher
 from broker.core.tracing import TracedDeliveries
 from protocol.content import decode_properties
 from protocol.methods import Tx
-from protocol.tables import plain, table_of
-from tests.core.playbook import Got, Playbook, PlayedChannel
+from protocol.tables import DEPTH_MAX, Field, Table, plain, table_of
+from tests.core.playbook import Delivered, Got, Playbook, PlayedChannel
 
 TRACE = "amq.rabbitmq.trace"
 
@@ -139,3 +139,67 @@ def test_a_restart_turns_it_off(book: Playbook) -> None:
     book.settle()
     book.restart()
     assert book.broker.vhosts["/"].tracer is None
+
+
+def nested(depth: int) -> Table:
+    """Headers of so many tables, one in the other."""
+    table: Table = {}
+    for _ in range(depth - 1):
+        table = {"n": Field("F", table)}
+    return table
+
+
+@pytest.mark.parametrize(
+    ("properties", "hidden"),
+    [
+        ({"timestamp": 2**63 - 1}, set()),
+        ({"timestamp": 2**63}, {"timestamp"}),
+        ({"timestamp": 2**64 - 1, "headers": nested(DEPTH_MAX)}, {"timestamp", "headers"}),
+        *(({"headers": nested(depth)}, {"headers"} if depth > DEPTH_MAX - 2 else set()) for depth in range(DEPTH_MAX - 3, DEPTH_MAX + 1)),
+    ],
+)
+def test_what_a_copy_cannot_tell_is_left_out(
+    book: Playbook, channel: PlayedChannel, copies: PlayedChannel, properties: dict[str, Any], hidden: set[str]
+) -> None:
+    """The copy comes all the same, and the message goes its way: it is delivered, unacked, and gone with its ack."""
+    trace(book)
+    channel.declare("q")
+    channel.consume("q")
+    channel.publish("q", b"1", type="t", **properties)
+    channel.publish("q", b"2")
+    book.settle()
+    delivered = [reply for reply in channel.take() if isinstance(reply, Delivered)]
+    assert [reply.body for reply in delivered] == [b"1", b"2"] and len(channel.open.unacked) == 2
+    told = taken(copies)
+    assert [(key, body) for key, body, _ in told] == [("publish.", b"1"), ("publish.", b"2"), ("deliver.q", b"1"), ("deliver.q", b"2")]
+    shown = {"delivery_mode", "type", *properties} - hidden
+    assert [set(headers["properties"]) for _, body, headers in told if body == b"1"] == [shown, shown]
+    channel.ack(2, multiple=True)
+    book.settle()
+    assert channel.take() == [] and len(channel.open.unacked) == 0
+    channel.get("q")
+    assert channel.names() == ["Basic.GetEmpty"]
+
+
+def test_a_copy_of_what_basic_get_takes(book: Playbook, channel: PlayedChannel, copies: PlayedChannel) -> None:
+    trace(book)
+    channel.declare("q")
+    channel.publish("q", b"1", timestamp=2**63)
+    channel.get("q", no_ack=True)
+    assert [(key, body) for key, body, _ in taken(copies)] == [("publish.", b"1"), ("deliver.q", b"1")]
+
+
+@pytest.mark.parametrize("properties", [{"timestamp": 2**63}, {"headers": nested(DEPTH_MAX)}])
+def test_what_was_published_before_is_delivered(
+    book: Playbook, channel: PlayedChannel, copies: PlayedChannel, properties: dict[str, Any]
+) -> None:
+    channel.declare("q")
+    channel.publish("q", b"1", **properties)
+    trace(book)
+    channel.consume("q")
+    book.settle()
+    assert channel.take()[-1].body == b"1" and len(channel.open.unacked) == 1  # type: ignore[union-attr]
+    channel.ack(1)
+    book.settle()
+    assert channel.take() == [] and len(channel.open.unacked) == 0
+    assert [(key, body) for key, body, _ in taken(copies)] == [("deliver.q", b"1")]
