@@ -289,9 +289,11 @@ async def _serve(
     server = Server(broker, store, config, asyncio.get_running_loop(), free, client)
     server.turn.schedule()
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
+    sink: LogExchange | None = None
     if config.log.exchange:
         if (vhost := broker.vhosts.get(config.default_vhost)) is not None:
-            logs.add(LogExchange(broker, vhost, server.wake), config.log, config.log.exchange_level)
+            sink = LogExchange(broker, vhost, server.wake)
+            logs.add(sink, config.log, config.log.exchange_level)
         else:
             log.warning("log.exchange: there is no vhost '%s' to log in", config.default_vhost)
 
@@ -301,7 +303,12 @@ async def _serve(
         plugins = identity.PLUGINS + ("rabbitmq_event_exchange",) * config.event_exchange
         log.info("Server startup complete; %d plugins started.\n%s", len(plugins), "\n".join(f" * {plugin}" for plugin in plugins))
 
-    await server.run(sockets, contexts, ready)
+    try:
+        await server.run(sockets, contexts, ready)
+    finally:
+        if sink is not None:
+            # Other threads go on, and have things to say when nothing is published any more.
+            logs.remove(sink)
     return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK
 
 

@@ -20,7 +20,7 @@ from broker.logs.levels import CATEGORIES, LEVELS, Thresholds
 if TYPE_CHECKING:
     from broker.config import LogOptions
 
-__all__ = ["LEVELS", "CannotLog", "JsonFormatter", "LineFormatter", "add", "reopen", "set_up"]
+__all__ = ["LEVELS", "CannotLog", "JsonFormatter", "LineFormatter", "add", "remove", "reopen", "set_up"]
 
 log = logging.getLogger("logs")
 _thresholds: Final[dict[logging.Handler, Thresholds]] = {}
@@ -62,6 +62,14 @@ def add(handler: logging.Handler, options: LogOptions, level: str | None, *, as_
     handler.setFormatter(JsonFormatter() if as_json else LineFormatter())
     handler.addFilter(thresholds)
     logging.getLogger().addHandler(handler)
+    _set_levels()
+
+
+def remove(handler: logging.Handler) -> None:
+    """One sink less; no line comes to it any more, but for those on their way. It is closed."""
+    del _thresholds[handler]
+    logging.getLogger().removeHandler(handler)
+    handler.close()
     _set_levels()
 
 

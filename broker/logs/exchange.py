@@ -25,7 +25,8 @@ LOG_EXCHANGE: Final = "amq.rabbitmq.log"
 class LogExchange(logging.Handler):
     """Makes announcements of lines (core/announcements.py), so that a line may come up anywhere, on any thread.
 
-    `wake` has a turn follow; it is called on the thread that the line comes from.
+    `wake` has a turn follow; it is called on the thread that the line comes from. It is taken off (logs.remove) when there are no more
+    turns; a line that is under way on another thread just then may meet a loop that is closed.
     """
 
     def __init__(self, broker: Broker, vhost: VHost, wake: Callable[[], object]) -> None:
@@ -36,7 +37,14 @@ class LogExchange(logging.Handler):
         self._wake = wake
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Publish the line, unless it is the publishing of a line that it is about."""
+        """Publish the line, unless it is the publishing of a line that it is about. Raises nothing: what can't be published is lost here,
+        and in the other sinks."""
+        try:
+            self._publish(record)
+        except Exception:  # noqa: BLE001 - as each of logging's own: whoever has something to say is not to die of it
+            self.handleError(record)
+
+    def _publish(self, record: logging.LogRecord) -> None:
         announcements = self._broker.announcements
         if not self._exchange.binding_count or announcements.is_publishing:
             return

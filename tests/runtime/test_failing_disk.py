@@ -184,6 +184,25 @@ def test_a_disk_that_fails_during_the_stop(faulty: Faulty, channel: WireChannel)
         assert wire.open_channel().bodies("q")[:3] == [b"0", b"1", b"2"]
 
 
+def test_a_disk_that_fails_when_the_log_is_no_exchange_any_more(tmp_path: Path) -> None:
+    """The storage's thread says so after the event loop has been closed, and has to live to finish the stop."""
+    file = tmp_path / "leveret.conf"
+    file.write_text("log.exchange = true\n")
+    with Faulty(tmp_path, arguments=("--config", str(file))) as broker:
+        with Wire.connect(broker) as wire:
+            channel = wire.open_channel()
+            channel.queue("lines", auto_delete=False)
+            channel.call(Queue.Bind, queue="lines", exchange="amq.rabbitmq.log", routing_key="#")
+            channel.queue("q", durable=True)
+            channel.publish_confirmed("", "q", b"written, and not synced")
+        broker.fault("sync EIO")
+        begin = time.monotonic()
+        assert broker.stop() == EXIT_STORAGE
+        assert time.monotonic() - begin < 5
+        assert log_lines(broker, r"\[error\].*storage failed") and log_lines(broker, "the log could not be closed")
+    assert "Traceback" not in broker.log
+
+
 def test_a_slow_disk_delays_confirms_and_nothing_else(faulty: Faulty, channel: WireChannel) -> None:
     faulty.fault("any 0.5")
     with Wire.connect(faulty) as wire, Pinger(faulty) as pinger:

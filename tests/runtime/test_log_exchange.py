@@ -1,8 +1,10 @@
 """Log lines as messages: from anywhere, without a loop. And no line, in any sink, has a secret in it."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,22 @@ def test_a_line_that_publishing_causes_is_not_published(book: Playbook, monkeypa
     logging.getLogger("x").info("first")
     assert bodies(channel) == ["first"]
     assert not book.broker.announcements.waiting
+
+
+def test_a_line_that_comes_too_late(book: Playbook, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a thread of its own, after the event loop has gone: it is nobody's end, and nobody's noise."""
+    bound(book, "#")
+    loop = asyncio.new_event_loop()
+    loop.close()
+    late = LogExchange(book.broker, book.broker.vhosts["/"], lambda: loop.call_soon_threadsafe(book.turn))
+    logs.add(late, LogOptions(), None)
+    thread = ThreadPoolExecutor(1)
+    thread.submit(logging.getLogger("x").error, "first").result()
+    logs.remove(late)
+    waiting = len(book.broker.announcements.waiting)
+    thread.submit(logging.getLogger("x").error, "second").result()
+    assert len(book.broker.announcements.waiting) == waiting + 1, "the other sink's"
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_exchange_of_a_broker_that_had_one(book: Playbook) -> None:
