@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import http.client
+import logging
 import socket
 import threading
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote_plus, unquote_to_bytes, urlsplit
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from broker.config import HttpBackendOptions
     from broker.core.login import Query
+
+log = logging.getLogger("auth_http")
 
 THREADS_MAX: Final = 16
 """A server that answers in 5 ms decides three thousand questions a second with so many."""
@@ -118,7 +122,19 @@ class HttpClient:
                 self._idle -= 1
                 request = self._waiting.popleft()
             if not request.is_over:
-                request.finish(self._answer(request))
+                self._serve(request)
+
+    def _serve(self, request: Request) -> None:
+        """Ask, and hand the answer over. Raises nothing: a thread that ended here would be missing for good."""
+        try:
+            answer = self._answer(request)
+        except Exception as error:  # noqa: BLE001 - a bug in the broker costs the question that met it, and no other
+            _complain("asking", request, error)
+            answer = Answer(error=f"{self._targets[request.query.kind].setting}: the broker met an internal error, see its log")
+        try:
+            request.finish(answer)
+        except Exception as error:  # noqa: BLE001 - the same
+            _complain("telling the answer of", request, error)
 
     def _answer(self, request: Request) -> Answer:
         query = request.query
@@ -126,7 +142,8 @@ class HttpClient:
         form = "&".join(f"{name}={quote_plus(value)}" for name, value in query.fields)
         try:
             status, body = self._exchange(request, target, form)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # ValueError: what the standard library won't make a request of, and names that no resolver can be asked for.
             return Answer(error=f"{target.setting}: {_reason(error)}")
         if status not in SUCCESS:
             return Answer(error=f"{target.setting}: the server answered with status {status}, expected 200")
@@ -159,6 +176,12 @@ class HttpClient:
             connection.close()
 
 
+def _complain(doing: str, request: Request, error: Exception) -> None:
+    """With where it was, but without its text, which may have the question in it, and so a password."""
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    log.error("internal error while %s an HTTP backend (%s): %s\n%s", doing, request.query.kind, type(error).__name__, where)
+
+
 def _urls(options: HttpBackendOptions) -> dict[str, str]:
     return {"user": options.user_path, "vhost": options.vhost_path, "resource": options.resource_path, "topic": options.topic_path}
 
@@ -174,6 +197,12 @@ def _target(setting: str, url: str) -> Target:
         raise ConfigError([f"{problem}: {error}"]) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError([problem])
+    try:
+        # As the resolver is asked for it.
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        text = f"{problem}: each part of the host name between dots has 1 to 63 characters"
+        raise ConfigError([text]) from error
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers: dict[str, str] = {}
     if parts.username is not None:
@@ -209,4 +238,6 @@ def _reason(error: Exception) -> str:
         return (
             f"certificate verify failed: {verify}" if verify else (error.strerror or getattr(error, "reason", "") or type(error).__name__)
         )
+    if isinstance(error, ValueError):
+        return f"cannot be asked ({type(error).__name__})"
     return f"not HTTP ({type(error).__name__})"

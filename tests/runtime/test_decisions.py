@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from pamqp.commands import Basic, Connection, Exchange, Queue
 
 from broker.config import AuthBackend, Config, HttpBackendOptions, TlsOptions
+from broker.core.login import Answer, Query
+from broker.runtime.http_client import THREADS_MAX, HttpClient
 from tests.oracle.rabbitmq import BrokerFailed
 from tests.runtime.auth_server import FAR, Asking, AuthServer, config_for
 from tests.runtime.certificates import Authority
@@ -338,6 +341,10 @@ def test_https_with_a_certificate_that_nobody_vouches_for(start: Start, authorit
         ({"user_path": "http://localhost:port/hunter2"}, "auth_http.user_path: expected a URL"),
         ({"vhost_path": "http://localhost/a b"}, "auth_http.vhost_path: expected a URL"),
         ({"resource_path": ""}, "auth_http.resource_path: expected a URL"),
+        *(
+            ({"user_path": f"http://{host}:8000/hunter2"}, "auth_http.user_path: expected a URL such as ")
+            for host in ("a..b", ".a", "a" * 64, f"a.{'b' * 64}.c")
+        ),
         (
             {"user_path": "https://localhost/", "cacertfile": Path("/nowhere.pem")},
             "auth_http.ssl_options: cannot use the certificates in /nowhere.pem: No such file or directory",
@@ -351,6 +358,57 @@ def test_what_cannot_be_used(tmp_path: Path, fields: dict[str, Any], complaint: 
     with pytest.raises(BrokerFailed):
         broker.start()
     assert broker.status == 78 and f"cannot start: {complaint}" in broker.log and "hunter2" not in broker.log
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost.", "127.0.0.1", "[::1]", "a_b", "a" * 63])
+def test_hosts_that_can_be_used(host: str) -> None:
+    HttpClient(HttpBackendOptions(user_path=f"http://{host}:8000/"))
+
+
+# --- the client's threads -------------------------------------------------------------------------------------------------
+
+
+class Question:
+    """Asked of a client; `answer()` waits for what comes back."""
+
+    def __init__(self, client: HttpClient, *values: Any) -> None:
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        client.ask(Query("user", tuple(("password", value) for value in values), self._answers.put), self._answers.put)
+
+    def answer(self) -> Answer:
+        return self._answers.get(timeout=10)
+
+
+def test_a_host_that_no_resolver_can_be_asked_for(server: AuthServer) -> None:
+    """More questions than there are threads, and each is answered; so is the next one."""
+    client = HttpClient(server.options())
+    good = client._targets["user"]
+    client._targets["user"] = good._replace(host="a..b")
+    questions = [Question(client, b"hunter2") for _ in range(THREADS_MAX + 4)]
+    assert {question.answer() for question in questions} == {Answer(error="auth_http.user_path: cannot be asked (UnicodeError)")}
+    client._targets["user"] = good
+    assert Question(client).answer() == Answer("allow")
+
+
+def test_a_bug_costs_one_question(server: AuthServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A question that nothing can be made of, and answers that nobody can take: the threads live, and the log has no password."""
+    client = HttpClient(server.options())
+
+    def breaks(answer: Answer) -> None:
+        raise RuntimeError(SECRET, answer)
+
+    for _ in range(THREADS_MAX + 4):
+        client.ask(Query("user", (), breaks), breaks)
+    questions = [Question(client, {SECRET: 1}) for _ in range(THREADS_MAX + 4)]
+    expected = Answer(error="auth_http.user_path: the broker met an internal error, see its log")
+    assert {question.answer() for question in questions} == {expected}
+    assert Question(client, b"hunter2").answer() == Answer("allow")
+    soon(lambda: len(caplog.records) == 2 * (THREADS_MAX + 4))
+    assert {record.getMessage().partition("\n")[0] for record in caplog.records} == {
+        "internal error while telling the answer of an HTTP backend (user): RuntimeError",
+        "internal error while asking an HTTP backend (user): TypeError",
+    }
+    assert "hunter" not in caplog.text and "quote_plus" in caplog.text
 
 
 def test_mechanisms(start: Start) -> None:
