@@ -168,7 +168,7 @@ class Store(Protocol):
 
     def spill(self) -> Log | None:
         """A second log, for messages that nobody wants back after a restart: never synced, empty at every start. A failure
-        to write it is its own. None where there is no room but memory."""
+        to write it is its own. None where there is no room but memory. Raises OSError where it can't be opened; never waits."""
 
     def close(self) -> None:
         """Close both. Blocks."""

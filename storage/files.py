@@ -6,6 +6,8 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from storage.api import Fenced
@@ -31,6 +33,7 @@ class Files:
     """
 
     def __init__(self) -> None:
+        self._thread = threading.local()
         self._can_dsync = sys.platform == "linux" and hasattr(os, "RWF_DSYNC")
 
     def make_directory(self, path: Path) -> None:
@@ -47,7 +50,16 @@ class Files:
     def open(self, path: Path, *, create: bool = False, readonly: bool = False) -> int:
         """Open for reading and writing, or for reading alone. `create`: the file must not be there yet."""
         access = os.O_RDONLY if readonly else os.O_RDWR
-        return _open(path, access | _BINARY | (os.O_CREAT | os.O_EXCL if create else 0))
+        return self._open_patiently(path, access | _BINARY | (os.O_CREAT | os.O_EXCL if create else 0))
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In here, this thread waits for no descriptor: where none is free, what opens a file raises EMFILE or ENFILE at once."""
+        self._thread.waits = False
+        try:
+            yield
+        finally:
+            self._thread.waits = True
 
     def close(self, descriptor: int) -> None:
         """Give the descriptor back. Says nothing about what is durable."""
@@ -117,7 +129,7 @@ class Files:
         """Have the directory's names on the disk."""
         if sys.platform == "win32":
             return  # it can't be done there, and NTFS journals names
-        descriptor = _open(path, os.O_RDONLY)
+        descriptor = self._open_patiently(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -145,18 +157,18 @@ class Files:
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
         return descriptor
 
-
-def _open(path: Path, flags: int) -> int:
-    """Open, and wait a while for a descriptor if none is free: a failed open would end the log for good, while connections that took them
-    all are being turned away."""
-    deadline = time.monotonic() + _OPEN_SECONDS_MAX
-    while True:
-        try:
-            return os.open(path, flags, 0o600)
-        except OSError as error:
-            if error.errno not in _NO_DESCRIPTOR or time.monotonic() > deadline:
-                raise
-            time.sleep(_OPEN_AGAIN_SECONDS)
+    def _open_patiently(self, path: Path, flags: int) -> int:
+        """Open, and wait a while for a descriptor if none is free: a failed open would end the log for good, while connections that took
+        them all are being turned away. By another thread: whoever turns them away must not wait here (`at_once`)."""
+        deadline = time.monotonic() + _OPEN_SECONDS_MAX
+        while True:
+            try:
+                return os.open(path, flags, 0o600)
+            except OSError as error:
+                waits = getattr(self._thread, "waits", True)
+                if error.errno not in _NO_DESCRIPTOR or not waits or time.monotonic() > deadline:
+                    raise
+                time.sleep(_OPEN_AGAIN_SECONDS)
 
 
 def _progress(count: int) -> int:

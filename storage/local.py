@@ -57,9 +57,11 @@ class LocalStore:
         return self._worker.failure
 
     def spill(self) -> FileLog | None:
-        """See `Store.spill`. It has a thread of its own, so that its failures are."""
+        """See `Store.spill`. It has a thread of its own, so that its failures are. Opened here, without waiting for a descriptor: the
+        event loop asks for it. Raises OSError; then it may be tried again."""
         if self._spill is None and not self._closed:
-            self._spill = FileLog(self.directory, files=self._files, name=SPILL_NAME)
+            with self._files.at_once():
+                self._spill = FileLog(self.directory, files=self._files, name=SPILL_NAME)
         return self._spill
 
     def free(self) -> int:

@@ -215,9 +215,13 @@ class Segment:
         self._growing = threading.Lock()  # what is appended is in `size` and in `_blocks`, or in neither
         self._blocks: array[int] | None = array("Q") if create else None
         self._checked: set[int] = set()  # big blocks whose checksum was found to hold
-        self.size = files.size(self._descriptor)
-        if create:
-            files.sync_directory(directory)
+        try:
+            self.size = files.size(self._descriptor)
+            if create:
+                files.sync_directory(directory)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def end(self) -> int:

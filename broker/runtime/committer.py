@@ -7,6 +7,7 @@ together, with one wake-up however many there are.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import deque
 from functools import partial
@@ -27,6 +28,7 @@ log = logging.getLogger("storage")
 BEHIND_BYTES = 33_554_432
 """With more than this under way the disk is behind, and publishers are not read from."""
 CAUGHT_UP_BYTES = 8_388_608
+OPEN_SPILL_SECONDS_MAX = 10.0
 
 Outcome = Receipt | StorageError | None
 
@@ -42,6 +44,9 @@ class Committer:
         self._under_way: deque[Batch] = deque()
         self._reports: deque[Outcome] = deque()
         self._waking = False
+        self._unspilled: list[SpillBatch] = []
+        self._spill_deadline: float | None = None
+        """By the event loop's clock: from when on a spill that can't be opened is given up."""
         self._spilled: deque[tuple[SpillBatch, Receipt]] = deque()
         self.spill_failed = False
         """It is not written to any more."""
@@ -51,8 +56,10 @@ class Committer:
 
     def ship(self, batch: Batch) -> None:
         """Hand a batch to the store; whoever waits for it is told when it, and all before it, is durable."""
-        if batch.spill is not None:
-            self._spill(batch.spill)
+        if batch.spill is not None and not self.spill_failed:
+            self._unspilled.append(batch.spill)
+        if self._unspilled:
+            self._spill()
         if self.failed is not None:
             batch.release(False)
             return
@@ -120,21 +127,28 @@ class Committer:
 
     def give_back_spill(self) -> None:
         """The same for the spill, which nothing else may speak of."""
+        if self._unspilled or self.spill_failed:
+            return
         if (before := self._outbox.spill.ledger.truncation()) is not None and (spill := self._store.spill()) is not None:
             spill.truncate(before)
 
-    def _spill(self, batch: SpillBatch) -> None:
-        """What can't be spilled stays in memory, and the spill is not written to any more."""
-        if self.spill_failed:
-            return
+    def _spill(self) -> None:
+        """What can't be spilled stays in memory, and the spill is not written to any more. For a descriptor to open it with, the next turns
+        try again, while connections that took them all are being turned away."""
         try:
             spill = self._store.spill()
         except OSError as error:
-            log.error("transient messages can't be paged out, they stay in memory: %s", error)
-            self.spill_failed = True
+            now = self._loop.time()
+            self._spill_deadline = self._spill_deadline or now + OPEN_SPILL_SECONDS_MAX
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or now > self._spill_deadline:
+                log.error("transient messages can't be paged out, they stay in memory: %s", error)
+                self.spill_failed = True
+                self._unspilled.clear()
             return
+        waiting, self._unspilled = self._unspilled, []
         if spill is not None:
-            spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.begins)
+            for batch in waiting:
+                spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.begins)
 
     def _report_spilled(self, batch: SpillBatch, outcome: Receipt | StorageError) -> None:
         """On the spill's thread."""

@@ -310,6 +310,10 @@ class _Loop:
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] = []
+        self.seconds = 0.0
+
+    def time(self) -> float:
+        return self.seconds
 
     def call_soon_threadsafe(self, call: Callable[[], None]) -> None:
         self.calls.append(call)

@@ -5,14 +5,18 @@ import os
 import resource
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from broker.config import Config
 from broker.runtime.descriptors import Descriptors
+from storage.api import Receipt
 from storage.files import Files
+from storage.local import LocalStore
 from tests.runtime.configured import PLAIN, Configured
 from tests.runtime.process import PERSISTENT, Pinger, assert_nothing_broke, cpu_seconds, fill, log_lines, sockets, soon
 from tests.security.few_files import FILES_MAX, FewFiles
@@ -92,3 +96,28 @@ def test_opening_a_file_waits_for_a_descriptor(tmp_path: Path) -> None:
         timer.join()
     os.close(descriptor)
     assert (tmp_path / "new").exists()
+
+
+def test_the_event_loop_waits_for_no_descriptor(tmp_path: Path) -> None:
+    """It opens the spill, and is also what turns connections away. Whatever was missing, nothing is left open, and it can try again."""
+    store = LocalStore(tmp_path / "data")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = set(os.listdir("/proc/self/fd"))
+    lowest = os.open(tmp_path, os.O_RDONLY)
+    os.close(lowest)
+    begin = time.monotonic()
+    try:
+        for free in (0, 1):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, before[1]))
+            with pytest.raises(OSError, match="Too many open files"):
+                store.spill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert time.monotonic() - begin < 5
+    assert set(os.listdir("/proc/self/fd")) == files
+    spill = store.spill()
+    assert spill is not None
+    written: SimpleQueue[object] = SimpleQueue()
+    spill.append([b"paged out"], written.put, sync=False)
+    assert isinstance(written.get(timeout=10), Receipt)
+    store.close()
