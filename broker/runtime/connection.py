@@ -68,6 +68,8 @@ class Connection(asyncio.Protocol):
         """The question that a decision waits for."""
         self._ending = False
         """Nothing more is read: the socket is to be closed."""
+        self._is_leaving = False
+        """Told that it is closed; its close-ok is waited for."""
         self._drained_bytes = 0
         self.heard = False
         """Something came in since the last heartbeat check."""
@@ -280,11 +282,7 @@ class Connection(asyncio.Protocol):
             self._log(logging.ERROR, text, titles.full(self.session))
             self.abort()
             return
-        self._cancel_timer()
         self.session.close_connection(ConnectionException(RESOURCE_ERROR, "unfinished or uncommitted messages take too much memory"))
-        # Its close-ok is to be heard, whatever the alarms.
-        self.wire.holding = False
-        self._resume("alarm")
 
     @property
     def is_paused(self) -> bool:
@@ -317,10 +315,21 @@ class Connection(asyncio.Protocol):
             level = logging.INFO if self.session.is_introduced else logging.DEBUG
             self._log(level, "closing AMQP connection %s", titles.full(self.session))
             self._finish()
-        elif state is ConnectionState.CLOSING and not self._ending and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._patience, self.abort)
+        elif state is ConnectionState.CLOSING and not self._ending and not self._is_leaving:
+            self._await_close_ok()
 
     # --- ends -------------------------------------------------------------------------------------------------------
+
+    def _await_close_ok(self) -> None:
+        """Whoever had it closed, its close-ok is to be heard, whatever the alarms and what nobody has decided yet. What it published is
+        dropped."""
+        self._is_leaving = True
+        # That of the handshake, if the connection was opened in this turn.
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(self._patience, self.abort)
+        self._drop_question()
+        self.wire.holding = False
+        self._resume("alarm")
 
     def _handshake_timeout(self) -> None:
         self._timer = None
@@ -390,9 +399,6 @@ class Connection(asyncio.Protocol):
         elif self.wire.state is not ConnectionState.CLOSING:
             self.abort()
         self._drop_question()
-        # It is going whatever the alarms: its close-ok is to be heard, and what it published is dropped.
-        self.wire.holding = False
-        self._resume("alarm")
         self._resume("stop")
 
     def end_for_silence(self) -> None:
