@@ -24,7 +24,7 @@ from broker.core import entries
 from broker.core.broker import Broker
 from broker.core.compat import PROFILES
 from broker.core.internal_events import EventExchange
-from broker.core.recovery import Replay, restore_catalog
+from broker.core.recovery import Replay, nonsense, restore_catalog
 from broker.definitions import InvalidDefinitions
 from broker.logs.exchange import LogExchange
 from broker.operations import Operations
@@ -160,8 +160,7 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
         try:
             users.put(User.from_json(entries.load(entry.value)))
         except (ValueError, TypeError) as error:
-            text = f"the catalog's entry {entry.key} makes no sense ({error}); `leveret log repair` moves it to quarantine"
-            raise Corrupt(text) from error
+            raise nonsense(entry.key, str(error)) from error
     Replay(broker).apply(store.log.scan())
     for damage in store.log.damage():
         log.error("damage in the log: %s%s", damage.text, _lost(broker, damage))

@@ -62,14 +62,15 @@ def export(operations: Operations) -> Document:
     """All definitions, as GET /api/definitions gives them. Exclusive queues are left out, and what every vhost has by itself."""
     broker = operations.broker
     vhosts = list(broker.vhosts.values())
+    users = [user.to_json() for user in operations.users]
     return {
         **_versions(),
         "product_name": identity.LEVERET_NAME,
         "product_version": identity.LEVERET_VERSION,
-        "users": [_user(user) for user in operations.users],
+        "users": [_user(user) for user in users],
         "vhosts": [_vhost(vhost) for vhost in vhosts],
-        "permissions": [given for user in operations.users for given in _permissions(user)],
-        "topic_permissions": [given for user in operations.users for given in _topic_permissions(user)],
+        "permissions": [{"user": user["name"], **given} for user in users for given in user["permissions"]],
+        "topic_permissions": [{"user": user["name"], **given} for user in users for given in user["topic_permissions"]],
         "parameters": [{"vhost": vhost.name, **given} for vhost in vhosts for given in _parameters(vhost)],
         "global_parameters": [{"name": name, "value": value} for name, value in broker.global_parameters.items()],
         "policies": [{"vhost": vhost.name, **_policy(policy)} for vhost in vhosts for policy in vhost.policies.values()],
@@ -96,17 +97,9 @@ def _versions() -> Document:
     return {"rabbit_version": identity.RABBITMQ_VERSION, "rabbitmq_version": identity.RABBITMQ_VERSION}
 
 
-def _user(user: User) -> Document:
-    document = user.to_json()
-    return {key: document[key] for key in ("name", "password_hash", "hashing_algorithm", "tags", "limits")}
-
-
-def _permissions(user: User) -> Iterable[Document]:
-    return ({"user": user.name, **given} for given in user.to_json()["permissions"])
-
-
-def _topic_permissions(user: User) -> Iterable[Document]:
-    return ({"user": user.name, **given} for given in user.to_json()["topic_permissions"])
+def _user(user: Document) -> Document:
+    """Of what `User.to_json` says, that which isn't in a section of its own."""
+    return {key: user[key] for key in ("name", "password_hash", "hashing_algorithm", "tags", "limits")}
 
 
 def _vhost(vhost: VHost) -> Document:

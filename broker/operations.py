@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.access import passwords
-from broker.access.users import User, octets
+from broker.access.users import User
 from broker.core import entries
 from broker.core.arguments import QueueArguments
 from broker.core.classes.names import RESERVED_PREFIX
@@ -21,7 +21,7 @@ from broker.core.exchange import Exchange
 from broker.core.exchanges import exchange_type
 from broker.core.facts import PERFORMED_BY
 from broker.core.internal_events import INTERNAL_USER
-from broker.core.permissions import Permissions, TopicPermissions, compiled
+from broker.core.permissions import Permissions, TopicPermissions, compiled, octets
 from broker.core.policy import Policy
 from broker.core.queue import Queue
 from broker.core.vhost import LIMITS
@@ -99,8 +99,7 @@ class Operations:
     def put_user(self, given: User, *, acting_user: str = INTERNAL_USER) -> User:
         """Take a user in as it is, or give the one of that name its password, tags and limits; what it was granted stays."""
         _check_name("user", given.name)
-        for limit, value in given.limits.items():
-            _check_limit(limit, value, USER_LIMITS, f"user '{given.name}'")
+        _check_limits(given.limits, USER_LIMITS, f"user '{given.name}'")
         is_new = given.name not in self.users
         user = self.users.put(given)
         self._save(user)
@@ -153,8 +152,7 @@ class Operations:
     def set_user_limits(self, name: str, limits: Mapping[str, int], *, acting_user: str = INTERNAL_USER) -> None:
         """Add limits, by the names `max-connections` and `max-channels`, to those a user has; a negative one sets no limit."""
         user = self.user(name)
-        for limit, value in limits.items():
-            _check_limit(limit, value, USER_LIMITS, f"user '{name}'")
+        _check_limits(limits, USER_LIMITS, f"user '{name}'")
         user.limits |= limits
         self._save(user)
         self._emit("user.limits.set", acting_user, **limits, username=name, name="limits")
@@ -454,15 +452,15 @@ def _check_name(what: str, name: str) -> None:
         raise InvalidOperation(f"{what} name '{name}' contains reserved prefix 'amq.*'")
 
 
-def _check_limit(name: str, value: Any, known: Sequence[str], of: str) -> None:
-    if name not in known:
-        raise InvalidOperation(f"limit '{name}' of {of}: expected one of {', '.join(known)}")
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidOperation(f"limit '{name}' of {of} is {value!r}: expected a whole number (negative: no limit)")
+def _check_limits(limits: Mapping[str, Any], known: Sequence[str], of: str) -> None:
+    for name, value in limits.items():
+        if name not in known:
+            raise InvalidOperation(f"limit '{name}' of {of}: expected one of {', '.join(known)}")
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidOperation(f"limit '{name}' of {of} is {value!r}: expected a whole number (negative: no limit)")
 
 
 def _check_vhost_limits(vhost: str, name: str, value: Any) -> None:
     if name != LIMITS[1] or not isinstance(value, dict):
         raise InvalidOperation(f"limits of virtual host '{vhost}': expected an object named '{LIMITS[1]}'")
-    for limit, number in value.items():
-        _check_limit(limit, number, VHOST_LIMITS, f"virtual host '{vhost}'")
+    _check_limits(value, VHOST_LIMITS, f"virtual host '{vhost}'")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from broker.access import passwords
-from broker.core.permissions import Identity, Permissions, TopicPermissions
+from broker.core.permissions import Identity, Permissions, TopicPermissions, octets
 
 LOOPBACK_USERS: Final = ("guest",)
 """Who may by default connect from this machine only."""
@@ -132,11 +132,6 @@ def _hash_in(document: Mapping[str, Any], algorithm: str) -> bytes:
     if not isinstance(stored, str):
         raise ValueError("password_hash is not text")
     return passwords.decode(stored)
-
-
-def octets(password: str) -> bytes:
-    """A password as a client would send it."""
-    return password.encode("utf-8", "surrogateescape")
 
 
 class Users:

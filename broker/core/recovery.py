@@ -72,10 +72,14 @@ def restore_catalog(broker: Broker, catalog: Iterable[Entry]) -> None:
             try:
                 restore(broker, entry.key, entries.parts(entry.key)[1:], entries.load(entry.value))
             except (KeyError, ValueError, TypeError, ChannelException) as error:
-                text = f"the catalog's entry {entry.key} makes no sense ({error!r}); `leveret log repair` moves it to quarantine"
-                raise Corrupt(text) from error
+                raise nonsense(entry.key, repr(error)) from error
     for vhost in broker.vhosts.values():
         vhost.apply_policies()
+
+
+def nonsense(key: str, why: str) -> Corrupt:
+    """An entry of the catalog that can't be restored."""
+    return Corrupt(f"the catalog's entry {key} makes no sense ({why}); `leveret log repair` moves it to quarantine")
 
 
 def _restore_ids(broker: Broker, key: str, _: list[str], value: dict[str, Any]) -> None:

@@ -221,9 +221,6 @@ def _permissions(fields: dict[str, Any], sections: dict[str, dict[str, Any]]) ->
         fields["default_permissions"] = tuple(
             given.get(name, default) for name, default in zip(names, _DEFAULTS.default_permissions, strict=True)
         )
-    linger = sections.get("tcp_options", {})
-    if "linger" in linger:
-        linger["linger_seconds"] = linger.pop("linger")
 
 
 _COMPOSED: Final[Mapping[str, Callable[[Mapping[str, Given], list[str]], Any]]] = {
@@ -238,6 +235,6 @@ _COMPOSED: Final[Mapping[str, Callable[[Mapping[str, Given], list[str]], Any]]] 
     "default_users": _default_users,
     "default_limits": _default_limits,
     "default_policies": _default_policies,
-    "tcp_options.linger": _linger,
+    "tcp_options.linger_seconds": _linger,
     "log.levels": _levels,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.config import AMQPS_PORT, LOG_LEVELS
+from broker.logs.levels import CATEGORIES
 from broker.settings import advanced, table, terms
 from broker.settings.files import Files
 from broker.settings.given import Given, Source
@@ -53,7 +54,6 @@ UNUSED: Final = tuple(
 _PORT: Final = Setting("", "port", "integer", None, "", "a port from 0 to 65535", "", 0, 65535)
 _HOST: Final = Setting("", "host", "host", None, "", "an address, or auto for every address", "")
 _WATERMARK: Final = re.compile(r"(?P<number>[0-9]{0,20}\.[0-9]{1,20}|[0-9]{1,20})\s*(?P<unit>%|[A-Za-z]{0,3})")
-_CATEGORIES: Final = ("default", "connection", "channel", "queue", "upgrade")
 
 
 def read(reader: Reader, environ: Mapping[str, str], files: Files) -> list[Source]:
@@ -142,7 +142,7 @@ def _log(text: str) -> Iterator[tuple[str, str]]:
             yield "log.console.formatter", "json" if name[0] == "+" else "plaintext"
         elif not equals and name in LOG_LEVELS:
             yield from (("log.default.level", name), ("log.console.level", name))
-        elif name in _CATEGORIES and (level in LOG_LEVELS or not equals):
+        elif name in ("default", *CATEGORIES) and (level in LOG_LEVELS or not equals):
             yield f"log.{name}.level", level or "info"
 
 

@@ -12,7 +12,7 @@ DEFAULT: Final = "default"
 COMMAND_LINE: Final = "command line"
 
 RECORDS: Final = frozenset(
-    {"", "default_users", "default_limits", "default_policies", "ssl_options.sni", "auth_cache", "log.levels", "tcp_options.linger"}
+    {"", "default_users", "default_limits", "default_policies", "ssl_options.sni", "auth_cache", "log.levels", "tcp_options.linger_seconds"}
 )
 """Attributes whose keys are merged one by one. Of all others (listeners.tcp, auth_backends) a source that gives some key replaces what
 the sources before it gave."""

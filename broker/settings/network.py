@@ -214,14 +214,14 @@ ROWS: Final = (
     ),
     boolean(
         "tcp_listen_options.linger.on",
-        "tcp_options.linger",
+        "tcp_options.linger_seconds",
         None,
         "A close waits until the peer has everything, tcp_listen_options.linger.timeout at the most. Not given: false.",
         "tcp_listen_options.linger.on = true",
     ),
     integer(
         "tcp_listen_options.linger.timeout",
-        "tcp_options.linger",
+        "tcp_options.linger_seconds",
         None,
         "seconds",
         0,
