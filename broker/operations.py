@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.access import passwords
 from broker.access.users import User
 from broker.core import entries
-from broker.core.arguments import QueueArguments
+from broker.core.arguments import QUEUE_TYPES, QueueArguments
 from broker.core.classes.names import RESERVED_PREFIX
 from broker.core.exchange import Exchange
 from broker.core.exchanges import exchange_type
@@ -41,7 +41,6 @@ log = logging.getLogger("operations")
 NAME_BYTES_MAX: Final = 255
 USER_LIMITS: Final = ("max-connections", "max-channels")
 VHOST_LIMITS: Final = ("max-connections", "max-queues")
-QUEUE_TYPES: Final = ("classic", "quorum")
 OPERATOR_POLICY: Final = "operator_policy"
 POLICY: Final = "policy"
 

@@ -8,6 +8,7 @@ restore               what the catalog and the log hold, before anything listens
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from broker.core import entries, facts, ids
 from broker.core.announcements import Announcements
+from broker.core.arguments import QUEUE_TYPES
 from broker.core.compat import V3_13
 from broker.core.consumer_timeout import ConsumerTimeout
+from broker.core.counters import Churn, Given, Sizes, Taken, given_in, taken_in
 from broker.core.internal_events import INTERNAL_USER, ignore
 from broker.core.outbox import Outbox
 from broker.core.properties import REPLY_TO
@@ -86,6 +89,14 @@ class Broker:
         self.channels = 0
         """Open now."""
         self.logs = logs
+        self.given = Given()
+        self.taken = {kind: Taken() for kind in QUEUE_TYPES}
+        """What was counted in vhosts that are gone (core.counters)."""
+        self.churn = Churn()
+        self.sizes = Sizes()
+        """Of all bodies that were published."""
+        self.dead_lettered: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        """By type of queue, strategy (disabled, at_most_once) and reason."""
         self.vhosts: dict[str, VHost] = {}
         self.global_parameters: dict[str, Any] = {}
         self.sessions: dict[Session, None] = {}
@@ -123,6 +134,9 @@ class Broker:
         for session in list(vhost.sessions):
             session.force_close(f"vhost '{vhost.name}' is deleted")
         vhost.delete_all()
+        self.given.add(given_in(vhost))
+        for kind, taken in taken_in(vhost).items():
+            self.taken[kind].add(taken)
         self.topology += 1
         self.outbox.delete(entries.key("vhost", vhost.name))
         self.emit("vhost.deleted", lambda: {facts.PERFORMED_BY: self.acting_user, "name": vhost.name})
@@ -190,6 +204,7 @@ class Broker:
         if consumer.cancelled:
             return
         consumer.cancelled = True
+        consumer.retire()
         queue = consumer.queue
         queue.remove_consumer(consumer)
         self.emit("consumer.deleted", lambda: facts.of_deleted_consumer(consumer))

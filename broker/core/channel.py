@@ -6,10 +6,11 @@ this channel waits behind it, and its consumers get nothing.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from broker.core.consumers import Getter
+from broker.core.counters import Given, Taken, given_by
 from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILED
 from protocol.errors import ChannelException, ConnectionException
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from broker.core.confirms import Confirms
     from broker.core.consumers import Consumer, Holder
+    from broker.core.exchange import Exchange
     from broker.core.message import Message
     from broker.core.queue import Queue
     from broker.core.session import Session
@@ -32,9 +34,9 @@ class Channel:
     """One open channel of a session."""
 
     __slots__ = (
-        "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "gets", "getters", "held", "last_queue",
-        "lowest", "next_tag", "number", "prefetch",
-        "prefetch_shared", "process", "reply_address", "reply_consumer", "session", "shared_used", "transaction", "unacked",
+        "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "gets", "getters", "given", "held",
+        "last_queue", "lowest", "next_tag", "number", "prefetch", "prefetch_shared", "process", "published", "reply_address",
+        "reply_consumer", "session", "shared_used", "taken", "transaction", "unacked",
     )  # fmt: skip
 
     def __init__(self, session: Session, number: int) -> None:
@@ -49,7 +51,14 @@ class Channel:
         self.shared_used = 0
         """What counts against it: everything unacked when it was set, and what consumers were sent since (not what was got)."""
         self.consumers: dict[str, Consumer] = {}
-        self.getters: dict[Queue, Getter] = {}
+        self.getters: dict[tuple[Queue, bool], Getter] = {}
+        """By queue and no_ack."""
+        self.published: defaultdict[Exchange, int] = defaultdict(int)
+        """How many messages it has published, by the exchange that they named."""
+        self.given = Given()
+        """What has become of them."""
+        self.taken = Taken()
+        """What it took, but for the figures of its consumers."""
         self.next_tag = 1
         self.lowest = 1
         """No tag below is outstanding: where `multiple` begins to look."""
@@ -142,9 +151,7 @@ class Channel:
 
     def lease_to_getter(self, queue: Queue, message: Message) -> int:
         """basic.get without no_ack: returns the delivery tag."""
-        getter = self.getters.get(queue)
-        if getter is None:
-            getter = self.getters[queue] = Getter(self, queue)
+        getter = self.getter(queue, no_ack=False)
         tag = self.take_tag()
         self.unacked[tag] = (getter, message)
         timeout = self.session.broker.consumer_timeout
@@ -153,6 +160,13 @@ class Channel:
         getter.unacked += 1
         queue.lease((message,))
         return tag
+
+    def getter(self, queue: Queue, *, no_ack: bool) -> Getter:
+        """Who gets from that queue for this channel."""
+        getter = self.getters.get((queue, no_ack))
+        if getter is None:
+            getter = self.getters[queue, no_ack] = Getter(self, queue, no_ack=no_ack)
+        return getter
 
     def take_tag(self) -> int:
         """The next delivery tag."""
@@ -251,8 +265,12 @@ class Channel:
             self.transaction.rollback()
         self.requeue(list(self.unacked))
         self.answer_gets()
+        vhost = self.session.vhost
+        vhost.given.add(given_by(self))
 
 
 def _settle(holder: Holder, messages: list[Message]) -> None:
+    count = len(messages)
     holder.queue.settle_leased(messages)
-    holder.settled(len(messages))
+    holder.acked += count
+    holder.settled(count)

@@ -37,6 +37,7 @@ class Confirms:
     def settle(self, first: int, last: int) -> None:
         """The publishes `first` to `last` are safe (or need no safety): ack them."""
         channel = self.channel
+        channel.given.confirm += last - first + 1
         wire = channel.session.wire
         if first == self._base + 1:
             self._advance(last)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from broker.core.channel import Channel
+    from broker.core.counters import Taken
     from broker.core.queue import Queue
     from protocol.events import DeliveryEncoder
     from protocol.tables import Table
@@ -34,30 +35,73 @@ TURN_OUTPUT_BYTES = 262_144
 class Holder:
     """Somebody who holds messages of one queue until they are settled."""
 
-    __slots__ = ("channel", "queue", "unacked")
+    __slots__ = ("acked", "channel", "delivered", "queue", "redelivered", "unacked")
 
     def __init__(self, channel: Channel, queue: Queue) -> None:
         self.channel = channel
         self.queue = queue
         self.unacked = 0
+        self.delivered = 0
+        self.redelivered = 0
+        self.acked = 0
+        """Counted since it came, or was last retired (core.counters)."""
 
     def settled(self, count: int) -> None:
         """`count` of its messages were acked or came back."""
         self.unacked -= count
 
+    def count(self, taken: Taken) -> None:
+        """Add what it has counted."""
+        taken.redeliver += self.redelivered
+        taken.ack += self.acked
+
+    def retire(self) -> None:
+        """Leave what it has counted to its channel, queue and vhost."""
+        queue = self.queue
+        for taken in (self.channel.taken, queue.taken, queue.vhost.taken[queue.type]):
+            self.count(taken)
+        self.delivered = self.redelivered = self.acked = 0
+
 
 class Getter(Holder):
-    """Holds what a channel took from a queue with basic.get; has no credit."""
+    """What a channel took from a queue with basic.get, in one mode; has no credit."""
 
-    __slots__ = ()
+    __slots__ = ("empty", "no_ack")
+
+    def __init__(self, channel: Channel, queue: Queue, *, no_ack: bool) -> None:
+        super().__init__(channel, queue)
+        self.no_ack = no_ack
+        self.empty = 0
+        """How often there was nothing."""
+
+    def count(self, taken: Taken) -> None:
+        """See Holder."""
+        super().count(taken)
+        taken.get_empty += self.empty
+        if self.no_ack:
+            taken.get_no_ack += self.delivered
+        else:
+            taken.get += self.delivered
+
+    def settled(self, count: int) -> None:
+        """See Holder. A queue doesn't know who gets from it, so it is told at once."""
+        self.unacked -= count
+        self.retire()
+
+    def got(self, redelivered: bool | None) -> None:
+        """It was given a message, or (None) there was none."""
+        if redelivered is None:
+            self.empty = 1
+        else:
+            self.delivered, self.redelivered = 1, int(redelivered)
+        self.retire()
+        self.empty = 0
 
 
 class Consumer(Holder):
     """One basic.consume."""
 
-    __slots__ = (
-        "acked", "arguments", "cancelled", "delivered", "encoder", "exclusive", "no_ack", "parked", "prefetch", "priority", "tag",
-    )  # fmt: skip
+    __slots__ = ("arguments", "cancelled", "encoder", "exclusive", "no_ack", "parked", "prefetch", "priority", "tag")
 
     def __init__(self, channel: Channel, queue: Queue, tag: str, *, no_ack: bool, exclusive: bool, priority: int, arguments: Table) -> None:
         super().__init__(channel, queue)
@@ -70,8 +114,14 @@ class Consumer(Holder):
         self.encoder: DeliveryEncoder = channel.session.wire.deliveries(channel.number, tag)
         self.parked = False
         self.cancelled = False
-        self.delivered = 0
-        self.acked = 0
+
+    def count(self, taken: Taken) -> None:
+        """See Holder."""
+        super().count(taken)
+        if self.no_ack:
+            taken.deliver_no_ack += self.delivered
+        else:
+            taken.deliver += self.delivered
 
     def credit(self) -> int:
         """How many messages it may be given now."""
@@ -93,7 +143,8 @@ class Consumer(Holder):
     def settled(self, count: int) -> None:
         """See Holder; gives credit."""
         self.unacked -= count
-        self.acked += count
+        if self.cancelled:
+            self.retire()
         channel = self.channel
         if channel.prefetch_shared:
             channel.shared_used = max(channel.shared_used - count, 0)
@@ -117,6 +168,8 @@ class Consumer(Holder):
         count = self.encoder.encode(first, redelivered, shown, TURN_OUTPUT_BYTES)
         channel.next_tag = first + count
         self.delivered += count
+        if redelivered:
+            self.redelivered += count
         if session.wire.output_bytes > TURN_OUTPUT_BYTES:
             session.congested = session.had_its_share = True
         if count < len(messages):

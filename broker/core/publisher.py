@@ -122,29 +122,35 @@ class Publisher:
     def _publish_alike(self, channel: Channel, route: Route, header: bytes, bodies: list[bytes]) -> int:
         """A run with one header."""
         durable = False
+        broker, count = self.session.broker, len(bodies)
+        each = len(bodies[0])
+        size = count * each
+        broker.sizes.add(count, each, size)
         if route.queues:
-            outbox, count = self.session.broker.outbox, len(bodies)
-            messages = self._enqueue(route, repeat(header), bodies, count * len(bodies[0]), count * MESSAGE_BYTES)
+            outbox = broker.outbox
+            messages = self._enqueue(route, repeat(header), bodies, size, count * MESSAGE_BYTES)
             if route.target is not None:
                 durable = self._facts & PERSISTENT != 0
                 outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, durable)
             if outbox.memory.paging:
                 outbox.page_out(route.queues, messages, alike=True)
-        return self._published(channel, route, len(bodies), durable)
+        return self._published(channel, route, count, durable)
 
     def _publish_run(self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]) -> int:
         """A run in which each message has a header of its own."""
         durable = False
+        broker, count, size = self.session.broker, len(bodies), sum(map(len, bodies))
+        broker.sizes.add_each(bodies, size)
         if route.queues:
-            outbox, count = self.session.broker.outbox, len(bodies)
+            outbox = broker.outbox
             overhead = count * (MESSAGE_BYTES + HEADER_BYTES + len(headers_given[0]))
-            messages = self._enqueue(route, headers_given, bodies, sum(map(len, bodies)), overhead)
+            messages = self._enqueue(route, headers_given, bodies, size, overhead)
             if route.target is not None:
                 durable = reduce(or_, facts) & PERSISTENT != 0
                 outbox.enqueue_each(messages[0][ID], route.target, route.routing, headers_given, bodies, facts)
             if outbox.memory.paging:
                 outbox.page_out(route.queues, messages, alike=False)
-        return self._published(channel, route, len(bodies), durable)
+        return self._published(channel, route, count, durable)
 
     def _enqueue(self, route: Route, headers_given: Iterable[bytes], bodies: list[bytes], size: int, overhead: int) -> list[Message]:
         """Number the messages and hand them to the queues; `size` is that of all bodies together, `overhead` what the messages take in
@@ -157,8 +163,27 @@ class Publisher:
             queue.enqueue(messages, size, overhead)
         return messages
 
+    def _count(self, channel: Channel, publish: Publish) -> None:
+        exchange, size = publish.exchange, len(publish.body)
+        self.session.broker.sizes.add(1, size, size)
+        channel.published[exchange] += 1
+        exchange.published_in += 1
+        exchange.published_out += len(publish.queues)
+        if not publish.queues and publish.reply is None:
+            if publish.bits & MANDATORY:
+                channel.given.return_unroutable += 1
+            else:
+                channel.given.drop_unroutable += 1
+
     def _published(self, channel: Channel, route: Route, count: int, durable: bool) -> int:
-        """See to the confirms of a run; returns its cost."""
+        """Count a run, and see to its confirms; returns its cost."""
+        exchange = route.exchange
+        channel.published[exchange] += count
+        exchange.published_in += count
+        if route.queues:
+            exchange.published_out += count * len(route.queues)
+        else:
+            channel.given.drop_unroutable += count
         if channel.confirms is not None:
             self._confirm(channel, count, durable)
         return count * (len(route.queues) or 1)
@@ -220,7 +245,7 @@ class Publisher:
         if session.vhost.tracer is not None:
             session.vhost.tracer.published(channel, route.routing, keys, header, body, queues)
         reply = None if route.plain else self._reply_channel(route)
-        publish = Publish(queues, target, route.routing, header, body, bits, facts, reply, expiration_ms)
+        publish = Publish(route.exchange, queues, target, route.routing, header, body, bits, facts, reply, expiration_ms)
         if reply is not None or channel.transaction is None:
             # A reply to a waiting requester leaves at once, even inside a transaction (contract 6.8).
             self.apply(channel, publish)
@@ -236,6 +261,7 @@ class Publisher:
     def apply(self, channel: Channel, publish: Publish) -> bool:
         """Put one message into its queues, return it if it must be, and see to its confirm; returns whether every queue took it."""
         outbox = self.session.broker.outbox
+        self._count(channel, publish)
         queues = [queue for queue in publish.queues if not queue.deleted]
         wanted = [queue for queue in queues if not queue.ignores(publish.header)]
         taken = [queue for queue in wanted if queue.limit is None or not queue.refuses(publish.routing, publish.header, publish.body)]
@@ -259,10 +285,11 @@ class Publisher:
 class Publish:
     """A message that passed its checks and knows its queues; a transaction keeps it until commit."""
 
-    __slots__ = ("bits", "body", "expiration_ms", "facts", "header", "queues", "reply", "routing", "target")
+    __slots__ = ("bits", "body", "exchange", "expiration_ms", "facts", "header", "queues", "reply", "routing", "target")
 
     def __init__(
         self,
+        exchange: Exchange,
         queues: Sequence[Queue],
         target: Target | None,
         routing: bytes,
@@ -273,6 +300,7 @@ class Publish:
         reply: Channel | None,
         expiration_ms: int | None,
     ) -> None:
+        self.exchange = exchange
         self.queues = queues
         self.target = target
         self.routing = routing

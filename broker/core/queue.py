@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from broker.core.consumers import Consumers, deal
+from broker.core.counters import Taken
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
@@ -59,9 +60,9 @@ class Queue:
 
     __slots__ = (
         "__weakref__", "_held", "_overhead", "arguments", "auto_delete", "body_bytes", "can_page", "consumer_timeout_ms", "consumers",
-        "dead_letters", "deleted", "delivered", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters",
+        "dead_letters", "deleted", "delivery_counts", "delivery_limit", "durable", "exclusive_consumer", "expiry", "getters",
         "held_values", "id", "limit", "logged", "mark", "memory", "message_expiry", "name", "operator_policy", "outbox", "owner", "policy",
-        "published", "ready", "recovered_mark", "touched", "unacked", "vhost",
+        "published", "ready", "recovered_mark", "taken", "touched", "unacked", "vhost",
     )  # fmt: skip
 
     def __init__(
@@ -116,7 +117,9 @@ class Queue:
         self.getters: deque[WaitingGet] = deque()
         """Each basic.get that waits until the head of the queue is in memory."""
         self.published = 0
-        self.delivered = 0
+        """How many messages came in."""
+        self.taken = Taken()
+        """What went out, but for the figures of its consumers."""
         self.mark = 0
         """The highest id ever delivered; what a restart after a crash takes as redelivered (storage/records.py)."""
         self.recovered_mark = 0
@@ -237,8 +240,8 @@ class Queue:
         self.serve()
         if not self.limit.would_overflow(self, body) or self._head_is_awaited:
             return False
-        if self.limit.dead_letters and self.dead_letters is not None:
-            self.dead_letters.publish([(0, routing, header, body)], MAXLEN)
+        if self.limit.dead_letters:
+            self._die([(0, routing, header, body)], MAXLEN)
         return True
 
     def restore(self, pages: Mapping[int, Pages], delivery_counts: dict[int, int], mark: int, *, expires: bool) -> None:
@@ -283,7 +286,6 @@ class Queue:
                 ready.put_back(redelivered, left)
             served += len(run) - len(left)
             self.consumers.served(consumers, len(run) - len(left))
-        self.delivered += served
         if complete and self.limit is not None:
             self._trim(self.limit)
         if expiry is not None:
@@ -309,12 +311,12 @@ class Queue:
             if self.available():
                 dropped += self.ready.take(surplus)[1]
             elif self.dead_letters is None:
+                self._count_dead(surplus, MAXLEN)
                 self._drop_paged(surplus)
             else:
                 break  # what is to go elsewhere has to be read first
         if dropped:
-            if self.dead_letters is not None:
-                self.dead_letters.publish(dropped, MAXLEN)
+            self._die(dropped, MAXLEN)
             self.settle(dropped)
 
     def get(self) -> tuple[bool, Message] | None:
@@ -325,7 +327,6 @@ class Queue:
         if not self.available():
             return None
         redelivered, messages = self.ready.take(1)
-        self.delivered += 1
         if self.message_expiry is not None:
             self.touch()  # the next one's time may be over
         return redelivered, messages[0]
@@ -349,15 +350,24 @@ class Queue:
     def reject(self, messages: list[Message]) -> None:
         """Leased messages are rejected and don't come back."""
         self.unacked -= len(messages)
-        if self.dead_letters is not None and not self.deleted:
-            self.dead_letters.publish(messages, REJECTED)
+        if not self.deleted:
+            self._die(messages, REJECTED)
         self.settle(messages)
 
     def expire(self, messages: list[Message]) -> None:
         """Messages that were ready have expired."""
-        if self.dead_letters is not None:
-            self.dead_letters.publish(messages, EXPIRED)
+        self._die(messages, EXPIRED)
         self.settle(messages)
+
+    def _die(self, messages: Sequence[Message], reason: str) -> None:
+        """Messages are dropped, and are dead letters if the queue has an exchange for them. The caller settles them."""
+        self._count_dead(len(messages), reason)
+        if self.dead_letters is not None:
+            self.dead_letters.publish(messages, reason)
+
+    def _count_dead(self, count: int, reason: str) -> None:
+        strategy = "disabled" if self.dead_letters is None else "at_most_once"
+        self.vhost.broker.dead_lettered[self.type, strategy, reason] += count
 
     def settle(self, messages: list[Message]) -> None:
         """Messages are done with."""
@@ -394,8 +404,7 @@ class Queue:
         over = [message for message in messages if self.delivery_counts[message[ID]] > limit]
         if not over:
             return messages
-        if self.dead_letters is not None:
-            self.dead_letters.publish(over, DELIVERY_LIMIT)
+        self._die(over, DELIVERY_LIMIT)
         self.settle(over)
         gone = set(map(id_of, over))
         return [message for message in messages if message[ID] not in gone]

@@ -59,7 +59,7 @@ class Session:
     __slots__ = (
         "__weakref__", "_again", "_client_properties", "broker", "capabilities", "channels", "congested", "connected_at_ms", "ended",
         "entered", "exclusive_queues", "generated_name", "had_its_share", "identity", "is_introduced", "mechanism", "own_name", "peer",
-        "process", "publisher", "vhost", "wire",
+        "process", "publisher", "received_bytes", "received_reads", "sent_bytes", "sent_writes", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -86,6 +86,8 @@ class Session:
         """The name that a queue without one is to get, if a decision about it is still to come."""
         self._again: Callable[[], object] | None = None
         """The event that is undecided."""
+        self.received_bytes = self.received_reads = self.sent_bytes = self.sent_writes = 0
+        """What its socket has counted."""
         self.mechanism = ""
         self._client_properties = b""
         self.capabilities: frozenset[str] = frozenset()
@@ -162,6 +164,7 @@ class Session:
             self.channels[channel] = Channel(self, channel)
             self.identity.channels += 1
             self.broker.channels += 1
+            self.broker.churn.channel_created += 1
             self.broker.emit("channel.created", lambda: facts.of_channel(self.channels[channel]))
             self.channels[channel].send(make(methods.Channel.OpenOk))
             return 1
@@ -221,6 +224,7 @@ class Session:
         channel = self.channels.pop(number)
         self.identity.channels -= 1
         self.broker.channels -= 1
+        self.broker.churn.channel_closed += 1
         channel.close()
         self.broker.emit("channel.closed", lambda: facts.of_closed_channel(channel))
         return channel
@@ -332,6 +336,7 @@ class Session:
         vhost.sessions[self] = None
         self.identity.connections += 1
         self.broker.connections += 1
+        self.broker.churn.connection_created += 1
         self._reply(make(Connection.OpenOk))
         self.introduce(logging.INFO)
         granted = "connection %s: user '%s' authenticated and granted access to vhost '%s'"
@@ -413,6 +418,7 @@ class Session:
             del self.vhost.sessions[self]
             self.identity.connections -= 1
             self.broker.connections -= 1
+            self.broker.churn.connection_closed += 1
 
     def close_connection(self, error: AmqpError) -> None:
         """Send connection.close; what the session held goes at once."""

@@ -10,7 +10,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from broker.core import entries, facts
-from broker.core.arguments import X_QUEUE_TYPE
+from broker.core.arguments import QUEUE_TYPES, X_QUEUE_TYPE
+from broker.core.counters import Given, Taken
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
@@ -67,6 +68,9 @@ class VHost:
         """Component and name to value (https://www.rabbitmq.com/docs/parameters)."""
         self.sessions: dict[Session, None] = {}
         """The connections that are open here."""
+        self.given = Given()
+        self.taken = {kind: Taken() for kind in QUEUE_TYPES}
+        """What channels, consumers and exchanges counted that are gone; by type of queue (core.counters)."""
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {DEFAULT_EXCHANGE: create("direct", DEFAULT_EXCHANGE, durable=True)}
         for exchange, kind, internal in SYSTEM_EXCHANGES:
@@ -155,6 +159,7 @@ class VHost:
     def delete_exchange(self, exchange: Exchange) -> None:
         """Delete it with the bindings from and to it."""
         del self.exchanges[exchange.name]
+        self.given.routed += exchange.published_out
         self.broker.topology += 1
         self.broker.emit("exchange.deleted", lambda: facts.of_deleted(self, exchange.name))
         for binding in list(exchange.bindings()):
@@ -195,6 +200,7 @@ class VHost:
         self.queues[queue.name] = queue
         self._apply_to_queue(queue)
         self.broker.topology += 1
+        self.broker.churn.queue_created += 1
         if queue.durable:
             self.broker.outbox.put(*entries.queue_entry(queue))
         self.broker.emit("queue.created", lambda: facts.of_queue(queue))
@@ -205,6 +211,7 @@ class VHost:
         del self.queues[queue.name]
         queue.deleted = True
         self.broker.topology += 1
+        self.broker.churn.queue_deleted += 1
         if queue.owner is not None:
             queue.owner.exclusive_queues.pop(queue, None)
         ready = queue.drop_ready()

@@ -98,6 +98,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self.heard = True
+        session = self.session
+        session.received_bytes += len(data)
+        session.received_reads += 1
         if not self._ending:
             self._read(data)
             return
@@ -303,6 +306,9 @@ class Connection(asyncio.Protocol):
         if data:
             transport.write(data)
             self.spoke = True
+            session = self.session
+            session.sent_bytes += len(data)
+            session.sent_writes += 1
         state = self.wire.state
         if state is ConnectionState.RUNNING:
             if self.session.congested and transport.get_write_buffer_size() <= UNSENT_HIGH_BYTES:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from broker.core.channel import Channel
 from broker.core.confirms import Confirms
+from broker.core.counters import Given
 from protocol.content import Properties, encode_properties
 from protocol.methods import Confirm, Queue
 from tests.core.playbook import Acked, Nacked, Playbook, PlayedChannel, Reply, Wire
@@ -26,6 +27,7 @@ class _Channel:
 
     def __init__(self) -> None:
         self.session = _Session()
+        self.given = Given()
 
     def write(self, frames: bytes) -> None:
         self.session.wire.write(frames)

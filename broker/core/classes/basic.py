@@ -133,6 +133,7 @@ def get(session: Session, channel: Channel, method: Basic.Get) -> None:
 def _answer_get(session: Session, channel: Channel, queue: DeclaredQueue, no_ack: bool) -> bytes:
     """Take the head; returns the frames of get-ok or get-empty."""
     taken = queue.get()
+    channel.getter(queue, no_ack=no_ack).got(None if taken is None else taken[0])
     if taken is None:
         return session.wire.method(channel.number, make(Basic.GetEmpty))
     redelivered, message = taken

@@ -29,7 +29,11 @@ def declare(session: Session, channel: Channel, method: Queue.Declare) -> None:
     if name == REPLY_TO or name.startswith(REPLY_TO_PREFIX):
         _declare_reply_to(session, channel, method, name)
         return
-    queue = _passive(session, name) if method.passive else _declare(session, name, method)
+    if method.passive:
+        queue = _passive(session, name)
+    else:
+        queue = _declare(session, name, method)
+        session.broker.churn.queue_declared += 1
     channel.last_queue = queue.name
     queue.used()
     if method.nowait:
