@@ -16,6 +16,11 @@ from protocol import constants
 
 AMQP_PORT: Final = 5672
 AMQPS_PORT: Final = 5671
+MANAGEMENT_PORT: Final = 15672
+MANAGEMENT_TLS_PORT: Final = 15671
+PROMETHEUS_PORT: Final = 15692
+USUAL: Final = -1
+"""A port that nobody asked for: the usual one if it is free, and a free one where AMQP is served on a free one."""
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1")
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "none")
 """RabbitMQ's names, the least severe first."""
@@ -82,6 +87,41 @@ class TcpOptions:
     sndbuf: int | None = None
     recbuf: int | None = None
     linger_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementOptions:
+    """management.*: the HTTP API."""
+
+    port: int | None = USUAL
+    """A TCP port (0: a free one), or USUAL; None: it isn't served."""
+    ip: str | None = None
+    """An address; None: those of the AMQP listeners."""
+    tls_port: int | None = None
+    tls_ip: str | None = None
+    ssl_options: TlsOptions | None = None
+    """Where it is served over TLS, and with what; None: nowhere."""
+    path_prefix: str = ""
+    """What stands before /api in all paths: empty, or with a slash in front and none behind."""
+    max_body_size_bytes: int = 10_000_000
+    cors_allow_origins: tuple[str, ...] = ()
+    cors_max_age_seconds: int = 1800
+    disable_stats: bool = False
+    """Figures of messages and rates are left out."""
+    enable_queue_totals: bool = False
+    """But for how many messages queues have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusOptions:
+    """prometheus.*: the metrics."""
+
+    port: int | None = USUAL
+    ip: str | None = None
+    """As for ManagementOptions."""
+    path: str = "/metrics"
+    return_per_object_metrics: bool = False
+    """At `path` too, and not only below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +280,8 @@ class Config:
     proxy_protocol: bool = False
     """All AMQP listeners, and no other peers than proxies that say whom they speak for."""
     tcp_options: TcpOptions = TcpOptions()
+    management: ManagementOptions = ManagementOptions()
+    prometheus: PrometheusOptions = PrometheusOptions()
     connection_max: int | None = None
     """Connections of this node, at the most; None sets no limit, here and below."""
     vhost_max: int | None = None

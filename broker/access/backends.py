@@ -41,6 +41,10 @@ class Rejected(Exception):
         self.is_guess = is_guess
 
 
+class Confined(Rejected):
+    """A user that may log in from this machine only (loopback_users) tried it from elsewhere."""
+
+
 class Backend(Protocol):
     """Both raise Rejected, and Undecided as long as somebody else has to be asked."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.access.backends import Credentials, Rejected
+from broker.access.backends import Confined, Credentials, Rejected
 from broker.core.login import Delay, LoginRefused, Undecided
 from protocol.errors import HandshakeFailed
 from protocol.sasl import AMQPLAIN, ANONYMOUS, EXTERNAL, PLAIN, parse
@@ -60,22 +60,29 @@ class Authentication:
         if mechanism not in self.mechanisms(peer):
             raise HandshakeFailed(f"unknown authentication mechanism '{mechanism}'")
         said = parse(mechanism, response)
-        if not attempt.has_waited:
-            attempt.has_waited = True
-            delay = 0.0 if peer.is_loopback else self._failures.delay(peer.address)
-            if delay:
-                raise Undecided(Delay(delay))
         user: str | None = None
         try:
             claim = self._claim(mechanism, said, peer)
             user = claim.user
-            identity = self._chain.login(claim, attempt)
-            if not peer.is_loopback and self._users.is_confined(identity.name):
-                raise Rejected(f"user '{identity.name}' can only connect via localhost")
+            return self.admit(claim, attempt, is_loopback=peer.is_loopback)
         except Rejected as rejected:
-            if rejected.is_guess and not peer.is_loopback:
-                self._failures.add(peer.address)
             raise LoginRefused(f"{mechanism} login refused: {rejected.reason}", user) from rejected
+
+    def admit(self, claim: Credentials, attempt: Attempt, *, is_loopback: bool) -> Identity:
+        """Who that is, whatever protocol they came by. Raises Rejected, Confined among them, and Undecided as `authenticate` does."""
+        if not attempt.has_waited:
+            attempt.has_waited = True
+            delay = 0.0 if is_loopback else self._failures.delay(claim.address)
+            if delay:
+                raise Undecided(Delay(delay))
+        try:
+            identity = self._chain.login(claim, attempt)
+            if not is_loopback and self._users.is_confined(identity.name):
+                raise Confined(f"user '{identity.name}' can only connect via localhost")
+        except Rejected as rejected:
+            if rejected.is_guess and not is_loopback:
+                self._failures.add(claim.address)
+            raise
         return identity
 
     def _claim(self, mechanism: str, said: Said | None, peer: Peer) -> Credentials:

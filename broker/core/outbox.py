@@ -10,7 +10,7 @@ come last: nothing can happen to a message after it is settled.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.core.ledger import Ledger
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES, Memory
@@ -23,7 +23,6 @@ from storage import records
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from broker.core.channel import Channel
     from broker.core.compaction import Compaction, Copies
     from broker.core.confirms import Confirms
     from broker.core.ledger import Segment
@@ -37,6 +36,13 @@ if TYPE_CHECKING:
 
 RECORD_BYTES = 65_536
 """A record of messages that have little in common is about so big at the most: a damaged block costs no more than what is in it."""
+
+
+class Waiting(Protocol):
+    """Somebody who is told when a batch is durable: a channel that holds replies, or an operator."""
+
+    def release(self, batch: int, durable: bool) -> None:
+        """Batch number `batch` is durable, or (False) will never be."""
 
 
 class Target:
@@ -74,8 +80,8 @@ class Batch:
     in bytes. `first_id` and `last_id` bound the messages that it brings, which are of `range`."""
 
     __slots__ = (
-        "channels", "confirms", "copies", "deletions", "first_id", "last_id", "number", "outbox", "page_outs", "puts", "range", "records",
-        "segment", "size", "spill", "sync",
+        "confirms", "copies", "deletions", "first_id", "last_id", "number", "outbox", "page_outs", "puts", "range", "records",
+        "segment", "size", "spill", "sync", "waiting",
     )  # fmt: skip
 
     def __init__(self, outbox: Outbox, number: int) -> None:
@@ -93,7 +99,7 @@ class Batch:
         self.segment: Segment | None = None
         self.size = 0
         self.confirms: list[tuple[Confirms, int, int]] = []
-        self.channels: dict[Channel, None] = {}
+        self.waiting: dict[Waiting, None] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -103,7 +109,7 @@ class Batch:
     @property
     def has_waiters(self) -> bool:
         """Somebody is to be told."""
-        return bool(self.confirms or self.channels)
+        return bool(self.confirms or self.waiting)
 
     def written(self, receipt: Receipt) -> None:
         """The records are where the receipt says: whoever kept messages in memory until then may let go of them."""
@@ -125,17 +131,18 @@ class Batch:
         for confirms, first, last in self.confirms:
             if not confirms.channel.closed:
                 (confirms.settle if durable else confirms.refuse)(first, last)
-        for channel in self.channels:
-            channel.release(self.number, durable)
+        for waiting in self.waiting:
+            waiting.release(self.number, durable)
 
 
 class Outbox:
     """One per broker. `touched` are the queues to serve at the end of the turn."""
 
     __slots__ = (
-        "_buried", "_catalog", "_channels", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_logged", "_page_outs", "_records",
+        "_buried", "_catalog", "_confirms", "_copies", "_earlier_confirms", "_first_id", "_logged", "_page_outs", "_records",
         "_requeued_bytes", "_settled",
-        "_settled_pages", "_sync", "clock", "compaction", "ledger", "loads", "marked", "memory", "number", "released", "settled_confirms",
+        "_settled_pages", "_sync", "_waiting",
+        "clock", "compaction", "ledger", "loads", "marked", "memory", "number", "released", "settled_confirms",
         "spill", "touched",
     )  # fmt: skip
 
@@ -171,7 +178,7 @@ class Outbox:
         self._catalog: dict[str, bytes | None] = {}
         self._confirms: dict[Confirms, tuple[int, int]] = {}
         self._earlier_confirms: list[tuple[Confirms, int, int]] = []
-        self._channels: dict[Channel, None] = {}
+        self._waiting: dict[Waiting, None] = {}
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
@@ -349,9 +356,9 @@ class Outbox:
             run = None
         self.settled_confirms[confirms] = (first, last) if run is None else (run[0], last)
 
-    def hold(self, channel: Channel) -> None:
-        """`channel` holds a reply until this batch is durable."""
-        self._channels[channel] = None
+    def hold(self, waiting: Waiting) -> None:
+        """`waiting` is to be told when this batch is durable."""
+        self._waiting[waiting] = None
         self._sync = True
 
     def settle_confirms(self) -> None:
@@ -373,7 +380,7 @@ class Outbox:
         """Whether `take` would have something to give."""
         return bool(
             self._records or self._settled or self._settled_pages or self._buried or self._catalog or self.marked or self._confirms
-            or self._channels
+            or self._waiting
         ) or self.spill.has_records  # fmt: skip
 
     def take(self) -> Batch:
@@ -407,7 +414,7 @@ class Outbox:
         batch.confirms = [*self._earlier_confirms, *((confirms, first, last) for confirms, (first, last) in self._confirms.items())]
         self._earlier_confirms.clear()
         self._confirms.clear()
-        batch.channels, self._channels = self._channels, {}
+        batch.waiting, self._waiting = self._waiting, {}
         self.ledger.shipped(batch.size, enqueued)
         return batch
 

@@ -21,6 +21,7 @@ class Descriptors:
     """See the module. `limit` is how many this process may have open; None where the system doesn't say."""
 
     def __init__(self, limit: int | None) -> None:
+        self.limit = limit
         self.sockets_max = None if limit is None else limit - max(min(RESERVE, limit // 2), limit // 10)
         self._is_short = False
 

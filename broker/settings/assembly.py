@@ -20,6 +20,8 @@ _DEFAULTS: Final = Config()
 _SECTIONS: Final[Mapping[str, Any]] = {
     "ssl_options": TlsOptions(),
     "tcp_options": _DEFAULTS.tcp_options,
+    "management": _DEFAULTS.management,
+    "prometheus": _DEFAULTS.prometheus,
     "auth_http": _DEFAULTS.auth_http,
     "log": _DEFAULTS.log,
 }

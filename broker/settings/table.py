@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from broker.settings import access, logging, network, node, rabbitmq
+from broker.settings import access, http, logging, network, node, rabbitmq
 from broker.settings.setting import Setting
 
-SETTINGS: Final = network.ROWS + access.ROWS + node.ROWS + logging.ROWS
+SETTINGS: Final = network.ROWS + http.ROWS + access.ROWS + node.ROWS + logging.ROWS
 VARIABLE_PREFIX: Final = "LEVERET_"
 
 _EXACT: Final = {row.name: row for row in SETTINGS if not row.is_family}

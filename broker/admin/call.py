@@ -1,0 +1,144 @@
+"""One request: who asks, for what, and the answers it may get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from broker.admin.bodies import Body
+from broker.admin.errors import BadRequest, NoSuchObject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.web import BaseRequest
+
+    from broker.admin.context import Context
+    from broker.core.broker import Broker
+    from broker.core.exchange import Exchange
+    from broker.core.permissions import Identity
+    from broker.core.queue import Queue
+    from broker.core.vhost import VHost
+    from broker.operations import Operations
+
+DEFAULT_EXCHANGE = "amq.default"
+"""What stands in a path for the exchange without a name."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent back, if it isn't just 200 with what a handler returned as JSON. `body` is JSON text."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+def created(location: str | None = None) -> Answer:
+    """201: it wasn't there before."""
+    return Answer(201, headers={} if location is None else {"Location": location})
+
+
+def done() -> Answer:
+    """204: nothing to add."""
+    return Answer(204)
+
+
+class Call:
+    """One request of one user. `path` has the names of the route's path; `visible` the vhosts that the user sees."""
+
+    def __init__(self, context: Context, request: BaseRequest, path: Mapping[str, str], identity: Identity, peer_address: str) -> None:
+        self.context = context
+        self.request = request
+        self.path = path
+        self.identity = identity
+        self.peer_address = peer_address
+        self.query = request.query
+        self.visible: frozenset[str] = frozenset()
+
+    @property
+    def broker(self) -> Broker:
+        """The core."""
+        return self.context.broker
+
+    @property
+    def operations(self) -> Operations:
+        """The way to change it."""
+        return self.context.operations
+
+    @property
+    def user_name(self) -> str:
+        """Whose doing it is."""
+        return self.identity.name
+
+    # --- what the path names ----------------------------------------------------------------------------------------
+
+    @property
+    def vhost(self) -> VHost:
+        """The vhost in the path. Raises NoSuchObject."""
+        found = self.broker.vhosts.get(self.path["vhost"])
+        if found is None:
+            raise NoSuchObject
+        return found
+
+    @property
+    def queue(self) -> Queue:
+        """The queue in the path (`name`). Raises NoSuchObject."""
+        found = self.vhost.queues.get(self.path["name"])
+        if found is None:
+            raise NoSuchObject
+        return found
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange in the path (`exchange`). Raises NoSuchObject."""
+        found = self.vhost.exchanges.get(exchange_name(self.path["exchange"]))
+        if found is None:
+            raise NoSuchObject
+        return found
+
+    def vhosts(self) -> list[VHost]:
+        """The vhost in the path, or all that the user sees. Raises NoSuchObject."""
+        if "vhost" in self.path:
+            return [self.vhost]
+        return [vhost for name, vhost in self.broker.vhosts.items() if name in self.visible]
+
+    # --- what was sent ----------------------------------------------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """The body. Raises BadRequest if it is longer than may be."""
+        most = self.context.config.management.max_body_size_bytes
+        body = bytearray()
+        async for chunk in self.request.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                raise BadRequest("Exceeded HTTP request body size limit")
+        return bytes(body)
+
+    async def body(self) -> Body:
+        """The body as a JSON object. Raises BadRequest."""
+        return Body.parse(await self.read())
+
+    def flag(self, name: str) -> bool:
+        """Whether the query has the name, with `true`."""
+        return self.query.get(name, "").lower() == "true"
+
+    def integer(self, name: str) -> int | None:
+        """A number in the query, None if it isn't given. Raises BadRequest."""
+        text = self.query.get(name)
+        if text is None:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise BadRequest(f"{name}: expected a whole number, not '{text[:80]}'") from None
+
+    async def commit(self) -> None:
+        """Wait until what was changed is durable. Raises HttpError 500."""
+        await self.context.commit()
+
+
+def exchange_name(named: str) -> str:
+    """The name that a path means."""
+    return "" if named == DEFAULT_EXCHANGE else named

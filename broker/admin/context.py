@@ -1,0 +1,83 @@
+"""What the API works with: one for each server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from broker.admin.errors import HttpError
+from broker.core.login import Undecided
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from broker.access.mechanisms import Authentication
+    from broker.admin.samples import Samples
+    from broker.config import Config
+    from broker.core.broker import Broker
+    from broker.core.login import Question
+    from broker.node import Node
+    from broker.operations import Operations
+
+T = TypeVar("T")
+
+
+class Context:
+    """See the module. `ask(question, answered)` has an Undecided's question answered, and calls `answered` then."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        config: Config,
+        node: Node,
+        samples: Samples,
+        authentication: Authentication,
+        loop: asyncio.AbstractEventLoop,
+        ask: Callable[[Question, Callable[[], None]], object],
+    ) -> None:
+        self.operations = operations
+        self.broker: Broker = operations.broker
+        self.config = config
+        self.node = node
+        self.samples = samples
+        self.authentication = authentication
+        self.loop = loop
+        self._ask = ask
+
+    async def commit(self) -> None:
+        """Wait until all that was changed so far is durable. Raises HttpError 500 if it never will be."""
+        outbox = self.broker.outbox
+        if not outbox.has_batch:
+            self.node.schedule_turn()
+            return
+        durable = _Durable(self.loop.create_future())
+        outbox.hold(durable)
+        self.node.schedule_turn()
+        if not await durable.future:
+            raise HttpError(500, "internal_server_error", "the message store failed, nothing more can be made durable until a restart")
+
+    async def decide(self, act: Callable[[], T]) -> T:
+        """What `act` returns; while another server has to be asked first (Undecided) that is done, and `act` is called again."""
+        while True:
+            try:
+                return act()
+            except Undecided as undecided:
+                question = undecided.question
+            await self.answer(question)
+
+    async def answer(self, question: Question) -> None:
+        """Have a question answered."""
+        answered: asyncio.Future[None] = self.loop.create_future()
+        self._ask(question, lambda: None if answered.done() else answered.set_result(None))
+        await answered
+
+
+class _Durable:
+    """core.outbox.Waiting"""
+
+    def __init__(self, future: asyncio.Future[bool]) -> None:
+        self.future = future
+
+    def release(self, batch: int, durable: bool) -> None:
+        if not self.future.done():
+            self.future.set_result(durable)

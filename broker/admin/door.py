@@ -1,0 +1,122 @@
+"""The HTTP sockets: listened on from the start, served once somebody comes.
+
+What speaks HTTP takes a quarter of a second to import and 25 MB to have. A broker that nobody asks over HTTP (most of those in test runs)
+never pays that; the first request waits in the backlog while a thread imports it, and AMQP goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import socket
+import threading
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+    from collections.abc import Callable, Coroutine
+
+    from broker.admin.context import Context
+    from broker.admin.server import Api
+
+log = logging.getLogger("management")
+
+SERVER: Final = "broker.admin.server"
+
+
+class Opening(NamedTuple):
+    """One socket that listens, what is served there (`management`, `local` or `prometheus`), and for TLS with what."""
+
+    socket: socket.socket
+    kind: str
+    tls: ssl.SSLContext | None = None
+
+
+class Door:
+    """See the module."""
+
+    def __init__(self, openings: list[Opening], context: Context, loop: asyncio.AbstractEventLoop) -> None:
+        self._openings = openings
+        self._context = context
+        self._loop = loop
+        self._servers: list[asyncio.AbstractServer] = []
+        self._apis: list[Api] = []
+        self._is_open = False
+        self._is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Wait for the first connection on any of the sockets."""
+        for opening in self._openings:
+            try:
+                self._loop.add_reader(opening.socket.fileno(), self.open)
+            except NotImplementedError:  # Windows: an event loop that watches no sockets
+                self.open()
+                return
+
+    def open(self) -> None:
+        """Import what is needed, on a thread, then serve."""
+        if self._is_open:
+            return
+        self._is_open = True
+        for opening in self._openings:
+            try:
+                self._loop.remove_reader(opening.socket.fileno())
+            except NotImplementedError:  # Windows
+                break
+        threading.Thread(target=self._import, name="http import", daemon=True).start()
+
+    def _import(self) -> None:
+        try:
+            importlib.import_module(SERVER)
+        except ImportError:
+            log.exception("the HTTP API can't be served")
+            return
+        self._call_soon(lambda: self._run(self._serve()))
+
+    def _call_soon(self, call: Callable[[], object]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            # The loop is closed: the broker has ended.
+            pass
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self) -> None:
+        if self._is_closed:
+            return
+        from broker.admin.server import api_for
+
+        # What was imported stays: the collector needn't look at it again and again.
+        gc.freeze()
+        apis: dict[str, Api] = {}
+        for opening in self._openings:
+            if opening.kind not in apis:
+                apis[opening.kind] = api_for(opening.kind, self._context)
+            make = apis[opening.kind].protocol
+            if opening.socket.family == getattr(socket, "AF_UNIX", None):
+                server: asyncio.AbstractServer = await self._loop.create_unix_server(make, sock=opening.socket)
+            else:
+                server = await self._loop.create_server(make, sock=opening.socket, ssl=opening.tls)
+            self._servers.append(server)
+        self._apis = list(apis.values())
+
+    async def close(self) -> None:
+        """Listen no more, and end what connections there are."""
+        self._is_closed = True
+        if not self._is_open:
+            self._is_open = True
+            for opening in self._openings:
+                self._loop.remove_reader(opening.socket.fileno())
+        for server in self._servers:
+            server.close()
+        for api in self._apis:
+            await api.close()
+        for opening in self._openings:
+            opening.socket.close()

@@ -1,0 +1,1 @@
+"""What can be done over the API: one file per noun, each with its ROUTES."""

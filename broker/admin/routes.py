@@ -1,0 +1,10 @@
+"""All routes, in one table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broker.admin.resources import overview, vhosts
+from broker.admin.routing import Route
+
+ROUTES: Final[tuple[Route, ...]] = (*overview.ROUTES, *vhosts.ROUTES)

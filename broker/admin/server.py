@@ -1,0 +1,184 @@
+"""The HTTP server: requests in, answers out; who asks, whether they may, and what goes wrong in RabbitMQ's words."""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from broker.admin import access, jsons
+from broker.admin.authentication import log_in, no_login
+from broker.admin.call import Answer, Call
+from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
+from broker.admin.routes import ROUTES
+from broker.admin.routing import Access, Router
+from broker.core.permissions import Identity, InvalidPattern, Permissions
+from broker.definitions import InvalidDefinitions
+from broker.operations import InvalidOperation, NotFound
+from protocol.constants import ACCESS_REFUSED, NOT_FOUND
+from protocol.errors import AmqpError, ChannelException
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from broker.admin.context import Context
+
+log = logging.getLogger("management")
+
+REALM: Final = 'Basic realm="RabbitMQ Management"'
+VARY: Final = "accept, accept-encoding, origin"
+LOCAL_USER: Final = "rmq-cli"
+"""Whoever has the control socket."""
+KEEPALIVE_SECONDS: Final = 75.0
+SHUTDOWN_SECONDS: Final = 0.5
+
+
+class Api:
+    """Answers requests. `is_local` is for the control socket: whoever gets there needs no password."""
+
+    def __init__(self, context: Context, *, is_local: bool = False) -> None:
+        self._context = context
+        self._router = Router(ROUTES)
+        self._prefix = context.config.management.path_prefix.rstrip("/")
+        self._is_local = is_local
+        self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, tcp_keepalive=False)
+
+    def protocol(self) -> asyncio.Protocol:
+        """For the event loop: what speaks HTTP on one connection."""
+        handler: asyncio.Protocol = self._server()
+        return handler
+
+    async def close(self) -> None:
+        """End all connections, after the answers that are being given."""
+        await self._server.shutdown(SHUTDOWN_SECONDS)
+
+    # --- one request ------------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer = await self._answer(request)
+        except HttpError as error:
+            answer = _refusal(error)
+        except Exception:
+            # A bug in one handler costs one request; the log has the traceback.
+            log.exception("internal error on %s %s", request.method, request.path)
+            answer = _refusal(HttpError(500, "internal_server_error", "the broker met an internal error, see its log"))
+        answer.headers |= _cors(request, self._context)
+        return _response(request, answer)
+
+    async def _answer(self, request: web.BaseRequest) -> Answer:
+        path = request.rel_url.raw_path
+        if self._prefix:
+            if not f"{path}/".startswith(f"{self._prefix}/"):
+                raise NoSuchObject
+            path = path[len(self._prefix) :] or "/"
+        if request.method == "OPTIONS":
+            return Answer(headers={"Allow": ", ".join(self._router.allowed(path))})
+        route, names = self._router.find(request.method, path)
+        call = Call(self._context, request, names, _NOBODY, request.remote or "")
+        if route.access is not Access.ANYBODY:
+            call.identity = await self._identify(request)
+            await self._check(call, route.access)
+            call.visible = await access.visible(self._context, call.identity)
+        try:
+            result = route.handler(call)
+            if inspect.isawaitable(result):
+                result = await result
+        except NotFound as error:
+            raise Missing(str(error)) from error
+        except (InvalidOperation, InvalidDefinitions, InvalidPattern) as error:
+            raise BadRequest(str(error)) from error
+        except AmqpError as error:
+            raise _of_amqp(error) from error
+        return result if isinstance(result, Answer) else Answer(body=jsons.dumps(result))
+
+    async def _identify(self, request: web.BaseRequest) -> Identity:
+        if self._is_local:
+            return _LOCAL
+        header = request.headers.get("Authorization")
+        if header is None:
+            raise no_login()
+        address = request.remote or ""
+        return await log_in(self._context, header, address, is_loopback=_is_loopback(address))
+
+    async def _check(self, call: Call, wanted: Access) -> None:
+        try:
+            await access.check(call, wanted)
+        except NotAuthorised as refused:
+            log.warning("HTTP access denied: user '%s' - %s", call.user_name, refused.reason)
+            raise
+
+
+def api_for(kind: str, context: Context) -> Api:
+    """What serves one kind of socket (door.Opening)."""
+    return Api(context, is_local=kind == "local")
+
+
+class _Operator(Identity):
+    """Whoever has the control socket: an administrator who may do everything everywhere."""
+
+    __slots__ = ()
+
+    def permissions(self, vhost: str) -> Permissions | None:
+        """See Identity."""
+        return _EVERYTHING
+
+    def check_vhost(self, vhost: str) -> None:
+        """See Identity."""
+
+    def permits(self, kind: Any, resource: Any, name: str, vhost: str) -> bool:
+        """See Identity."""
+        return True
+
+
+_EVERYTHING: Final = Permissions(".*", ".*", ".*")
+_NOBODY: Final = Identity("")
+_LOCAL: Final = _Operator(LOCAL_USER, [access.ADMINISTRATOR])
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _of_amqp(error: AmqpError) -> HttpError:
+    """What a channel refused, as RabbitMQ's management plugin says it."""
+    if error.code == NOT_FOUND:
+        return Missing(error.text)
+    if error.code == ACCESS_REFUSED and isinstance(error, ChannelException):
+        return NotAuthorised(error.text)
+    return BadRequest(error.text)
+
+
+def _refusal(error: HttpError) -> Answer:
+    headers = {"WWW-Authenticate": REALM} if error.challenge else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    body = jsons.dumps({"error": error.error, "reason": error.reason}) if error.error else b""
+    return Answer(error.status, body, headers)
+
+
+def _cors(request: web.BaseRequest, context: Context) -> dict[str, str]:
+    """What lets pages of other origins use the API, if those are configured (management.cors.allow_origins)."""
+    origin, allowed = request.headers.get("Origin"), context.config.management.cors_allow_origins
+    if origin is None or not ("*" in allowed or origin in allowed):
+        return {}
+    headers = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
+    if request.method == "OPTIONS":
+        headers["Access-Control-Max-Age"] = str(context.config.management.cors_max_age_seconds)
+        headers["Access-Control-Allow-Methods"] = "HEAD, GET, POST, PUT, DELETE, OPTIONS"
+        if asked := request.headers.get("Access-Control-Request-Headers"):
+            headers["Access-Control-Allow-Headers"] = asked
+    return headers
+
+
+def _response(request: web.BaseRequest, answer: Answer) -> web.Response:
+    headers = {"Vary": VARY, "Cache-Control": "no-cache", **answer.headers}
+    if answer.body:
+        headers["Content-Type"] = answer.content_type
+    return web.Response(status=answer.status, body=answer.body, headers=headers)

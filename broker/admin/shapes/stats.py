@@ -1,0 +1,69 @@
+"""Counters with their rates: `x` and `x_details`, as all objects have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.admin.samples import Rates, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.admin.call import Call
+    from broker.admin.samples import Figures
+
+
+class Stats:
+    """The figures of one object, by name."""
+
+    __slots__ = ("_figures", "_names", "_rates")
+
+    def __init__(self, names: Sequence[str], figures: Figures, rates: Rates) -> None:
+        self._names = names
+        self._figures = figures
+        self._rates = rates
+
+    def __getitem__(self, name: str) -> int:
+        return self._figures[self._names.index(name)]
+
+    def with_details(self, names: Sequence[str], table: str) -> dict[str, Any]:
+        """Each of these figures, and what samples say about it."""
+        facts: dict[str, Any] = {}
+        for name in names:
+            position = self._names.index(name)
+            facts[name] = self._figures[position]
+            facts[f"{name}_details"] = self._rates.details(position, table)
+        return facts
+
+    def messages(self, names: Sequence[str]) -> dict[str, Any]:
+        """`message_stats`: these figures, or none of them as long as all are 0."""
+        if not any(self._figures[self._names.index(name)] for name in names):
+            return {}
+        return self.with_details(names, "msg_rates")
+
+
+class Reader:
+    """Reads the stats of many objects for one request."""
+
+    def __init__(self, call: Call) -> None:
+        self._samples = call.context.samples
+        self._now_ms = self._samples.clock()
+        self._windows = Windows(call.query, self._now_ms)
+        self.is_disabled = call.context.config.management.disable_stats or call.flag("disable_stats")
+        """Nothing of all this is to be told."""
+
+    def of(self, kind: str, names: Sequence[str], each: Any) -> Stats:
+        """The figures of an object of a kind (figures.kinds); `names` are those of the kind."""
+        figures = self._samples.kinds[kind].figures(each)
+        return Stats(names, figures, Rates(figures, self._now_ms, self._samples.history(kind, each), self._windows))
+
+    def idle_since_ms(self, kind: str, each: Any) -> int | None:
+        """When its figures last changed, None if that was only just now."""
+        history = self._samples.history(kind, each)
+        if history is None or not history.figures or self._samples.kinds[kind].figures(each) != history.figures[-1]:
+            return None
+        return history.changed_ms if self._now_ms - history.changed_ms >= IDLE_MS else None
+
+
+IDLE_MS: Final = 5000
+"""What has changed lately isn't idle yet."""

@@ -1,0 +1,33 @@
+"""A virtual host as the API shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker.admin import figures
+
+if TYPE_CHECKING:
+    from broker.admin.shapes.stats import Reader
+    from broker.core.vhost import VHost
+
+
+def of_vhost(vhost: VHost, reader: Reader) -> dict[str, Any]:
+    """GET /api/vhosts/{vhost}"""
+    metadata = vhost.metadata
+    facts: dict[str, Any] = {
+        "name": vhost.name,
+        "description": metadata.get("description", ""),
+        "tags": metadata.get("tags", []),
+        "default_queue_type": metadata.get("default_queue_type", "undefined"),
+        "metadata": {"description": "", "tags": [], **metadata},
+        "tracing": vhost.tracer is not None,
+        "cluster_state": {vhost.broker.node: "running"},
+    }
+    if reader.is_disabled:
+        return facts
+    stats = reader.of("vhost", figures.VHOST, vhost)
+    facts |= stats.with_details(figures.LENGTHS, "lengths")
+    facts |= stats.with_details(("recv_oct", "send_oct"), "data_rates")
+    if message_stats := stats.messages((*figures.GIVEN, *figures.TAKEN)):
+        facts["message_stats"] = message_stats
+    return facts
