@@ -296,6 +296,8 @@ class Config:
     """None: the node's name, rabbit@HOST."""
     node_name: str | None = None
     """None: rabbit@HOST, without the domain."""
+    pid_file: Path | None = None
+    """Where the process id is written; None: nowhere."""
     log: LogOptions = LogOptions()
     config_files: tuple[Path, ...] = ()
     """The files that were read, in that order."""

@@ -38,6 +38,14 @@ ROWS: Final = (
         "data_dir = /var/lib/leveret",
         {"none": None},
     ),
+    path(
+        "pid_file",
+        "pid_file",
+        "Where the process id is written, for `rabbitmqctl wait FILE` and for init scripts; the file goes when the broker stops. `none`:\n"
+        "nowhere, which is the default. (Leveret's own key: RABBITMQ_PID_FILE.)",
+        "pid_file = /run/leveret/leveret.pid",
+        {"none": None},
+    ),
     text(
         "node_name",
         "node_name",

@@ -159,7 +159,8 @@ def test_each_variable_of_the_official_image(name: str, tmp_path: Path) -> None:
         ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "0.5 GiB"}, "vm_memory_high_watermark", 1 << 29),
         ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "1GB"}, "vm_memory_high_watermark", 1_000_000_000),
         ({"RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "1048576"}, "vm_memory_high_watermark", 1_048_576),
-        ({"RABBITMQ_ENABLED_PLUGINS_FILE": "/none", "RABBITMQ_PID_FILE": "/x"}, "event_exchange", False),
+        ({"RABBITMQ_PID_FILE": "/run/x.pid"}, "pid_file", Path("/run/x.pid")),
+        ({"RABBITMQ_ENABLED_PLUGINS_FILE": "/none", "RABBITMQ_DIST_PORT": "1"}, "event_exchange", False),
         ({"RABBITMQ_SSL_DEPTH": "1", "LEVERET_LISTENERS_SSL_1": "a:1"}, "listeners", (*LOOPBACK, Listener("a", 1, tls=True))),
     ],
 )
