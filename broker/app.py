@@ -11,22 +11,29 @@ import socket
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from broker import definitions, identity, logs
+from broker import definitions, http_sockets, identity, logs
 from broker.access.backends import Chain, Internal, Step
 from broker.access.failures import Failures
 from broker.access.http_backend import Http
 from broker.access.mechanisms import Authentication
 from broker.access.users import User, Users
+from broker.admin.context import Context
+from broker.admin.door import Door
+from broker.admin.figures import kinds
+from broker.admin.samples import Samples
 from broker.config import ConfigError
+from broker.control import announce
 from broker.core import entries
 from broker.core.broker import Broker
 from broker.core.compat import PROFILES
 from broker.core.internal_events import EventExchange
 from broker.core.recovery import Replay, nonsense, restore_catalog
 from broker.definitions import InvalidDefinitions
+from broker.http_sockets import openings
 from broker.logs.exchange import LogExchange
+from broker.node import AMQP, AMQPS, Listening, Node
 from broker.operations import Operations
 from broker.runtime.listeners import CannotListen, bind
 from broker.runtime.server import Server
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 
     from broker.access.backends import Backend
     from broker.config import Config
+    from broker.http_sockets import HttpBound
     from broker.runtime.http_client import HttpClient
     from broker.runtime.listeners import Bound
     from protocol.tables import Table
@@ -66,6 +74,7 @@ def serve(config: Config) -> int:
         client = http_client(config)
         contexts = _contexts(config)
         sockets = bind(config.listeners, config.tcp_options)
+        http = http_sockets.bind_all(config)
         store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
     except (ConfigError, Unusable) as error:
         log.critical("cannot start: %s", error)
@@ -75,7 +84,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        status = _run(_serve(build(config, store), store, config, sockets, contexts, client))
+        status = _run(_serve(build(config, store), store, config, sockets, http, contexts, client))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -280,12 +289,22 @@ async def _serve(
     store: LocalStore | MemoryStore,
     config: Config,
     sockets: list[Bound],
+    http: list[HttpBound],
     contexts: Contexts | None,
     client: HttpClient | None,
 ) -> int:
     broker = operations.broker
     free = None if isinstance(store, MemoryStore) else store.free
-    server = Server(broker, store, config, asyncio.get_running_loop(), free, client)
+    loop = asyncio.get_running_loop()
+    server = Server(broker, store, config, loop, free, client)
+    node = Node(broker, config, server, free, wall_clock)
+    node.listeners += [Listening(AMQPS if each.tls else AMQP, *each.socket.getsockname()[:2]) for each in sockets]
+    node.listeners += [Listening(each.protocol, *each.socket.getsockname()[:2]) for each in http]
+    samples = Samples(wall_clock, kinds(broker))
+    authenticator = cast("Authentication", broker.authenticator)
+    context = Context(operations, config, node, samples, authenticator, loop, server.turn.decider.ask)
+    announcement = announce(broker.node, node.ports(AMQP, AMQPS), config.data_dir, pid_file=config.pid_file)
+    door = Door(openings(http, announcement.socket), context, loop)
     server.turn.schedule()
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
     sink: LogExchange | None = None
@@ -299,12 +318,18 @@ async def _serve(
     def ready() -> None:
         gc.collect()
         gc.freeze()
-        plugins = identity.PLUGINS + ("rabbitmq_event_exchange",) * config.event_exchange
+        samples.start(loop)
+        door.start()
+        http_sockets.log_started(http)
+        plugins = node.plugins
         log.info("Server startup complete; %d plugins started.\n%s", len(plugins), "\n".join(f" * {plugin}" for plugin in plugins))
 
     try:
         await server.run(sockets, contexts, ready)
     finally:
+        samples.stop()
+        await door.close()
+        announcement.close()
         if sink is not None:
             # Other threads go on, and have things to say when nothing is published any more.
             logs.remove(sink)

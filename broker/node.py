@@ -80,6 +80,10 @@ class Node:
         names += ["rabbitmq_prometheus"] * (PROMETHEUS in served)
         return sorted(names)
 
+    def ports(self, *protocols: str) -> list[int]:
+        """Where these protocols are served, each port once."""
+        return list(dict.fromkeys(each.port for each in self.listeners if each.protocol in protocols))
+
     # --- what it takes ----------------------------------------------------------------------------------------------
 
     @property
