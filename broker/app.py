@@ -300,7 +300,7 @@ async def _serve(
     node = Node(broker, config, server, free, wall_clock)
     node.listeners += [Listening(AMQPS if each.tls else AMQP, *each.socket.getsockname()[:2]) for each in sockets]
     node.listeners += [Listening(each.protocol, *each.socket.getsockname()[:2]) for each in http]
-    samples = Samples(wall_clock, kinds(broker))
+    samples = Samples(wall_clock, kinds(broker, node))
     authenticator = cast("Authentication", broker.authenticator)
     context = Context(operations, config, node, samples, authenticator, loop, server.turn.decider.ask)
     announcement = announce(broker.node, node.ports(AMQP, AMQPS), config.data_dir, pid_file=config.pid_file)

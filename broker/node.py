@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -101,9 +102,9 @@ class Node:
 
     @property
     def disk_free_bytes(self) -> int:
-        """On the disk of the data directory; 0 without one, or where the system can't tell."""
+        """On the disk of the data directory, without one on that of the working directory; 0 where the system can't tell."""
         try:
-            return 0 if self._free is None else self._free()
+            return shutil.disk_usage(".").free if self._free is None else self._free()
         except OSError:
             return 0
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.core.session import Session
     from broker.core.vhost import VHost
+    from broker.node import Node
 
 LENGTHS: Final = ("messages_ready", "messages_unacknowledged", "messages")
 TAKEN: Final = (*Taken.__slots__, "deliver_get")
@@ -29,6 +30,7 @@ CHANNEL: Final = (*GIVEN, *TAKEN)
 CONNECTION: Final = SOCKET
 VHOST: Final = (*LENGTHS, *GIVEN, *TAKEN, *SOCKET[:2])
 BROKER: Final = (*VHOST, *Churn.__slots__)
+NODE: Final = ("mem_used", "fd_used", "sockets_used", "disk_free")
 
 
 def of_queue(queue: Queue) -> Figures:
@@ -68,6 +70,11 @@ def of_broker(broker: Broker) -> Figures:
     return (*lengths, *_given(counters.given_to(broker)), *_taken(taken), received, sent, *churn)
 
 
+def of_node(node: Node) -> Figures:
+    """In the order of NODE."""
+    return node.memory_used_bytes, node.files_open, node.sockets_used, node.disk_free_bytes
+
+
 def _lengths(vhost: VHost) -> tuple[int, int, int]:
     ready = sum([len(queue.ready) for queue in vhost.queues.values()])
     unacked = sum([queue.unacked for queue in vhost.queues.values()])
@@ -87,7 +94,7 @@ def _taken(taken: Taken) -> tuple[int, ...]:
 # --- kinds ----------------------------------------------------------------------------------------------------------
 
 
-def kinds(broker: Broker) -> dict[str, Kind]:
+def kinds(broker: Broker, node: Node) -> dict[str, Kind]:
     """All that is sampled, by what it is called."""
 
     def queues() -> Iterator[Queue]:
@@ -109,4 +116,5 @@ def kinds(broker: Broker) -> dict[str, Kind]:
         "channel": Kind(channels, of_channel),
         "vhost": Kind(lambda: broker.vhosts.values(), of_vhost),
         "broker": Kind(lambda: (broker,), of_broker, tiers=4),
+        "node": Kind(lambda: (node,), of_node, tiers=4),
     }

@@ -49,6 +49,9 @@ class Peer(NamedTuple):
     address: str = ""
     """The IP address that it comes from, as text; with a PROXY header, the one that the proxy names."""
     is_tls: bool = False
+    tls_version: str = ""
+    """OpenSSL's name, TLSv1.3."""
+    tls_cipher: str = ""
     certificate_name: str | None = None
     """The user name in the client certificate (ssl_cert_login_from), if it presented one that was verified."""
 
@@ -57,9 +60,9 @@ class Session:
     """One connection of one client (protocol.events.Events)."""
 
     __slots__ = (
-        "__weakref__", "_again", "_client_properties", "broker", "capabilities", "channels", "congested", "connected_at_ms", "ended",
-        "entered", "exclusive_queues", "generated_name", "had_its_share", "identity", "is_introduced", "mechanism", "own_name", "peer",
-        "process", "publisher", "received_bytes", "received_reads", "sent_bytes", "sent_writes", "vhost", "wire",
+        "__weakref__", "_again", "_client_properties", "blocked", "broker", "capabilities", "channels", "congested", "connected_at_ms",
+        "ended", "entered", "exclusive_queues", "generated_name", "had_its_share", "identity", "is_introduced", "mechanism", "own_name",
+        "peer", "process", "publisher", "received_bytes", "received_reads", "sent_bytes", "sent_writes", "vhost", "wire",
     )  # fmt: skip
 
     wire: Wire
@@ -78,6 +81,8 @@ class Session:
         """The peer doesn't take what it was sent, or has had its share of this turn: no deliveries until it drains."""
         self.had_its_share = False
         """It is only this turn that is over for it."""
+        self.blocked = False
+        """A publish of its waits for the end of an alarm."""
         self.entered = False
         """It is in its vhost, and counts against limits."""
         self.ended = False

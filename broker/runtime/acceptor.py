@@ -290,7 +290,9 @@ class Gate(asyncio.Protocol):
                 return
             certificate = session.getpeercert(binary_form=True)
             name = certificates.user_name(certificate, self._acceptor.config) if certificate else None
-            peer = peer._replace(is_tls=True, certificate_name=name)
+            cipher = session.cipher()
+            version = session.version() or ""
+            peer = peer._replace(is_tls=True, tls_version=version, tls_cipher=cipher[0] if cipher else "", certificate_name=name)
         connection = self._acceptor.connect(peer)
         cast("asyncio.Transport", transport).set_protocol(connection)
         connection.connection_made(transport)

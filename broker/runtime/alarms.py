@@ -54,7 +54,8 @@ class Alarms:
         self._connections = connections
         self._free = free
         self._free_is_known = True
-        self._connections_bytes = 0
+        self.connections_bytes = 0
+        """What they held beside the queues when they were last counted."""
         self._counts_connections = False
         self._handle: asyncio.TimerHandle | None = None
         self.node = "rabbit@localhost"
@@ -114,8 +115,8 @@ class Alarms:
 
     def count_connections(self) -> None:
         """Add up what they hold beside the queues, for the next `check_memory`."""
-        self._connections_bytes = sum([connection.held_bytes for connection in self._connections])
-        if MEMORY in self.active and self._connections_bytes > self.memory_limit_bytes > 0:
+        self.connections_bytes = sum([connection.held_bytes for connection in self._connections])
+        if MEMORY in self.active and self.connections_bytes > self.memory_limit_bytes > 0:
             self._end_the_stuck()
 
     def _end_the_stuck(self) -> None:
@@ -126,7 +127,7 @@ class Alarms:
             if excess <= 0:
                 return
             excess -= size
-            self._connections_bytes -= size
+            self.connections_bytes -= size
             connection.give_up()
 
     def check_disk(self) -> None:
@@ -149,7 +150,7 @@ class Alarms:
 
     def check_memory(self) -> None:
         """Look how much the queues hold now, and what the connections held when they were last counted."""
-        used, limit = self._memory.used + self._connections_bytes, self.memory_limit_bytes
+        used, limit = self._memory.used + self.connections_bytes, self.memory_limit_bytes
         # RabbitMQ is never below 0 bytes, and people set 0 to stop all publishing.
         too_much = used > limit or not limit
         if too_much and MEMORY not in self.active:
@@ -158,7 +159,7 @@ class Alarms:
         elif not too_much and MEMORY in self.active:
             self._clear(MEMORY, f"memory is sufficient. Memory used: {used}. Allowed: {limit}")
         # While the alarm is on the turn has nothing to ask: its end is the timer's to see.
-        self.queued_max_bytes = math.inf if MEMORY in self.active else limit - self._connections_bytes
+        self.queued_max_bytes = math.inf if MEMORY in self.active else limit - self.connections_bytes
 
     def store_failed(self) -> None:
         """Nothing is written any more; to say so again changes nothing."""

@@ -243,12 +243,14 @@ class Connection(asyncio.Protocol):
         """No alarm is on any more: go on with the publish that waits, if one does."""
         self.wire.holding = False
         if self.is_blocked:
+            self.session.blocked = False
             self._say(methods.Connection.Unblocked())
             self._resume("alarm")
 
     def _block(self) -> None:
         """A publish came during an alarm: it waits, and all that comes after it, acks too, as in RabbitMQ."""
         self._pause("alarm")
+        self.session.blocked = True
         self._say(methods.make(methods.Connection.Blocked, reason=self._turn.alarms.reason))
 
     def _say(self, method: methods.Method) -> None:

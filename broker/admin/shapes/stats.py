@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from broker.admin.samples import Figures
 
 
+IDLE_MS: Final = 5000
+"""What has changed lately isn't idle yet."""
+
+
 class Stats:
     """The figures of one object, by name."""
 
@@ -65,5 +69,16 @@ class Reader:
         return history.changed_ms if self._now_ms - history.changed_ms >= IDLE_MS else None
 
 
-IDLE_MS: Final = 5000
-"""What has changed lately isn't idle yet."""
+def add_up(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One of several that `with_details` made: numbers and rates added, samples by their times."""
+    whole: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            if isinstance(value, dict):
+                whole[name] = add_up([whole.get(name, {}), value])
+            elif isinstance(value, list):
+                before = whole.get(name) or [{"sample": 0}] * len(value)
+                whole[name] = [each | {"sample": each["sample"] + old["sample"]} for each, old in zip(value, before, strict=True)]
+            else:
+                whole[name] = whole.get(name, 0) + value
+    return whole

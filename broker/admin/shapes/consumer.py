@@ -1,0 +1,30 @@
+"""A consumer as the API shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker.admin.shapes.connection import details_of_channel
+from protocol.tables import plain
+
+if TYPE_CHECKING:
+    from broker.core.consumers import Consumer
+
+
+def of_consumer(consumer: Consumer) -> dict[str, Any]:
+    """An item of GET /api/consumers."""
+    queue = consumer.queue
+    is_active = not queue.consumers.single_active or consumer is queue.consumers.active
+    broker = queue.vhost.broker
+    return {
+        "arguments": plain(consumer.arguments),
+        "ack_required": not consumer.no_ack,
+        "active": is_active,
+        "activity_status": "single_active" if queue.consumers.single_active and is_active else "up" if is_active else "waiting",
+        "channel_details": details_of_channel(consumer.channel),
+        "consumer_tag": consumer.tag,
+        "consumer_timeout": queue.consumer_timeout_ms or broker.consumer_timeout.limit_ms,
+        "exclusive": consumer.exclusive,
+        "prefetch_count": consumer.prefetch,
+        "queue": {"name": queue.name, "vhost": queue.vhost.name},
+    }
