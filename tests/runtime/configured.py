@@ -19,7 +19,7 @@ from typing import NamedTuple, Self
 from pamqp.commands import Connection
 
 from broker import app, logs
-from broker.config import Config, Listener
+from broker.config import Config, Listener, ManagementOptions, PrometheusOptions
 from broker.core.broker import Broker
 from broker.core.session import Peer, Session
 from tests.oracle.leveret import Leveret
@@ -42,8 +42,13 @@ class Configured(Leveret):
     module = "tests.runtime.configured"
 
     def __init__(self, file: Path, config: Config, *, loop: str = "uvloop", files: int | None = None) -> None:
-        """`file` is where the config is written to; `files` is how many the process may have open."""
-        file.write_bytes(pickle.dumps(replace(config, data_dir=None)))
+        """`file` is where the config is written to; `files` is how many the process may have open. HTTP is served only if it is asked for."""
+        config = replace(config, data_dir=None)
+        if config.management == ManagementOptions():
+            config = replace(config, management=ManagementOptions(port=None))
+        if config.prometheus == PrometheusOptions():
+            config = replace(config, prometheus=PrometheusOptions(port=None))
+        file.write_bytes(pickle.dumps(config))
         options = ["--loop", loop, *([] if files is None else ["--files", str(files)])]
         super().__init__(None, arguments=(*options, str(file)))
 
