@@ -14,9 +14,7 @@ def test_nothing_is_an_empty_object(sent: bytes) -> None:
     assert Body.parse(sent).values == {}
 
 
-@pytest.mark.parametrize(
-    ("sent", "reason"), [(b"{", "not_json"), (b"[]", "not_json"), (b"1", "not_json"), (b'"{}"', "doubly-JSON-encoded")]
-)
+@pytest.mark.parametrize(("sent", "reason"), [(b"{", "not_json"), (b"[]", "not_json"), (b"1", "not_json"), (b'"{}"', "doubly")])
 def test_anything_else_is_refused(sent: bytes, reason: str) -> None:
     with pytest.raises(BadRequest) as refused:
         Body.parse(sent)

@@ -45,19 +45,15 @@ def test_a_window_has_samples_at_full_steps_the_latest_first() -> None:
     made = history((100, 0), (105, 50), (110, 100))
     query = MultiDict({"lengths_age": "10", "lengths_incr": "5"})
     details = Rates((120,), 112_000, made, Windows(query, 112_000)).details(0, "lengths")
-    assert details["samples"] == [
-        {"sample": 100, "timestamp": 110_000},
-        {"sample": 50, "timestamp": 105_000},
-        {"sample": 0, "timestamp": 100_000},
-    ]
+    expected = [(100, 110_000), (50, 105_000), (0, 100_000)]
+    assert [(each["sample"], each["timestamp"]) for each in details["samples"]] == expected
     assert (details["avg_rate"], details["avg"]) == (10.0, 50.0)
     assert "samples" not in Rates((120,), 112_000, made, Windows(query, 112_000)).details(0, "msg_rates")
 
 
-@pytest.mark.parametrize(
-    "query", [{"lengths_age": "10"}, {"lengths_age": "x", "lengths_incr": "5"}, {"lengths_age": "100000", "lengths_incr": "1"}]
-)
-def test_windows_that_make_no_sense_are_none(query: dict[str, str]) -> None:
+@pytest.mark.parametrize(("age", "step"), [("10", None), ("x", "5"), ("100000", "1"), ("0", "5"), ("10", "-5")])
+def test_windows_that_make_no_sense_are_none(age: str, step: str | None) -> None:
+    query = {"lengths_age": age} | ({} if step is None else {"lengths_incr": step})
     assert Windows(MultiDict(query), 0).of("lengths") is None
 
 

@@ -42,7 +42,8 @@ class Configured(Leveret):
     module = "tests.runtime.configured"
 
     def __init__(self, file: Path, config: Config, *, loop: str = "uvloop", files: int | None = None) -> None:
-        """`file` is where the config is written to; `files` is how many the process may have open. HTTP is served only if it is asked for."""
+        """`file` is where the config is written to; `files` is how many the process may have open. HTTP is served only if
+        it is asked for."""
         config = replace(config, data_dir=None)
         if config.management == ManagementOptions():
             config = replace(config, management=ManagementOptions(port=None))
