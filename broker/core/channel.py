@@ -34,9 +34,9 @@ class Channel:
     """One open channel of a session."""
 
     __slots__ = (
-        "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "gets", "getters", "given", "held",
-        "last_queue", "lowest", "next_tag", "number", "prefetch", "prefetch_shared", "process", "published", "reply_address",
-        "reply_consumer", "session", "shared_used", "taken", "transaction", "unacked",
+        "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "dropped", "gets", "getters", "given",
+        "held", "last_queue", "lowest", "next_tag", "number", "prefetch", "prefetch_shared", "process", "published", "reply_address",
+        "reply_consumer", "returned", "session", "shared_used", "taken", "taken_before", "transaction", "unacked",
     )  # fmt: skip
 
     def __init__(self, session: Session, number: int) -> None:
@@ -55,10 +55,15 @@ class Channel:
         """By queue and no_ack."""
         self.published: defaultdict[Exchange, int] = defaultdict(int)
         """How many messages it has published, by the exchange that they named."""
+        self.returned: defaultdict[Exchange, int] = defaultdict(int)
+        self.dropped: defaultdict[Exchange, int] = defaultdict(int)
+        """How many of them couldn't be routed."""
         self.given = Given()
-        """What has become of them."""
-        self.taken = Taken()
-        """What it took, but for the figures of its consumers."""
+        """What else has become of them."""
+        self.taken: dict[Queue, Taken] = {}
+        """What it took from each queue, but for the figures of its consumers."""
+        self.taken_before = Taken()
+        """What it took from queues that are deleted."""
         self.next_tag = 1
         self.lowest = 1
         """No tag below is outstanding: where `multiple` begins to look."""
@@ -167,6 +172,15 @@ class Channel:
         if getter is None:
             getter = self.getters[queue, no_ack] = Getter(self, queue, no_ack=no_ack)
         return getter
+
+    def taken_from(self, queue: Queue) -> Taken:
+        """Where what it took from that queue is counted."""
+        taken = self.taken.get(queue)
+        if taken is None:
+            for gone in [each for each in self.taken if each.deleted]:
+                self.taken_before.add(self.taken.pop(gone))
+            taken = self.taken[queue] = Taken()
+        return taken
 
     def take_tag(self) -> int:
         """The next delivery tag."""

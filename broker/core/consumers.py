@@ -58,7 +58,7 @@ class Holder:
     def retire(self) -> None:
         """Leave what it has counted to its channel, queue and vhost."""
         queue = self.queue
-        for taken in (self.channel.taken, queue.taken, queue.vhost.taken[queue.type]):
+        for taken in (self.channel.taken_from(queue), queue.taken, queue.vhost.taken[queue.type]):
             self.count(taken)
         self.delivered = self.redelivered = self.acked = 0
 

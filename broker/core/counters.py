@@ -1,8 +1,10 @@
 """What is counted: plain integers where things happen, added up by whoever asks.
 
     channel.published[exchange]            publishes, by the exchange they named          exchange.published_in, .published_out
-    channel.given    confirms, and what couldn't be routed                                queue.published: what came in
+    channel.returned[exchange], .dropped   what couldn't be routed                        exchange.returned, .dropped
+    channel.given    confirms                                                             queue.published: what came in
     holder           delivered, redelivered, acked: of one consumer, or of what one channel gets from one queue
+    channel.taken[queue]                   what such holders left
 
 A holder that goes leaves its figures to its queue, channel and vhost (`retire`), a channel to its vhost, an exchange or queue to its
 vhost, and a vhost to the broker. So the figures of a queue are what it was left plus those of the consumers it has now (`taken_from`),
@@ -140,8 +142,7 @@ def taken_from(queue: Queue) -> Taken:
 
 def taken_by(channel: Channel) -> Taken:
     """What a channel took."""
-    taken = Taken()
-    taken.add(channel.taken)
+    taken = total((channel.taken_before, *channel.taken.values()))
     for consumer in channel.consumers.values():
         consumer.count(taken)
     return taken
@@ -152,6 +153,8 @@ def given_by(channel: Channel) -> Given:
     given = Given()
     given.add(channel.given)
     given.publish += sum(channel.published.values())
+    given.return_unroutable += sum(channel.returned.values())
+    given.drop_unroutable += sum(channel.dropped.values())
     if channel.confirms is not None:
         given.publish_confirm += channel.confirms.published
     return given

@@ -113,7 +113,7 @@ class Exchange:
     A type is a subclass with a `type`, either `matches` or `route`, what it `looks_at`, and the two hooks that keep its routes. A type
     that needs something of its broker, or acts by itself later, gets its vhost with `attach` and lets go of it with `detach`.
     `binds_once` says that a second binding to the same destination is ignored.
-    `published_in` and `published_out` are for whoever counts.
+    `published_in`, `published_out`, and `returned` and `dropped` of what couldn't be routed, are for whoever counts.
     """
 
     type: ClassVar[str]
@@ -122,8 +122,8 @@ class Exchange:
     is_queue: ClassVar[bool] = False
 
     __slots__ = (
-        "_by_destination", "alternate", "arguments", "auto_delete", "binding_count", "durable", "had_binding", "internal",
-        "name", "own_alternate", "policy", "published_in", "published_out",
+        "_by_destination", "alternate", "arguments", "auto_delete", "binding_count", "dropped", "durable", "had_binding", "internal",
+        "name", "own_alternate", "policy", "published_in", "published_out", "returned",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +145,8 @@ class Exchange:
         self.binding_count = 0
         self.published_in = 0
         self.published_out = 0
+        self.returned = 0
+        self.dropped = 0
         # Filed by destination, so that deleting one queue costs its own bindings and not those of everybody else.
         self._by_destination: dict[Destination, dict[tuple[str, Hashable], Binding]] = {}
 

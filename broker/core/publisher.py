@@ -171,9 +171,11 @@ class Publisher:
         exchange.published_out += len(publish.queues)
         if not publish.queues and publish.reply is None:
             if publish.bits & MANDATORY:
-                channel.given.return_unroutable += 1
+                channel.returned[exchange] += 1
+                exchange.returned += 1
             else:
-                channel.given.drop_unroutable += 1
+                channel.dropped[exchange] += 1
+                exchange.dropped += 1
 
     def _published(self, channel: Channel, route: Route, count: int, durable: bool) -> int:
         """Count a run, and see to its confirms; returns its cost."""
@@ -183,7 +185,8 @@ class Publisher:
         if route.queues:
             exchange.published_out += count * len(route.queues)
         else:
-            channel.given.drop_unroutable += count
+            channel.dropped[exchange] += count
+            exchange.dropped += count
         if channel.confirms is not None:
             self._confirm(channel, count, durable)
         return count * (len(route.queues) or 1)

@@ -79,6 +79,20 @@ def test_gets_are_counted_at_once(book: Playbook, channel: PlayedChannel) -> Non
     assert of_queue(book) == figures(counters.taken_by(channel.open)) == of_all(book) == expected
 
 
+def test_a_channel_knows_what_it_took_from_which_queue(book: Playbook, channel: PlayedChannel) -> None:
+    channel.declare("q2")
+    for name in ("q", "q", "q2"):
+        channel.publish(name, b"1")
+        channel.get(name, no_ack=True)
+    q, q2 = book.queue("q"), book.queue("q2")
+    assert {queue.name: figures(taken) for queue, taken in channel.open.taken.items()} == {"q": {"get_no_ack": 2}, "q2": {"get_no_ack": 1}}
+    book.broker.vhosts["/"].delete_queue(q)
+    channel.declare("q3")
+    channel.get("q3")
+    assert q not in channel.open.taken and q2 in channel.open.taken  # a channel doesn't keep the queues it once used
+    assert figures(counters.taken_by(channel.open)) == {"get_no_ack": 3, "get_empty": 1}
+
+
 def test_publishes_by_exchange_and_what_became_of_them(book: Playbook, channel: PlayedChannel) -> None:
     channel.do(Confirm.Select)
     channel.exchange("x", "fanout")
@@ -94,6 +108,8 @@ def test_publishes_by_exchange_and_what_became_of_them(book: Playbook, channel: 
     assert figures(counters.given_by(channel.open)) == expected
     x, default = (book.broker.vhosts["/"].exchange(name) for name in ("x", ""))
     assert (x.published_in, x.published_out, default.published_in, default.published_out) == (1, 2, 3, 1)
+    assert (default.returned, default.dropped, x.returned, x.dropped) == (1, 1, 0, 0)
+    assert (channel.open.returned, channel.open.dropped) == ({default: 1}, {default: 1})
     assert (book.queue("q").published, book.queue("q2").published) == (2, 1)
     whole = expected | {"routed": 3}
     assert figures(counters.given_to(book.broker)) == whole
