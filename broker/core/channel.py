@@ -182,6 +182,12 @@ class Channel:
             taken = self.taken[queue] = Taken()
         return taken
 
+    def forget_exchange(self, exchange: Exchange) -> None:
+        """An exchange is deleted: what was published to it counts with all else."""
+        self.given.publish += self.published.pop(exchange, 0)
+        self.given.return_unroutable += self.returned.pop(exchange, 0)
+        self.given.drop_unroutable += self.dropped.pop(exchange, 0)
+
     def take_tag(self) -> int:
         """The next delivery tag."""
         tag = self.next_tag

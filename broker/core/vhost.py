@@ -160,6 +160,10 @@ class VHost:
         """Delete it with the bindings from and to it."""
         del self.exchanges[exchange.name]
         self.given.routed += exchange.published_out
+        if exchange.published_in:
+            for session in self.sessions:
+                for channel in session.channels.values():
+                    channel.forget_exchange(exchange)
         self.broker.topology += 1
         self.broker.emit("exchange.deleted", lambda: facts.of_deleted(self, exchange.name))
         for binding in list(exchange.bindings()):

@@ -113,8 +113,10 @@ def test_publishes_by_exchange_and_what_became_of_them(book: Playbook, channel: 
     assert (book.queue("q").published, book.queue("q2").published) == (2, 1)
     whole = expected | {"routed": 3}
     assert figures(counters.given_to(book.broker)) == whole
-    channel.close()
     book.broker.vhosts["/"].delete_exchange(x)
+    assert x not in channel.open.published
+    assert figures(counters.given_by(channel.open)) == expected
+    channel.close()
     assert figures(counters.given_to(book.broker)) == whole
 
 
