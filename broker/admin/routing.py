@@ -34,12 +34,18 @@ class Access(Enum):
 
 
 class Route(NamedTuple):
-    """One method of one path. `path` has names in braces; the first line of the handler's docstring says what it does."""
+    """One method of one path. `path` has names in braces; the first line of the handler's docstring says what it does.
+
+    For the OpenAPI document: `body` has the fields of the JSON object that is sent, with their types in JSON Schema's words (`boolean`),
+    and a `!` behind those that are required; `is_list` says that the answer can be sorted, cut and paged (admin/lists.py).
+    """
 
     method: str
     path: str
     handler: Handler
     access: Access = Access.MANAGEMENT
+    body: dict[str, str] | None = None
+    is_list: bool = False
 
     @property
     def summary(self) -> str:

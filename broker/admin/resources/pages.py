@@ -1,0 +1,92 @@
+"""Pages for people: the overview, and what the API is."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from broker.admin import openapi
+from broker.admin.call import Answer
+from broker.admin.errors import NoSuchObject
+from broker.admin.routing import Access, Route
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from broker.admin.call import Call
+
+_STATIC: Final = Path(__file__).resolve().parents[1] / "static"
+_TYPES: Final = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+_API_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Leveret: HTTP API</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="../static/overview.css"></head>
+<body>
+<header><h1>HTTP API</h1><p><a href="openapi.json">OpenAPI</a></p></header>
+<main><div class="scroll"><table>
+<tr><th scope="col">Method</th><th scope="col">Path</th><th scope="col">What it does</th><th scope="col">Who may</th></tr>
+{rows}
+</table></div></main>
+</body>
+</html>
+"""
+
+
+def overview_page(call: Call) -> Answer:
+    """Shows the broker to people, in a browser."""
+    if not call.request.path.endswith("/"):
+        return redirect(f"{call.request.path}/")
+    return _page((_STATIC / "index.html").read_bytes(), ".html")
+
+
+def static(call: Call) -> Answer:
+    """Serves what the pages consist of."""
+    path = _STATIC / call.path["file"]
+    if path.parent != _STATIC or path.suffix not in _TYPES or not path.is_file():
+        raise NoSuchObject
+    return _page(path.read_bytes(), path.suffix)
+
+
+def api_page(call: Call) -> Answer:
+    """Lists what the API has, for people."""
+    lines = [
+        f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
+        f"<td>{html.escape(operation['summary'])}</td><td>{html.escape(operation['x-access'])}</td></tr>"
+        for path, operations in openapi.document(call.context)["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return _page(_API_PAGE.format(rows="\n".join(lines)).encode(), ".html")
+
+
+def openapi_document(call: Call) -> Any:
+    """Describes the API for programs, as an OpenAPI document."""
+    return openapi.document(call.context)
+
+
+def to_api_page(call: Call) -> Answer:
+    """Leads to the page that lists what the API has."""
+    return redirect(f"{call.context.config.management.path_prefix.rstrip('/')}/api/index.html")
+
+
+def redirect(location: str) -> Answer:
+    """301, as RabbitMQ answers such paths."""
+    return Answer(301, headers={"Location": location})
+
+
+def _page(content: bytes, suffix: str) -> Answer:
+    return Answer(body=content, headers=dict(_HEADERS), content_type=_TYPES[suffix])
+
+
+ROUTES: Final = (
+    Route("GET", "/", overview_page),
+    Route("GET", "/static/{file}", static, Access.ANYBODY),
+    Route("GET", "/api", to_api_page, Access.ANYBODY),
+    Route("GET", "/doc/stats.html", to_api_page, Access.ANYBODY),
+    Route("GET", "/api/index.html", api_page, Access.ANYBODY),
+    Route("GET", "/api/openapi.json", openapi_document, Access.ANYBODY),
+)
