@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from broker.admin.call import Call
     from broker.admin.context import Context
     from broker.core.permissions import Identity
+    from broker.core.vhost import VHost
 
 ADMINISTRATOR: Final = "administrator"
 MONITORS: Final = frozenset({ADMINISTRATOR, "monitoring"})
@@ -53,6 +54,15 @@ async def may_enter(context: Context, identity: Identity, vhost: str) -> bool:
 async def visible(context: Context, identity: Identity) -> frozenset[str]:
     """The vhosts that a user sees."""
     return frozenset(context.broker.vhosts) if is_monitor(identity) else await enterable(context, identity)
+
+
+async def reachable(call: Call) -> list[VHost]:
+    """The vhost in the path, or all whose queues, exchanges and bindings the user sees: monitors don't look into those that they may not
+    enter. Raises NoSuchObject."""
+    if "vhost" in call.path or is_administrator(call.identity):
+        return call.vhosts()
+    names = await enterable(call.context, call.identity)
+    return [vhost for name, vhost in call.broker.vhosts.items() if name in names]
 
 
 async def check(call: Call, access: Access) -> None:

@@ -14,6 +14,8 @@ from broker.admin.errors import BadRequest
 
 _EMPTY: Final = (b"", b"null", b"undefined")
 _DOUBLY_ENCODED: Final = "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?"
+ERLANG_LINE: Final = 80
+"""What is longer is printed with a line for each element."""
 _WORDS: Final = {"true": True, "false": False}
 
 
@@ -45,7 +47,8 @@ class Body:
         """Raises BadRequest that names each that is missing, as RabbitMQ prints it."""
         missing = [f"{{key_missing,{name}}}" for name in names if name not in self.values]
         if missing:
-            raise BadRequest(f"[{','.join(missing)}]")
+            text = f"[{','.join(missing)}]"
+            raise BadRequest(text if len(text) < ERLANG_LINE else f"[{f',{chr(10)} '.join(missing)}]")
 
     def text(self, name: str, default: str = "") -> str:
         """A text; numbers are taken as they would be written."""

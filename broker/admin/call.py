@@ -27,10 +27,10 @@ DEFAULT_EXCHANGE = "amq.default"
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent back, if it isn't just 200 with what a handler returned as JSON. `body` is JSON text."""
+    """What is sent back, if it isn't just 200 with what a handler returned as JSON. `body` is JSON text, a long one in parts."""
 
     status: int = 200
-    body: bytes = b""
+    body: bytes | list[bytes] = b""
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
 

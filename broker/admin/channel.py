@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from broker.admin.errors import BadRequest, HttpError, Missing, NotAuthorised
 from broker.core.direct import Closed, Direct, Reply
 from broker.core.login import Undecided
 from broker.core.session import Peer
+from protocol.constants import ACCESS_REFUSED, NOT_ALLOWED, NOT_FOUND
+from protocol.errors import AmqpError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from broker.admin.call import Call
     from broker.core.vhost import VHost
     from protocol.methods import Method
+
+log = logging.getLogger("management")
 
 
 class DirectChannel:
@@ -32,8 +38,12 @@ class DirectChannel:
 
         Raises ChannelException and ConnectionException, as a client would hear of them.
         """
-        await self._feed(lambda: self._direct.send(method))
+        await self.send(method)
         return await self.reply()
+
+    async def send(self, method: Method) -> None:
+        """A method that has no reply. Raises likewise."""
+        await self._feed(lambda: self._direct.send(method))
 
     async def publish(self, routing: bytes, bits: int, header: bytes, body: bytes) -> None:
         """basic.publish; what comes of it is for `reply`. Raises likewise."""
@@ -62,11 +72,47 @@ class DirectChannel:
         self._call.context.node.schedule_turn()
 
 
+def of_command(error: AmqpError) -> HttpError:
+    """What declaring, binding, purging and deleting say of a refusal: the text alone. Who may not is told no more, the log is."""
+    log.warning("the HTTP API was refused: %s", error.text)
+    if error.code == NOT_FOUND:
+        return Missing(error.text)
+    if error.code in (ACCESS_REFUSED, NOT_ALLOWED):
+        return NotAuthorised("Access refused.")
+    return BadRequest(error.text)
+
+
+def of_get(error: AmqpError) -> HttpError:
+    """What getting messages says of it: as a client would hear it."""
+    if error.code == NOT_FOUND:
+        return Missing(error.reply_text)
+    if error.code == ACCESS_REFUSED:
+        return NotAuthorised(error.reply_text)
+    return BadRequest(str(error))
+
+
+def of_publish(error: AmqpError) -> HttpError:
+    """What publishing says of it: everything is a bad request."""
+    return BadRequest(str(error))
+
+
 @asynccontextmanager
-async def channel(call: Call, vhost: VHost) -> AsyncIterator[DirectChannel]:
-    """`async with channel(call, vhost) as opened: await opened.do(...)`"""
-    opened = DirectChannel(call, vhost)
+async def channel(call: Call, vhost: VHost, refused: Callable[[AmqpError], HttpError] = of_command) -> AsyncIterator[DirectChannel]:
+    """`async with channel(call, vhost) as opened: await opened.do(...)`. What AMQP refuses is raised as `refused` says it."""
+    opened: DirectChannel | None = None
     try:
+        opened = DirectChannel(call, vhost)
         yield opened
+    except AmqpError as error:
+        raise refused(error) from error
     finally:
-        opened.close()
+        if opened is not None:
+            opened.close()
+
+
+def named_vhost(call: Call) -> VHost:
+    """The vhost in the path, for what changes something in it. Raises Missing."""
+    vhost = call.broker.vhosts.get(call.path["vhost"])
+    if vhost is None:
+        raise Missing("vhost_not_found")
+    return vhost

@@ -36,7 +36,9 @@ NODE: Final = ("mem_used", "fd_used", "sockets_used", "disk_free")
 def of_queue(queue: Queue) -> Figures:
     """In the order of QUEUE."""
     ready, unacked = len(queue.ready), queue.unacked
-    return (ready, unacked, ready + unacked, queue.published, *_taken(counters.taken_from(queue)))
+    # Most queues of a long list are idle: without consumers there is nothing to add up.
+    taken = counters.taken_from(queue) if len(queue.consumers) else queue.taken
+    return (ready, unacked, ready + unacked, queue.published, *_taken(taken))
 
 
 def of_exchange(exchange: Exchange) -> Figures:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from heapq import merge
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from broker.admin.call import Answer
@@ -24,12 +26,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Facts = dict[str, Any]
-Columns = list[list[str]]
-"""Each cut at its dots."""
+Columns = dict[str, Any]
+"""By the first part of their names: the rest in the same way, or None for all that is there."""
+Key = tuple[Any, ...]
 
 SLICE_SECONDS: Final = 0.002
 LOOK_EVERY: Final = 16
 """Items between two looks at the clock."""
+STRETCH: Final = 1000
+"""Items that are sorted in one go: a millisecond, or two where they are much alike."""
+PART_BYTES: Final = 131_072
+"""An answer is sent in parts of about this."""
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500
 DEFAULT_SORT: Final = ("vhost", "name")
@@ -44,18 +51,22 @@ class Page(NamedTuple):
 
 
 class Pacer:
-    """Lets others have the event loop from time to time."""
+    """Lets others have the event loop from time to time: `if pacer.is_due: await pacer.rest()`."""
 
     def __init__(self) -> None:
         self._count = 0
         self._until = time.perf_counter() + SLICE_SECONDS
 
-    async def step(self) -> None:
-        """One more item is done."""
+    @property
+    def is_due(self) -> bool:
+        """One more item is done: whether it is time to rest."""
         self._count += 1
-        if not self._count % LOOK_EVERY and time.perf_counter() > self._until:
-            await asyncio.sleep(0)
-            self._until = time.perf_counter() + SLICE_SECONDS
+        return not self._count % LOOK_EVERY and time.perf_counter() > self._until
+
+    async def rest(self) -> None:
+        """Others first."""
+        await asyncio.sleep(0)
+        self._until = time.perf_counter() + SLICE_SECONDS
 
 
 async def answer(
@@ -69,50 +80,76 @@ async def answer(
 ) -> Answer:
     """The list of what `shape` makes of each of the objects.
 
-    `basic` makes less of them, and cheaply: enough to sort by its columns and to choose a page before `shape` is asked. An object that is
-    gone when its turn comes is still shown as it is then. Raises BadRequest for a page that makes no sense.
+    `basic` makes less of them, and cheaply: enough to sort by its columns and to choose a page before `shape` is asked, which isn't asked
+    at all where no other columns are wanted. An object that is gone when its turn comes is still shown as it is then. Raises BadRequest
+    for a page that makes no sense.
     """
     page = _page(call) if can_page else None
     columns = _columns(call)
     sort = [column for column in call.query.getall("sort", [])[:1] if column]
-    by = list(dict.fromkeys([*sort, *default_sort]))
-    is_cheap = basic is not None and (not objects or set(by) <= basic(objects[0]).keys())
+    by = [column.split(".") for column in dict.fromkeys([*sort, *default_sort])]
+    known = frozenset(basic(objects[0]) if basic is not None and objects else ())
+    is_cheap = basic is not None and all(path[0] in known for path in by)
+    first = basic if basic is not None and is_cheap else shape
     pacer = Pacer()
-    chosen: Sequence[Any]
-    if is_cheap:
-        assert basic is not None
-        keyed = []
-        for each in objects:
-            facts = basic(each)
-            keyed.append((facts, each))
-            await pacer.step()
-        keyed.sort(key=lambda pair: _sort_key(pair[0], by))
-        if call.flag("sort_reverse"):
-            keyed.reverse()
-        envelope, chosen = _cut(keyed, page, name_of=lambda pair: pair[0].get("name"))
-        items = [dumps(_with(columns, shape(each))) async for _, each in _paced(chosen, pacer)]
-    else:
-        whole = [shape(each) async for each in _paced(objects, pacer)]
-        whole.sort(key=lambda facts: _sort_key(facts, by))
-        if call.flag("sort_reverse"):
-            whole.reverse()
-        envelope, chosen = _cut(whole, page, name_of=lambda facts: facts.get("name"))
-        items = [dumps(_with(columns, facts)) async for facts in _paced(chosen, pacer)]
-    listed = b"[" + b",".join(items) + b"]"
-    if envelope is None:
-        return Answer(body=listed)
-    return Answer(body=dumps(envelope)[:-1] + b',"items":' + listed + b"}")
+    keyed: list[tuple[Key, Facts, T]] = []
+    for each in objects:
+        facts = first(each)
+        keyed.append((_sort_key(facts, by), facts, each))
+        if pacer.is_due:
+            await pacer.rest()
+    keyed = await _sorted(keyed, pacer)
+    if call.flag("sort_reverse"):
+        keyed.reverse()
+    envelope, chosen = _cut(keyed, page, name_of=lambda entry: entry[1].get("name"))
+    if is_cheap and (columns is None or not columns.keys() <= known):
+        return await joined(envelope, [each for _, _, each in chosen], shape, columns, pacer)
+    return await joined(envelope, [facts for _, facts, _ in chosen], lambda facts: facts, columns, pacer)
 
 
-async def _paced(items: Sequence[T], pacer: Pacer) -> Any:
+async def _sorted(keyed: list[tuple[Key, Facts, T]], pacer: Pacer) -> list[tuple[Key, Facts, T]]:
+    """By their keys: short stretches first, which are then merged item by item, for a long sort would hold up the loop."""
+    stretches = [keyed[first : first + STRETCH] for first in range(0, len(keyed), STRETCH)]
+    for stretch in stretches:
+        stretch.sort(key=_key_of)
+        await pacer.rest()
+    if len(stretches) < 2:
+        return stretches[0] if stretches else []
+    merged = []
+    for entry in merge(*stretches, key=_key_of):
+        merged.append(entry)
+        if pacer.is_due:
+            await pacer.rest()
+    return merged
+
+
+async def joined(envelope: Facts | None, items: Sequence[T], shape: Callable[[T], Facts], columns: Columns | None, pacer: Pacer) -> Answer:
+    """The list of what `shape` makes of each of the items, as JSON text in parts, none of which takes long to copy."""
+    parts = [b"[" if envelope is None else dumps(envelope)[:-1] + b',"items":[']
+    texts: list[bytes] = []
+    size = 0
     for each in items:
-        yield each
-        await pacer.step()
+        text = dumps(shape(each) if columns is None else _with(columns, shape(each)))
+        texts.append(text)
+        size += len(text)
+        if size > PART_BYTES:
+            parts.append(b",".join(texts) + b",")
+            texts.clear()
+            size = 0
+        if pacer.is_due:
+            await pacer.rest()
+    if texts:
+        parts.append(b",".join(texts))
+    elif len(parts) > 1:
+        parts[-1] = parts[-1][:-1]
+    parts.append(b"]" if envelope is None else b"]}")
+    return Answer(body=parts if len(parts) > 3 else b"".join(parts))
 
 
 def only(call: Call, facts: Facts) -> Facts:
     """One object, with the columns that were asked for."""
-    chosen: Facts = _with(_columns(call), facts)
+    columns = _columns(call)
+    chosen: Facts = facts if columns is None else _with(columns, facts)
     return chosen
 
 
@@ -123,50 +160,56 @@ def _columns(call: Call) -> Columns | None:
     asked = call.query.get("columns")
     if asked is None:
         return None
-    return [column.split(".") for column in asked.split(",") if column]
+    columns: Columns = {}
+    for column in asked.split(","):
+        *path, last = column.split(".")
+        branch: Columns | None = columns
+        for part in path:
+            branch = branch.setdefault(part, {}) if branch is not None else None
+        if branch is not None and last:
+            branch[last] = None
+    return columns
 
 
-def _with(columns: Columns | None, facts: Any) -> Any:
-    if columns is None:
-        return facts
+def _with(columns: Columns, facts: Any) -> Any:
     if isinstance(facts, list):
         return [_with(columns, each) for each in facts]
     if not isinstance(facts, dict):
         return facts
-    heads = {column[0] for column in columns}
-    return {name: _with(_below(columns, name), value) for name, value in facts.items() if name in heads}
-
-
-def _below(columns: Columns, name: str) -> Columns | None:
-    """The columns within one that is wanted; None for all of it."""
-    deeper = [column[1:] for column in columns if column[0] == name]
-    return None if any(not column for column in deeper) else deeper
+    chosen = {}
+    for name, value in facts.items():
+        if name in columns:
+            below = columns[name]
+            chosen[name] = value if below is None else _with(below, value)
+    return chosen
 
 
 # --- order ----------------------------------------------------------------------------------------------------------
 
-
-def _sort_key(facts: Facts, columns: Sequence[str]) -> list[tuple[int, Any]]:
-    return [_rank(_dotted(facts, column)) for column in columns]
+_key_of: Final = itemgetter(0)
 
 
-def _dotted(facts: Any, column: str) -> Any:
-    for part in column.split("."):
-        facts = facts.get(part) if isinstance(facts, dict) else None
-    return 0 if facts is None else facts
+def _sort_key(facts: Facts, by: Sequence[list[str]]) -> Key:
+    """Rank and value by turns, of each of the columns (the parts of their names)."""
+    key: list[Any] = []
+    for path in by:
+        value: Any = facts
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            key += (3, value)
+        elif value is None:
+            key += (0, 0)
+        else:
+            key += _rank(value)
+    return tuple(key)
 
 
 def _rank(value: Any) -> tuple[int, Any]:
-    """Numbers, words, lists, texts: the order of Erlang's terms. Nothing counts as 0."""
-    match value:
-        case bool():
-            return 1, str(value)
-        case int() | float():
-            return 0, value
-        case str():
-            return 3, value
-        case _:
-            return 2, str(value)
+    """Numbers, words, texts: the order of Erlang's terms. Nothing counts as 0."""
+    if isinstance(value, bool):
+        return 1, str(value)
+    return (0, value) if isinstance(value, int | float) else (2, str(value))
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from broker.admin.resources import connections, nodes, overview, pages, vhosts
+from broker.admin.resources import (
+    bindings,
+    connections,
+    consumers,
+    exchanges,
+    messages,
+    nodes,
+    overview,
+    pages,
+    queues,
+    vhosts,
+)
 from broker.admin.routing import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*pages.ROUTES, *overview.ROUTES, *nodes.ROUTES, *connections.ROUTES, *vhosts.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *pages.ROUTES,
+    *overview.ROUTES,
+    *bindings.ROUTES,
+    *connections.ROUTES,
+    *consumers.ROUTES,
+    *exchanges.ROUTES,
+    *messages.ROUTES,
+    *nodes.ROUTES,
+    *queues.ROUTES,
+    *vhosts.ROUTES,
+)

@@ -193,31 +193,41 @@ class Samples:
         return self.kinds[kind].histories.get(of)
 
 
+QUIET: Final[dict[str, Any]] = {"rate": 0.0}
+"""The details of what doesn't change; one for all, so nobody may change it."""
+
+
 class Rates:
     """The figures of one object now, with what samples say about them: makes `x` and `x_details`."""
 
-    __slots__ = ("_before", "_history", "_now", "_now_ms", "_windows")
+    __slots__ = ("_before", "_history", "_is_still", "_now", "_now_ms", "_windows")
 
     def __init__(self, now: Figures, now_ms: int, history: History | None, windows: Windows) -> None:
         self._now = now
         self._now_ms = now_ms
         self._history = history
         self._before = None if history is None else history.before(now_ms)
+        self._is_still = self._before is None or self._before[1] == now
         self._windows = windows
+
+    @property
+    def unchanged_since_ms(self) -> int | None:
+        """When the figures last changed; None if they did since the last sample."""
+        history = self._history
+        return history.changed_ms if history is not None and history.figures and history.figures[-1] == self._now else None
 
     def details(self, position: int, table: str) -> dict[str, Any]:
         """`x_details` of the figure at that position: its rate a second, and the samples of the table's window if one is asked for."""
-        value = self._now[position]
-        details: dict[str, Any] = {"rate": self._rate(value, position)}
         window = self._windows.of(table)
-        if window is not None and self._history is not None:
-            samples = [{"sample": self._at(time_ms, position), "timestamp": time_ms} for time_ms in window.times()]
-            details["samples"] = samples
-            if len(samples) > 1:
-                values = [each["sample"] for each in samples]
-                seconds = (samples[0]["timestamp"] - samples[-1]["timestamp"]) / 1000
-                details["avg_rate"] = (values[0] - values[-1]) / seconds
-                details["avg"] = sum(values) / len(values)
+        if window is None or self._history is None:
+            return QUIET if self._is_still else {"rate": self._rate(position)}
+        samples = [{"sample": self._at(time_ms, position), "timestamp": time_ms} for time_ms in window.times()]
+        details: dict[str, Any] = {"rate": self._rate(position), "samples": samples}
+        if len(samples) > 1:
+            values = [each["sample"] for each in samples]
+            seconds = (samples[0]["timestamp"] - samples[-1]["timestamp"]) / 1000
+            details["avg_rate"] = (values[0] - values[-1]) / seconds
+            details["avg"] = sum(values) / len(values)
         return details
 
     def _at(self, time_ms: int, position: int) -> int:
@@ -225,9 +235,9 @@ class Rates:
         found = self._history.at(time_ms)
         return 0 if found is None else found[1][position]
 
-    def _rate(self, value: int, position: int) -> float:
+    def _rate(self, position: int) -> float:
         if self._before is None:
             return 0.0
         before_ms, figures = self._before
         seconds = (self._now_ms - before_ms) / 1000
-        return (value - figures[position]) / seconds if seconds >= 1 else 0.0
+        return (self._now[position] - figures[position]) / seconds if seconds >= 1 else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ipaddress
 import logging
@@ -22,8 +23,6 @@ from protocol.constants import ACCESS_REFUSED, NOT_FOUND
 from protocol.errors import AmqpError, ChannelException
 
 if TYPE_CHECKING:
-    import asyncio
-
     from broker.admin.context import Context
 
 log = logging.getLogger("management")
@@ -67,7 +66,7 @@ class Api:
             log.exception("internal error on %s %s", request.method, request.path)
             answer = _refusal(HttpError(500, "internal_server_error", "the broker met an internal error, see its log"))
         answer.headers |= _cors(request, self._context)
-        return _response(request, answer)
+        return await _respond(request, answer)
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         path = request.rel_url.raw_path
@@ -177,8 +176,18 @@ def _cors(request: web.BaseRequest, context: Context) -> dict[str, str]:
     return headers
 
 
-def _response(request: web.BaseRequest, answer: Answer) -> web.Response:
+async def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     headers = {"Vary": VARY, "Cache-Control": "no-cache", **answer.headers}
     if answer.body:
         headers["Content-Type"] = answer.content_type
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
+    if isinstance(answer.body, bytes):
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+    headers["Content-Length"] = str(sum(map(len, answer.body)))
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        for part in answer.body:
+            await response.write(part)
+            await asyncio.sleep(0)
+    await response.write_eof()
+    return response

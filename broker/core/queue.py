@@ -449,6 +449,15 @@ class Queue:
         return ready.available
 
     @property
+    def in_memory(self) -> tuple[int, int, int]:
+        """Of its messages, ready and unacked, those in memory: how many, the bytes of their bodies, and what they are taken to weigh."""
+        body_bytes, runs_bytes = self.body_bytes, 0
+        if self.ready.paged is not None:
+            body_bytes -= sum([level.paged.pages.body_bytes for level in self.ready.levels if level.paged is not None])
+            runs_bytes = self.ready.runs * RUN_BYTES
+        return self._held, body_bytes, body_bytes + self._overhead + runs_bytes
+
+    @property
     def _is_deep(self) -> bool:
         """So much is in memory already that it should page out what comes in."""
         return self.can_page and self.body_bytes + self._overhead > DEEP_BYTES

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import figures
-from protocol.tables import plain
+from broker.admin.shapes.table import json_of
 
 if TYPE_CHECKING:
     from broker.admin.shapes.stats import Reader
@@ -34,6 +35,7 @@ def _endpoint(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port) if port.isdecimal() else 0
 
 
+@lru_cache(maxsize=1024)
 def time_text(ms: int) -> str:
     """A moment as RabbitMQ prints it: 2026-11-28T02:23:03.036+00:00."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
@@ -53,7 +55,7 @@ def of_connection(session: Session, reader: Reader, unset: str | None = None) ->
         "auth_mechanism": session.mechanism,
         "channel_max": tuning.channel_max,
         "channels": len(session.channels),
-        "client_properties": plain(session.client_properties),
+        "client_properties": json_of(session.client_properties),
         "connected_at": session.connected_at_ms,
         "frame_max": tuning.frame_max,
         "garbage_collection": GARBAGE,
@@ -142,10 +144,9 @@ def of_channel(channel: Channel, reader: Reader) -> dict[str, Any]:
     }
     if reader.is_disabled:
         return facts
-    idle_since_ms = reader.idle_since_ms("channel", channel)
-    if idle_since_ms is not None:
-        facts["idle_since"] = time_text(idle_since_ms)
     stats = reader.of("channel", figures.CHANNEL, channel)
+    if stats.idle_since_ms is not None:
+        facts["idle_since"] = time_text(stats.idle_since_ms)
     if message_stats := stats.messages(figures.CHANNEL):
         facts["message_stats"] = message_stats
     return facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker.admin.shapes.connection import details_of_channel
-from protocol.tables import plain
+from broker.admin.shapes.table import json_of
 
 if TYPE_CHECKING:
     from broker.core.consumers import Consumer
@@ -17,7 +17,7 @@ def of_consumer(consumer: Consumer) -> dict[str, Any]:
     is_active = not queue.consumers.single_active or consumer is queue.consumers.active
     broker = queue.vhost.broker
     return {
-        "arguments": plain(consumer.arguments),
+        "arguments": json_of(consumer.arguments),
         "ack_required": not consumer.no_ack,
         "active": is_active,
         "activity_status": "single_active" if queue.consumers.single_active and is_active else "up" if is_active else "waiting",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin.samples import Rates, Windows
@@ -18,14 +19,15 @@ IDLE_MS: Final = 5000
 
 
 class Stats:
-    """The figures of one object, by name."""
+    """The figures of one object, by name. `idle_since_ms` is when they last changed, None if that was only just now."""
 
-    __slots__ = ("_figures", "_names", "_rates")
+    __slots__ = ("_figures", "_names", "_rates", "idle_since_ms")
 
-    def __init__(self, names: Sequence[str], figures: Figures, rates: Rates) -> None:
+    def __init__(self, names: Sequence[str], figures: Figures, rates: Rates, idle_since_ms: int | None) -> None:
         self._names = names
         self._figures = figures
         self._rates = rates
+        self.idle_since_ms = idle_since_ms
 
     def __getitem__(self, name: str) -> int:
         return self._figures[self._names.index(name)]
@@ -33,17 +35,25 @@ class Stats:
     def with_details(self, names: Sequence[str], table: str) -> dict[str, Any]:
         """Each of these figures, and what samples say about it."""
         facts: dict[str, Any] = {}
-        for name in names:
-            position = self._names.index(name)
-            facts[name] = self._figures[position]
-            facts[f"{name}_details"] = self._rates.details(position, table)
+        figures, details = self._figures, self._rates.details
+        for name, name_of_details, position in _places(tuple(self._names), tuple(names)):
+            facts[name] = figures[position]
+            facts[name_of_details] = details(position, table)
         return facts
 
     def messages(self, names: Sequence[str]) -> dict[str, Any]:
         """`message_stats`: these figures, or none of them as long as all are 0."""
-        if not any(self._figures[self._names.index(name)] for name in names):
-            return {}
-        return self.with_details(names, "msg_rates")
+        figures = self._figures
+        for _, _, position in _places(tuple(self._names), tuple(names)):
+            if figures[position]:
+                return self.with_details(names, "msg_rates")
+        return {}
+
+
+@lru_cache(maxsize=64)
+def _places(names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
+    """Of each wanted name: itself, what its details are called, and where it stands among the names."""
+    return tuple([(name, f"{name}_details", names.index(name)) for name in wanted])
 
 
 class Reader:
@@ -59,14 +69,9 @@ class Reader:
     def of(self, kind: str, names: Sequence[str], each: Any) -> Stats:
         """The figures of an object of a kind (figures.kinds); `names` are those of the kind."""
         figures = self._samples.kinds[kind].figures(each)
-        return Stats(names, figures, Rates(figures, self._now_ms, self._samples.history(kind, each), self._windows))
-
-    def idle_since_ms(self, kind: str, each: Any) -> int | None:
-        """When its figures last changed, None if that was only just now."""
-        history = self._samples.history(kind, each)
-        if history is None or not history.figures or self._samples.kinds[kind].figures(each) != history.figures[-1]:
-            return None
-        return history.changed_ms if self._now_ms - history.changed_ms >= IDLE_MS else None
+        rates = Rates(figures, self._now_ms, self._samples.history(kind, each), self._windows)
+        since_ms = rates.unchanged_since_ms
+        return Stats(names, figures, rates, since_ms if since_ms is not None and self._now_ms - since_ms >= IDLE_MS else None)
 
 
 def add_up(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,214 @@
+"""A queue as the API shows it.
+
+There may be ten thousand of them in one list, so what is said of an idle one costs little: no counters are added up, and what is the same
+for many is one object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.admin import figures
+from broker.admin.shapes.connection import GARBAGE, details_of_connection, time_text
+from broker.admin.shapes.consumer import of_consumer
+from broker.admin.shapes.stats import Reader
+from broker.admin.shapes.table import json_of
+from broker.core.message import BODY, HEADER
+from protocol import content
+
+if TYPE_CHECKING:
+    from broker.admin.call import Call
+    from broker.core.broker import Broker
+    from broker.core.queue import Queue
+
+RATES: Final = ("publish", *figures.TAKEN)
+LEASES_MAX: Final = 10_000
+"""So many unacked messages are looked at for one request, at the most."""
+
+
+class QueueReader(Reader):
+    """What one request reads of queues."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.has_totals = call.context.config.management.enable_queue_totals or call.flag("enable_queue_totals")
+        """How many messages there are is told though stats are disabled."""
+        self._leased = _Leased(call.broker)
+        self._members = [call.broker.node]
+
+    def basics(self, queue: Queue) -> dict[str, Any]:
+        """What lists are sorted and cut by: what a queue was declared with."""
+        node = self._members[0]
+        facts: dict[str, Any] = {
+            "name": queue.name,
+            "vhost": queue.vhost.name,
+            "durable": queue.durable,
+            "auto_delete": queue.auto_delete,
+            "exclusive": queue.owner is not None,
+            "arguments": json_of(queue.arguments.table),
+            "type": queue.type,
+            "state": "running",
+            "node": node,
+        }
+        if queue.is_quorum:
+            facts["leader"] = node
+            facts["members"] = facts["online"] = self._members
+        return facts
+
+    def shape(self, queue: Queue) -> dict[str, Any]:
+        """An item of GET /api/queues."""
+        facts = self.basics(queue)
+        policy, operator_policy = queue.policy, queue.operator_policy
+        if self.is_disabled:
+            if policy is not None:
+                facts["policy"] = policy.name
+            if self.has_totals:
+                facts |= _totals(queue)
+            return facts
+        has_policies = policy is not None or operator_policy is not None
+        facts["policy"] = None if policy is None else policy.name
+        facts["operator_policy"] = None if operator_policy is None else operator_policy.name
+        facts["effective_policy_definition"] = queue.effective_policy_definition if has_policies else {}
+        stats = self.of("queue", figures.QUEUE, queue)
+        facts |= stats.with_details(figures.LENGTHS, "lengths")
+        if message_stats := stats.messages(RATES):
+            facts["message_stats"] = message_stats
+        if stats.idle_since_ms is not None:
+            facts["idle_since"] = time_text(stats.idle_since_ms)
+        facts |= _of_consumers(queue)
+        facts |= self._sizes(queue)
+        return facts
+
+    def detailed(self, queue: Queue) -> dict[str, Any]:
+        """GET /api/queues/{vhost}/{name}"""
+        facts = self.shape(queue)
+        if self.is_disabled:
+            return facts
+        facts["garbage_collection"] = GARBAGE
+        facts["consumer_details"] = [of_consumer(consumer) for consumer in queue.consumers]
+        facts["deliveries"] = facts["incoming"] = []
+        if queue.owner is not None:
+            facts["owner_pid_details"] = details_of_connection(queue.owner)
+        return facts
+
+    def _sizes(self, queue: Queue) -> dict[str, Any]:
+        """How many messages and bytes there are, where, and what they take."""
+        if not queue.unacked and not len(queue.ready):
+            return _EMPTY_QUORUM if queue.is_quorum else _EMPTY
+        count, body_bytes = len(queue.ready) + queue.unacked, queue.body_bytes
+        held, held_bytes, memory = queue.in_memory
+        leased_bytes = self._leased.bytes_of(queue)
+        return {
+            **(_EMPTY_QUORUM if queue.is_quorum else _EMPTY),
+            "memory": memory,
+            "messages_ram": held,
+            "messages_ready_ram": held - queue.unacked,
+            "messages_unacknowledged_ram": queue.unacked,
+            "messages_paged_out": count - held,
+            # Those of a durable queue are all in the log.
+            "messages_persistent": count if queue.durable else 0,
+            "message_bytes": body_bytes,
+            "message_bytes_ready": body_bytes - leased_bytes,
+            "message_bytes_unacknowledged": leased_bytes,
+            "message_bytes_ram": held_bytes,
+            "message_bytes_paged_out": body_bytes - held_bytes,
+            "message_bytes_persistent": body_bytes if queue.durable else 0,
+            "head_message_timestamp": _head_timestamp(queue),
+        }
+
+
+_EMPTY: Final[dict[str, Any]] = {
+    "memory": 0,
+    "messages_ram": 0,
+    "messages_ready_ram": 0,
+    "messages_unacknowledged_ram": 0,
+    "messages_paged_out": 0,
+    "messages_persistent": 0,
+    "message_bytes": 0,
+    "message_bytes_ready": 0,
+    "message_bytes_unacknowledged": 0,
+    "message_bytes_ram": 0,
+    "message_bytes_paged_out": 0,
+    "message_bytes_persistent": 0,
+    "head_message_timestamp": None,
+    "recoverable_slaves": None,
+    "reductions": 0,
+    "reductions_details": {"rate": 0.0},
+}
+_EMPTY_QUORUM: Final[dict[str, Any]] = {**_EMPTY, "messages_dlx": 0, "message_bytes_dlx": 0}
+
+
+def _totals(queue: Queue) -> dict[str, Any]:
+    ready, unacked = len(queue.ready), queue.unacked
+    return {"messages": ready + unacked, "messages_ready": ready, "messages_unacknowledged": unacked}
+
+
+def _of_consumers(queue: Queue) -> dict[str, Any]:
+    """How many there are, which are alone, and whether they keep up."""
+    consumers = queue.consumers
+    if not len(consumers):
+        return _NO_CONSUMERS
+    keeps_up = 1.0 if not len(queue.ready) or any(consumer.prefetch_left() > 0 for consumer in consumers) else 0.0
+    return {
+        "consumers": len(consumers),
+        # RabbitMQ's share of the time in which somebody could take more; here it is whether somebody can now.
+        "consumer_capacity": keeps_up,
+        "consumer_utilisation": keeps_up,
+        "exclusive_consumer_tag": next(iter(consumers)).tag if queue.exclusive_consumer else None,
+        "single_active_consumer_tag": None if consumers.active is None else consumers.active.tag,
+    }
+
+
+_NO_CONSUMERS: Final[dict[str, Any]] = {
+    "consumers": 0,
+    "consumer_capacity": 0,
+    "consumer_utilisation": 0,
+    "exclusive_consumer_tag": None,
+    "single_active_consumer_tag": None,
+}
+
+
+def _head_timestamp(queue: Queue) -> int | None:
+    """The timestamp property of what is served next; None where it has none, or is on the disk."""
+    return content.timestamp(queue.ready.head()[HEADER]) if queue.ready.available else None
+
+
+class _Leased:
+    """How big the bodies are that are with somebody: counted once for a request, in all channels that don't hold too many.
+
+    Queues don't keep it, for it would cost each delivery something; where not all was looked at, the rest counts as an average.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._found: dict[Queue, list[int]] | None = None
+
+    def bytes_of(self, queue: Queue) -> int:
+        """Of one queue."""
+        ready, unacked = len(queue.ready), queue.unacked
+        if not unacked:
+            return 0
+        if not ready:
+            return queue.body_bytes
+        if self._found is None:
+            self._found = self._look()
+        count, size = self._found.get(queue, (0, 0))
+        if count > unacked:
+            size = size * unacked // count
+        elif count < unacked:
+            size += (queue.body_bytes - size) * (unacked - count) // (ready + unacked - count)
+        return min(size, queue.body_bytes)
+
+    def _look(self) -> dict[Queue, list[int]]:
+        found: dict[Queue, list[int]] = {}
+        left = LEASES_MAX
+        for session in self._broker.sessions:
+            for channel in session.channels.values():
+                if len(channel.unacked) > left:
+                    continue
+                left -= len(channel.unacked)
+                for holder, message in channel.unacked.values():
+                    counted = found.setdefault(holder.queue, [0, 0])
+                    counted[0] += 1
+                    counted[1] += len(message[BODY])
+        return found
