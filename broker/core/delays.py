@@ -96,6 +96,11 @@ class DelayedReady(Ready):
         """See Ready."""
         return self.waiting.get(item[1])
 
+    def due_ms(self, item: Any) -> int | None:
+        """See Ready."""
+        when: int = item[0]
+        return when
+
     def take_due(self, now_ms: int, most: int) -> list[Message]:
         """Remove so many messages, at the most, whose time has come: the earliest first, those of one moment in the order of publishing."""
         due, waiting = self.due, self.waiting

@@ -156,17 +156,21 @@ class Ready:
         messages += paged.tail
         return messages, [paged.pages] if paged.pages.count else []
 
+    def ids_in_row(self, low: int, high: int) -> Iterator[int]:
+        """The ids from `low` on and below `high` in the row, without what stands beside it, in no particular order."""
+        paged = self.paged
+        for messages in (self.fresh,) if paged is None else (self.fresh, paged.tail):
+            if messages and messages[0][ID] < high and messages[-1][ID] >= low:
+                first = bisect_left(messages, low, key=id_of)
+                yield from takewhile(partial(gt, high), map(id_of, islice(messages, first, None)))
+        if paged is not None and paged.pages.count:
+            yield from paged.pages.ids_between(low, high)
+
     def ids_in(self, intervals: Sequence[tuple[int, int]]) -> Iterator[int]:
         """The ids from `low` on and below `high` of each of the intervals, in no particular order."""
-        paged = self.paged
         for low, high in intervals:
-            for messages in (self.fresh,) if paged is None else (self.fresh, paged.tail):
-                if messages and messages[0][ID] < high:
-                    first = bisect_left(messages, low, key=id_of)
-                    yield from takewhile(partial(gt, high), map(id_of, islice(messages, first, None)))
+            yield from self.ids_in_row(low, high)
             yield from (message[ID] for message in self.came_back() if low <= message[ID] < high)
-            if paged is not None and paged.pages.count:
-                yield from paged.pages.ids_between(low, high)
 
     def runs_in(self, low: int, high: int) -> Iterator[Run]:
         """What is on the disk only of the ids from `low` on and below `high`."""
@@ -198,6 +202,10 @@ class Ready:
         """The message of such an item; None if it isn't there any more."""
         message: Message = item
         return message
+
+    def due_ms(self, item: Any) -> int | None:
+        """When such an item is to go on, if it is held for a time."""
+        return None
 
     def pick(self, level: Ready, ids: Sequence[int]) -> list[Message]:
         """Remove the messages with these ids, which rise, from the row of a level, as far as they are in memory; returns them."""
