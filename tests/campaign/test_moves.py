@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from broker.core.message import Message
     from broker.core.queue import Queue
     from broker.core.steps import Step
-    from tests.campaign.workload import Client
 
 pytestmark = pytest.mark.usefixtures("small_segments")
 
@@ -47,7 +46,7 @@ class MovingWorkload(Workload):
         source, target, promises = self.machine.queue(name), self.ids["dead"], self.promises
         source.serve()
         self._hear_deliveries()
-        before = {number: body for number, body in self._ready(source)}
+        before = dict(self._ready(source))
         chosen = [number for number in before if self.chance.random() < 0.5] if self.chance.random() < 0.5 else None
         order: list[Message] = []
 

@@ -31,7 +31,7 @@ from protocol.constants import ACCESS_REFUSED
 from protocol.errors import ChannelException
 from protocol.methods import Exchange, Queue
 from protocol.tables import plain, table_of
-from tests.core.deep import assert_nothing_left, drain, filled, put, text_of, to_cold_head, where
+from tests.core.deep import ask, assert_nothing_left, drain, filled, put, text_of, to_cold_head, where
 from tests.core.playbook import Delivered, Playbook, PlayedChannel
 from tests.core.stepped import carry_out, move, seen
 
@@ -147,9 +147,10 @@ def test_bytes_are_counted_right(book: Playbook, channel: PlayedChannel, kind: d
     channel.nack(1)
     move(book, to_queue("t"), ids=ids(book, "169"))
     assert core.ready.body_bytes == len(core.ready) == 5
+    channel.nack(2)
+    assert len(list(core.ready.came_back())) == 1
     move(book, to_exchange("", "nobody"))
-    assert core.ready.body_bytes == len(core.ready) == 5
-    assert core.body_bytes == 6
+    assert core.ready.body_bytes == len(core.ready) == core.body_bytes == 6
 
 
 # --- what is on the disk ------------------------------------------------------------------------------------------------
@@ -244,9 +245,7 @@ def test_nothing_is_moved_and_delivered_too(book: Playbook, channel: PlayedChann
 
 
 @pytest.mark.usefixtures("deep_queues", "small_segments")
-def test_compaction_and_a_move_do_not_disturb_each_other(
-    book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compaction_and_a_move_do_not_disturb_each_other(book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SLACK_BYTES", 0)
     channel.declare("t", durable=True)
     channel.declare("old", durable=True)
@@ -259,6 +258,54 @@ def test_compaction_and_a_move_do_not_disturb_each_other(
     assert book.broker.outbox.ledger._kept is None
     book.crash()
     assert text_of(drain(book) + drain(book, "t")) == "456789" + ("123456789" * 4)[:30]
+
+
+@pytest.mark.usefixtures("deep_queues")
+def test_what_is_being_read_in_is_not_taken_for_what_stands_there_later(book: Playbook, channel: PlayedChannel) -> None:
+    """A load of the head is under way when some of that head is moved."""
+    channel.declare("t", durable=True)
+    core = to_cold_head(book, channel)
+    ask(channel)
+    book.broker.serve()
+    (load,), book.broker.outbox.loads = book.broker.outbox.loads, []
+    assert [run.first_id for run in load.runs] == ids_on_disk(core)[:2]
+    steps = relocate(core, to_queue("t"), lambda _: None, ids=ids_on_disk(core)[1:2])
+    wait = next(steps)
+    assert callable(wait)
+    wait(lambda: None)
+    book.read()
+    assert next(steps) is None
+    load.done(load.read(book.disk.log))
+    carry_out(book, steps)
+    channel.ack(2)
+    assert text_of(drain(book)) == "456789"
+    assert text_of(drain(book, "t")) == "3"
+    assert_nothing_left(book)
+
+
+@pytest.mark.usefixtures("deep_queues")
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_somebody_took_while_it_was_read_is_not_moved(book: Playbook, channel: PlayedChannel, settled: bool) -> None:
+    channel.declare("t", durable=True)
+    core = to_cold_head(book, channel)
+    steps = relocate(core, to_queue("t"), lambda _: None)
+    wait = next(steps)
+    assert callable(wait)
+    wait(lambda: None)
+    looks, book.broker.outbox.loads = book.broker.outbox.loads, []
+    channel.get("q", no_ack=settled)
+    channel.get("q")
+    book.settle()
+    for each in looks:
+        each.done(each.read(book.disk.log))
+    assert carry_out(book, steps).moved == 6
+    channel.peer.close()
+    assert text_of(drain(book)) == ("3" if settled else "23")
+    assert text_of(drain(book, "t")) == "456789"
+
+
+def ids_on_disk(core: Any) -> list[int]:
+    return list(core.ready.paged.pages.ids_between(0, 1 << 60))
 
 
 # --- what can't go ------------------------------------------------------------------------------------------------------
@@ -277,6 +324,24 @@ def test_what_nothing_takes_stays_at_its_place(book: Playbook, channel: PlayedCh
         assert len(found.examples[reason]) == 8
         assert seen(book) == "23456789"
     assert drain(book)[:2] == [("2", True), ("3", False)]
+
+
+def test_some_of_what_came_back_may_go_and_some_stay(book: Playbook, channel: PlayedChannel) -> None:
+    channel.declare("t", durable=True)
+    filled(book, channel, "12345", x_queue_type="quorum")
+    for _ in range(5):
+        channel.get("q")
+    for tag in (3, 1, 5, 2, 4):
+        channel.nack(tag)
+    channel.take()
+    assert seen(book) == "31524"
+
+    def way(message: Message) -> Way | str:
+        return to_queue("t")(message) if message[3] in b"124" else "stays"
+
+    assert left(move(book, way)) == {"stays": 2}
+    assert (seen(book), seen(book, "t")) == ("35", "124")
+    assert text_of(drain(book)) == "35"
 
 
 def test_a_full_queue_takes_what_it_can(book: Playbook, channel: PlayedChannel) -> None:
