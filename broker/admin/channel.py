@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from broker.core.direct import Closed, Direct, Reply
 from broker.core.login import Undecided
 from broker.core.session import Peer
+from protocol.methods import Basic, make
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,10 @@ class DirectChannel:
         """
         await self._feed(lambda: self._direct.send(method))
         return await self.reply()
+
+    async def settle(self, tag: int, *, requeue: bool) -> None:
+        """Put back what was got, up to a delivery tag, or reject it for good."""
+        await self._feed(lambda: self._direct.send(make(Basic.Nack, delivery_tag=tag, multiple=True, requeue=requeue)))
 
     async def publish(self, routing: bytes, bits: int, header: bytes, body: bytes) -> None:
         """basic.publish; what comes of it is for `reply`. Raises likewise."""

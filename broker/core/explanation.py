@@ -1,4 +1,4 @@
-"""Where a message would go, and why: each exchange on its way, which bindings match and by what, and if nothing takes it, what nearly would.
+"""Where a message would go, and why: each exchange on its way, which bindings match, by what, and if nothing takes it, what nearly would.
 
 It follows `VHost.route` step by step, and publishes nothing: exchanges that keep something of each message, or draw lots, aren't asked to
 route but say what they would do. It goes in steps (core/steps.py), for an exchange may have any number of bindings.

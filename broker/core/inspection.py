@@ -215,7 +215,7 @@ def look_at_unacked(
     """The same of what is with somebody: by connection and channel, and there in the order of delivery."""
     gathering = _Gathering(queue, offset, limit, wanted, body_max)
     looked = 0
-    for channel in [channel for session in queue.vhost.broker.sessions for channel in session.channels.values()] if queue.unacked else ():
+    for channel in list(queue.vhost.broker.open_channels()) if queue.unacked else ():
         if gathering.is_full:
             break
         if channel.transaction is not None:

@@ -40,6 +40,7 @@ UNWRITTEN: Final = 1024
 UNWRITTEN_BYTES: Final = 4_194_304
 """After so much the disk is waited for."""
 EXAMPLES: Final = 10
+DESTINATIONS: Final = 1000
 
 NOT_READY = "not ready"
 NO_DEATH = "no x-death"
@@ -75,6 +76,7 @@ class Relocation:
     moved: int = 0
     moved_bytes: int = 0
     destinations: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
+    """Not more than DESTINATIONS: those that come later are counted as `moved` alone."""
     left: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[int]] = field(default_factory=dict)
 
@@ -253,7 +255,9 @@ class _Work:
         self._queue.outbox.enqueue_one(queues, target_of(queues), routing, way.header, message[BODY], persistent, expiration_ms)
         self.done.moved += 1
         self.done.moved_bytes += len(message[BODY])
-        self.done.destinations[way.exchange, way.keys[0], way.queue] += 1
+        destination, destinations = (way.exchange, way.keys[0], way.queue), self.done.destinations
+        if destination in destinations or len(destinations) < DESTINATIONS:
+            destinations[destination] += 1
         self.unwritten += 1
         self.unwritten_bytes += len(message[BODY])
         return True

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("small_segments")
 
+TARGET = "moved"
 moves: Counter[str] = Counter()
 
 
 class MovingWorkload(Workload):
-    """And an operator who moves what is ready to `dead`, or chosen messages of it."""
+    """And an operator who moves what is ready to `moved`, or chosen messages of it."""
 
     def furnish(self) -> None:
         """See Workload."""
+        self.declare(self.clients[0], TARGET)
         super().furnish()
-        assert "dead" in self.ids
 
     def act(self) -> None:
         """See Workload."""
@@ -41,9 +42,9 @@ class MovingWorkload(Workload):
     def move(self) -> None:
         """One step of a move; what it takes out and what it puts in is of one batch."""
         name = self.chance.choice(QUEUES)
-        if name not in self.ids or "dead" not in self.ids:
+        if name not in self.ids or TARGET not in self.ids:
             return
-        source, target, promises = self.machine.queue(name), self.ids["dead"], self.promises
+        source, target, promises = self.machine.queue(name), self.ids[TARGET], self.promises
         source.serve()
         self._hear_deliveries()
         before = dict(self._ready(source))
@@ -54,7 +55,7 @@ class MovingWorkload(Workload):
             if (target, message[3]) in promises.places:
                 return "a copy of a fan-out is there already"
             order.append(message)
-            return to_queue("dead")(message)
+            return to_queue(TARGET)(message)
 
         steps = relocate(source, way, lambda _: None, most=self.chance.choice((1, 2, 5, None)), ids=chosen)
         while not self.done(next(steps)):
