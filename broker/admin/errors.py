@@ -8,9 +8,10 @@ NOT_MANAGEMENT_USER: Final = "Not management user"
 
 
 class HttpError(Exception):
-    """An answer that ends the request: its status, and the two words of its body. `challenge` asks for a login."""
+    """An answer that ends the request: its status, and the two words of its body (RabbitMQ's reasons are lists here and there).
+    `challenge` asks for a login."""
 
-    def __init__(self, status: int, error: str, reason: str, *, challenge: bool = False) -> None:
+    def __init__(self, status: int, error: str, reason: str | list[str], *, challenge: bool = False) -> None:
         super().__init__(reason)
         self.status = status
         self.error = error
@@ -21,7 +22,7 @@ class HttpError(Exception):
 class BadRequest(HttpError):
     """400: what was sent makes no sense."""
 
-    def __init__(self, reason: str, error: str = "bad_request") -> None:
+    def __init__(self, reason: str | list[str], error: str = "bad_request") -> None:
         super().__init__(400, error, reason)
 
 

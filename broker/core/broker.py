@@ -11,7 +11,7 @@ import logging
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from broker.core import entries, facts, ids
@@ -100,6 +100,8 @@ class Broker:
         self.vhosts: dict[str, VHost] = {}
         self.global_parameters: dict[str, Any] = {}
         self.sessions: dict[Session, None] = {}
+        self.direct_sessions: dict[Session, None] = {}
+        """Those without a socket (core/direct.py), which no list shows."""
         self.reply_channels: dict[str, Channel] = {}
         """Address of direct reply-to to the channel whose consumer it is."""
         self.topology = 1
@@ -213,11 +215,15 @@ class Broker:
 
     def leases(self) -> Iterator[tuple[Holder, Message]]:
         """Everything that is with somebody and not settled."""
-        for session in self.sessions:
-            for channel in session.channels.values():
-                yield from channel.unacked.values()
-                if channel.transaction is not None:
-                    yield from channel.transaction.leases()
+        for channel in self.open_channels():
+            yield from channel.unacked.values()
+            if channel.transaction is not None:
+                yield from channel.transaction.leases()
+
+    def open_channels(self) -> Iterator[Channel]:
+        """All channels, those without a socket too."""
+        for session in chain(self.sessions, self.direct_sessions):
+            yield from session.channels.values()
 
     # --- direct reply-to --------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ queues, never in both and never in none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core.envelope import Envelope
 from broker.core.message import join_routing, split_routing
@@ -88,6 +88,35 @@ def died(table: Table, queue: str, reason: str, exchange: str, keys: Sequence[st
         table.setdefault(f"x-first-death-{name}", _longstr(value))
         table[f"x-last-death-{name}"] = _longstr(value)
     return table
+
+
+class Death(NamedTuple):
+    """Where a message died, and the exchange and routing keys that had brought it there."""
+
+    queue: str
+    reason: str
+    exchange: str
+    routing_keys: list[str]
+
+
+def first_death(table: Table) -> Death | None:
+    """The death that came first, of a message with these headers: x-death has the latest first, but an entry that counts up moves to the
+    front, so x-first-death-queue and x-first-death-reason say which it was; without these it is the last entry. None: it never died."""
+    deaths = _deaths(table)
+    if not deaths:
+        return None
+    named = _string(table.get("x-first-death-queue")), _string(table.get("x-first-death-reason"))
+    found = next((each for each in deaths if (_string(each.get("queue")), _string(each.get("reason"))) == named), deaths[-1])
+    return Death(
+        _string(found.get("queue")), _string(found.get("reason")), _string(found.get("exchange")), _strings(found.get("routing-keys"))
+    )
+
+
+def never_died(header: bytes) -> bytes:
+    """The content header without anything that deaths left there."""
+    table = content.headers(header)
+    kept = {name: field for name, field in table.items() if name != "x-death" and not name.startswith(("x-first-death-", "x-last-death-"))}
+    return header if len(kept) == len(table) else content.with_headers(header, kept or None)
 
 
 def without_history(header: bytes) -> bytes:

@@ -10,7 +10,7 @@ All of them are in memory, at a restart too, where they are read one after the o
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.core.arguments import QueueArguments
 from broker.core.envelope import Envelope
@@ -81,6 +81,25 @@ class DelayedReady(Ready):
     def read_in(self, fresh: Iterable[Message], returned: Sequence[Message]) -> None:
         """See Ready."""
         self.waiting.update((message[ID], message) for messages in (fresh, returned) for message in messages)
+
+    came_back_redelivered = False
+
+    def beside(self) -> list[Any]:
+        """See Ready: what is held, in the order in which it is due. Only after a restart something may stand behind, not read yet."""
+        return list(self.due)
+
+    def behind(self, item: Any) -> int:
+        """See Ready."""
+        return 0
+
+    def message_of(self, item: Any) -> Message | None:
+        """See Ready."""
+        return self.waiting.get(item[1])
+
+    def due_ms(self, item: Any) -> int | None:
+        """See Ready."""
+        when: int = item[0]
+        return when
 
     def take_due(self, now_ms: int, most: int) -> list[Message]:
         """Remove so many messages, at the most, whose time has come: the earliest first, those of one moment in the order of publishing."""

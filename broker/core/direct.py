@@ -84,6 +84,7 @@ class Direct:
         self.session.vhost = vhost
         self.session.identity = identity
         self.session.on_method(NUMBER, Channel.Open())
+        broker.direct_sessions[self.session] = None
 
     def send(self, method: Method) -> None:
         """A method; its reply comes by `heard`. Raises ConnectionException for a hard error, and Undecided (then `session.retry`)."""
@@ -98,6 +99,7 @@ class Direct:
         if NUMBER in self.session.channels:
             self.session.end_channel(NUMBER)
         self.session.ended = True
+        self.session.broker.direct_sessions.pop(self.session, None)
 
 
 class _Wire:

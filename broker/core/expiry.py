@@ -65,6 +65,10 @@ class MessageExpiry:
         if (deadline := self._deadlines.pop(message[ID], None)) is not None:
             self._deadlines[to[ID]] = deadline
 
+    def deadline_ms(self, message_id: int) -> int | None:
+        """When a message in memory will have expired, in ms since 1970; None for one that doesn't."""
+        return self._deadlines.get(message_id)
+
     def forget(self, messages: Iterable[Message]) -> None:
         """Messages left the queue, or memory."""
         if self._deadlines:

@@ -6,17 +6,18 @@ refuses the newcomer. The bytes of what is ready are counted only where they are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from broker.core.message import body_of
+from broker.core.message import BODY, body_of
 from broker.core.priorities import PriorityReady
 from broker.core.ready import Ready
 from broker.core.returns import QuorumReady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from broker.core.arguments import QueueArguments
+    from broker.core.compat import Compat
     from broker.core.message import Message
     from broker.core.pages import Pages
     from broker.core.queue import Queue
@@ -58,6 +59,23 @@ class Measured(Ready):
         self.body_bytes = before - sum(map(len, map(body_of, messages)))
         return messages
 
+    def pick(self, level: Ready, ids: Sequence[int]) -> list[Message]:
+        """See Ready."""
+        picked = super().pick(level, ids)
+        self.body_bytes -= sum(map(len, map(body_of, picked)))
+        return picked
+
+    def pick_beside(self, level: Ready, ids: Collection[int]) -> list[Any]:
+        """See Ready."""
+        items = super().pick_beside(level, ids)
+        self.body_bytes -= _size_of(level, items)
+        return items
+
+    def put_beside(self, level: Ready, items: Sequence[Any]) -> None:
+        """See Ready."""
+        super().put_beside(level, items)
+        self.body_bytes += _size_of(level, items)
+
     def clear(self) -> tuple[list[Message], list[Pages]]:
         """See Ready."""
         self.body_bytes = 0
@@ -71,6 +89,10 @@ class Measured(Ready):
     def forget(self, body_bytes: int) -> None:
         """See Ready."""
         self.body_bytes -= body_bytes
+
+
+def _size_of(level: Ready, items: Sequence[Any]) -> int:
+    return sum(len(message[BODY]) for message in map(level.message_of, items) if message is not None)
 
 
 class MeasuredReady(Measured):
@@ -130,6 +152,14 @@ def limit_of(arguments: QueueArguments) -> Limit | None:
     if arguments.type == "quorum" and overflow == REJECT_AND_DEAD_LETTER:
         overflow = None  # RabbitMQ takes it at declare, warns, and drops from the head
     return Limit(arguments.max_length, arguments.max_length_bytes, overflow)
+
+
+def delivery_limit_of(arguments: QueueArguments, compat: Compat) -> int | None:
+    """How often a message may come back to a quorum queue; None: for ever."""
+    given = arguments.delivery_limit
+    if given is None:
+        return compat.delivery_limit
+    return None if given < 0 and compat.negative_delivery_limit_is_none else given
 
 
 def ready_for(arguments: QueueArguments) -> Ready:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from broker.core.ledger import Segment
     from broker.core.message import Message
     from broker.core.pages import Pages
-    from broker.core.paging import Load
+    from broker.core.paging import Reading
     from broker.core.queue import Queue
     from broker.core.spill import SpillBatch
     from storage.api import Receipt
@@ -154,8 +154,8 @@ class Outbox:
         self.spill = Spill()
         self.compaction: Compaction | None = None
         """The one that is under way."""
-        self.loads: list[Load] = []
-        """What is to be read back into memory; whoever reads takes it."""
+        self.loads: list[Reading] = []
+        """What is to be read out of the log; whoever reads takes it."""
         self.number = 1
         """The number of the batch that is being collected."""
         self.released = 0

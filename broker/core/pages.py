@@ -159,6 +159,47 @@ class Pages:
                 self.body_bytes -= part * run.body_size
         return taken
 
+    def cut(self, first_id: int, count: int) -> Pages:
+        """Remove the messages with these ids, as far as they are here; what is behind and before them stays."""
+        taken, end = Pages(), first_id + count
+        at = self._page_of(first_id)
+        while at < len(self._pages):
+            page = self._pages[at]
+            index = max(bisect_right(page.firsts, first_id) - 1, page.start)
+            while index < len(page.firsts) and (run := page.run(index)).first_id < end:
+                low, high = max(run.first_id, first_id), min(run.first_id + run.length, end)
+                if low < high:
+                    part = Run(low, high - low, run.body_size, run.place)
+                    taken.append(*part)
+                    behind = run._replace(first_id=high, length=run.first_id + run.length - high)
+                    split = (run._replace(length=low - run.first_id), behind)
+                    parts = [each for each in split if each.length]
+                    page.put(index, parts)
+                    page.count -= part.length
+                    self.runs += len(parts) - 1
+                    self.count -= part.length
+                    self.body_bytes -= part.length * part.body_size
+                    index += len(parts) - 1
+                index += 1
+            if index < len(page.firsts):
+                break
+            if page.start == len(page.firsts):
+                del self._pages[at]
+            else:
+                at += 1
+        return taken
+
+    def nth(self, index: int) -> int:
+        """The id of the message that has so many before it. There must be one."""
+        for page in self._pages:
+            if index < page.count:
+                for size, first in zip(page.sizes[page.start :], page.firsts[page.start :], strict=True):
+                    if index < size >> SIZE_BITS:
+                        return first + index
+                    index -= size >> SIZE_BITS
+            index -= page.count
+        raise IndexError(index)
+
     def _gone(self, sizes: array[int]) -> int:
         count = sum(size >> SIZE_BITS for size in sizes)
         self.runs -= len(sizes)

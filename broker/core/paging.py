@@ -44,23 +44,27 @@ class PageOut(NamedTuple):
         self.queue.page_out(self.messages, [(len(list(group)), place) for _, group in sizes])
 
 
-class Load:
-    """The head of a queue's pages, on its way into memory."""
+class Reading:
+    """Runs of a queue's pages that are to be read, in the log or in the spill."""
 
-    __slots__ = ("level", "queue", "runs", "size", "spilled", "times_ms")
+    __slots__ = ("queue", "runs", "spilled", "times_ms")
 
-    def __init__(self, queue: Queue, level: Ready, runs: list[Run], spilled: bool) -> None:
+    def __init__(self, queue: Queue, runs: list[Run]) -> None:
         self.queue = queue
-        self.level = level
         self.runs = runs
-        self.size = sum([run.length * (run.body_size + MESSAGE_BYTES) for run in runs])
-        """In accounted bytes, by and large."""
-        self.spilled = spilled
+        self.spilled = not queue.logged
         self.times_ms = array("Q")
         """When each of the messages that were read was published."""
 
+    def done(self, messages: Sequence[Message] | None) -> None:
+        """Hear what was read; None: it has been copied elsewhere meanwhile, or the disk can't be read now."""
+        raise NotImplementedError
+
+    def damaged(self, run: Run, error: Corrupt) -> None:
+        """On the reader's thread: a run can't be read and is left out."""
+
     def read(self, store_log: Log) -> list[Message]:
-        """The messages, on a reader's thread. What is damaged is left out, and told of in the broker's log.
+        """The messages, on a reader's thread.
 
         Raises Closed if a record isn't where it was: it was copied elsewhere meanwhile.
         """
@@ -100,6 +104,26 @@ class Load:
         try:
             return self._read(store_log, [run])
         except Corrupt as error:
-            text = "%d messages of %s, from number %d on, can't be read and are lost: %s"
-            log.error(text, run.length, self.queue.vhost.queue_text(self.queue.name), run.first_id, error)
+            self.damaged(run, error)
             return []
+
+
+class Load(Reading):
+    """The head of a queue's pages, on its way into memory."""
+
+    __slots__ = ("level", "size")
+
+    def __init__(self, queue: Queue, level: Ready, runs: list[Run]) -> None:
+        super().__init__(queue, runs)
+        self.level = level
+        self.size = sum([run.length * (run.body_size + MESSAGE_BYTES) for run in runs])
+        """In accounted bytes, by and large."""
+
+    def done(self, messages: Sequence[Message] | None) -> None:
+        """See Reading."""
+        self.queue.loaded(self, messages)
+
+    def damaged(self, run: Run, error: Corrupt) -> None:
+        """What is damaged is left out, and told of in the broker's log."""
+        text = "%d messages of %s, from number %d on, can't be read and are lost: %s"
+        log.error(text, run.length, self.queue.vhost.queue_text(self.queue.name), run.first_id, error)

@@ -18,7 +18,7 @@ from broker.core.counters import Taken
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
-from broker.core.limits import limit_of, measure, ready_for
+from broker.core.limits import delivery_limit_of, limit_of, measure, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.arguments import QueueArguments
-    from broker.core.compat import Compat
     from broker.core.consumers import Consumer
     from broker.core.limits import Limit
     from broker.core.message import Message
@@ -42,13 +41,6 @@ if TYPE_CHECKING:
     from broker.core.vhost import VHost
 
     WaitingGet = Callable[[], None]
-
-
-def _delivery_limit(given: int | None, compat: Compat) -> int | None:
-    """How often a message may come back to a quorum queue; None: for ever."""
-    if given is None:
-        return compat.delivery_limit
-    return None if given < 0 and compat.negative_delivery_limit_is_none else given
 
 
 class Queue:
@@ -162,7 +154,7 @@ class Queue:
         self.dead_letters = DeadLetters(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
         self.consumer_timeout_ms = effective.consumer_timeout_ms
         if isinstance(self.ready, QuorumReady):
-            self.delivery_limit = _delivery_limit(effective.delivery_limit, self.vhost.broker.compat)
+            self.delivery_limit = delivery_limit_of(effective, self.vhost.broker.compat)
             self.ready.to_end = self.delivery_limit is None
         if self.message_expiry is not None:
             self.message_expiry.ttl_ms = effective.message_ttl_ms
@@ -497,7 +489,7 @@ class Queue:
     def _load(self, level: Ready) -> None:
         """Have the head of its pages read."""
         assert level.paged is not None
-        level.paged.loading = Load(self, level, level.paged.pages.head(self.memory.read_ahead_bytes), not self.logged)
+        level.paged.loading = Load(self, level, level.paged.pages.head(self.memory.read_ahead_bytes))
         self.memory.loading += level.paged.loading.size
         self.outbox.loads.append(level.paged.loading)
 
@@ -590,6 +582,19 @@ class Queue:
             self.outbox.bury_pages(self, pages)
         else:
             self.outbox.settle_pages(self, pages)
+
+    def settle_paged(self, level: Ready, first_id: int, count: int) -> int:
+        """The messages with these ids, all of which were in the pages of a level a moment ago, are done with, as far as they still are
+        there; returns how many. Of ids between two of them none may live."""
+        assert level.paged is not None
+        before = level.paged.pages.runs
+        gone = level.paged.pages.cut(first_id, count)
+        if gone.count:
+            level.paged.loading = None  # what is being read is no longer what stands there
+            self.ready.forget(gone.body_bytes)
+            self._settle_pages(gone, before - level.paged.pages.runs)
+            self.touch()
+        return gone.count
 
     # --- basic.get at a cold head -----------------------------------------------------------------------------------
 

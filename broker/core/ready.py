@@ -17,15 +17,15 @@ from bisect import bisect_left
 from collections import deque
 from functools import partial
 from heapq import heapify, heappop, heappush
-from itertools import chain, islice, takewhile
+from itertools import chain, filterfalse, islice, takewhile
 from operator import gt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from broker.core.message import ID, Message, body_of, id_of
+from broker.core.message import BODY, ID, Message, body_of, id_of
 from broker.core.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from broker.core.pages import Run
     from broker.core.paging import Load
@@ -156,17 +156,21 @@ class Ready:
         messages += paged.tail
         return messages, [paged.pages] if paged.pages.count else []
 
+    def ids_in_row(self, low: int, high: int) -> Iterator[int]:
+        """The ids from `low` on and below `high` in the row, without what stands beside it, in no particular order."""
+        paged = self.paged
+        for messages in (self.fresh,) if paged is None else (self.fresh, paged.tail):
+            if messages and messages[0][ID] < high and messages[-1][ID] >= low:
+                first = bisect_left(messages, low, key=id_of)
+                yield from takewhile(partial(gt, high), map(id_of, islice(messages, first, None)))
+        if paged is not None and paged.pages.count:
+            yield from paged.pages.ids_between(low, high)
+
     def ids_in(self, intervals: Sequence[tuple[int, int]]) -> Iterator[int]:
         """The ids from `low` on and below `high` of each of the intervals, in no particular order."""
-        paged = self.paged
         for low, high in intervals:
-            for messages in (self.fresh,) if paged is None else (self.fresh, paged.tail):
-                if messages and messages[0][ID] < high:
-                    first = bisect_left(messages, low, key=id_of)
-                    yield from takewhile(partial(gt, high), map(id_of, islice(messages, first, None)))
+            yield from self.ids_in_row(low, high)
             yield from (message[ID] for message in self.came_back() if low <= message[ID] < high)
-            if paged is not None and paged.pages.count:
-                yield from paged.pages.ids_between(low, high)
 
     def runs_in(self, low: int, high: int) -> Iterator[Run]:
         """What is on the disk only of the ids from `low` on and below `high`."""
@@ -179,6 +183,59 @@ class Ready:
             return 0
         below, all_below = self.paged.pages.counts_below((low, high))
         return all_below - below
+
+    # --- taking out of the middle (core/relocation.py) ----------------------------------------------------------------
+
+    came_back_redelivered: ClassVar[bool] = True
+    """What doesn't stand in the row of ids was delivered before."""
+
+    def beside(self) -> list[Any]:
+        """What doesn't stand in the row of ids (in `fresh`, the pages, the tail), as items that sort into the order of delivery."""
+        return list(self.returned)
+
+    def behind(self, item: Any) -> int:
+        """Such an item is delivered behind everything in the row with an id up to this one, and before the rest."""
+        number: int = item[ID]
+        return number - 1
+
+    def message_of(self, item: Any) -> Message | None:
+        """The message of such an item; None if it isn't there any more."""
+        message: Message = item
+        return message
+
+    def due_ms(self, item: Any) -> int | None:
+        """When such an item is to go on, if it is held for a time."""
+        return None
+
+    def pick(self, level: Ready, ids: Sequence[int]) -> list[Message]:
+        """Remove the messages with these ids, which rise, from the row of a level, as far as they are in memory; returns them."""
+        paged = level.paged
+        picked = _pick(level.fresh, ids)
+        return picked if paged is None else picked + _pick(paged.tail, ids)
+
+    def pick_beside(self, level: Ready, ids: Collection[int]) -> list[Any]:
+        """Remove the items of the messages with these ids from beside the row of a level; returns them."""
+        returned, message_of = level.returned, level.message_of
+        picked: list[Any] = []
+
+        def is_wanted(item: Any) -> bool:
+            message = message_of(item)
+            return message is not None and message[ID] in ids
+
+        while returned and is_wanted(returned[0]):
+            picked.append(heappop(returned))
+        if returned and len(picked) < len(ids):
+            more = list(filter(is_wanted, returned))
+            if more:
+                returned[:] = list(filterfalse(is_wanted, returned))
+                heapify(returned)
+                picked += more
+        return picked
+
+    def put_beside(self, level: Ready, items: Sequence[Any]) -> None:
+        """Undo a `pick_beside`, in part."""
+        for item in items:
+            heappush(level.returned, item)
 
     # --- paging -----------------------------------------------------------------------------------------------------
 
@@ -203,19 +260,35 @@ class Ready:
 
     def page_out(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> Sequence[Message]:
         """Messages that came in while the queue was paged are in the log: so many of them in the record at that place, and so on.
-        Returns those that needn't be in memory any more: all, or none if somebody was quicker."""
+        Returns those that needn't be in memory any more: all but those with which somebody was quicker."""
         paged = self.paged
-        if paged is None or not paged.tail or paged.tail[0][ID] != messages[0][ID]:
+        if paged is None or not paged.tail:
             return ()
+        tail, last = paged.tail, len(messages) - 1
+        if tail[0][ID] != messages[0][ID] or last >= len(tail) or tail[last][ID] != messages[last][ID]:
+            return self._page_out_the_rest(messages, runs)
         first = 0
         for count, place in runs:
             number, _, _, body = messages[first]
             paged.pages.append(number, count, len(body), place)
             first += count
-        popleft = paged.tail.popleft
+        popleft = tail.popleft
         for _ in messages:
             popleft()
         return messages
+
+    def _page_out_the_rest(self, messages: Sequence[Message], runs: Sequence[tuple[int, int]]) -> Sequence[Message]:
+        """The same where not all of these are in the tail any more: some were taken out of it, or it is another one by now."""
+        assert self.paged is not None
+        tail, pages, first = self.paged.tail, self.paged.pages, 0
+        gone: list[Message] = []
+        for count, place in runs:
+            for message in messages[first : first + count]:
+                if tail and tail[0][ID] == message[ID]:
+                    pages.append(message[ID], 1, len(message[BODY]), place)
+                    gone.append(tail.popleft())
+            first += count
+        return gone
 
     def level_to_load(self) -> Ready | None:
         """The level whose pages should be read from now, if somebody wants messages; None if all is well or under way."""
@@ -249,3 +322,20 @@ class Ready:
         assert self.paged is not None
         self.fresh.extend(self.paged.tail)
         self.paged = None
+
+
+def _pick(messages: deque[Message], ids: Sequence[int]) -> list[Message]:
+    """Remove the messages with these ids, which rise as theirs do; returns them. What it costs is the stretch between the first and the
+    last of them, and a rotation."""
+    if not messages or messages[-1][ID] < ids[0] or messages[0][ID] > ids[-1]:
+        return []
+    first = bisect_left(messages, ids[0], key=id_of)
+    count = bisect_left(messages, ids[-1] + 1, key=id_of) - first
+    if not count:
+        return []
+    wanted = set(ids)
+    messages.rotate(-first)
+    stretch = [messages.popleft() for _ in range(count)]
+    messages.extendleft([message for message in reversed(stretch) if message[ID] not in wanted])
+    messages.rotate(first)
+    return [message for message in stretch if message[ID] in wanted]

@@ -7,7 +7,7 @@ published before it came back. A restart finds everything in the order of ids ag
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.core.message import ID
 from broker.core.ready import Ready
@@ -88,6 +88,16 @@ class QuorumReady(Ready):
     def came_back(self) -> list[Message]:
         """See Ready."""
         return [message for _, _, message in self.returned]
+
+    def behind(self, item: Any) -> int:
+        """See Ready."""
+        place: int = item[0]
+        return place
+
+    def message_of(self, item: Any) -> Message | None:
+        """See Ready."""
+        message: Message = item[2]
+        return message
 
     def restore(self, pages: Mapping[int, Pages]) -> None:
         """See Ready."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from broker.core.broker import Broker
     from broker.core.message import Message
-    from broker.core.paging import Load
+    from broker.core.paging import Reading
     from broker.core.spill import SpillStep
     from broker.runtime.committer import Committer
     from storage.api import Store
@@ -56,7 +56,7 @@ class Reader:
         """What there was to see at the last check that nobody else asked for."""
 
     def after_turn(self) -> None:
-        """Nothing waits in the outbox: read what queues ask for, and see to compaction."""
+        """Nothing waits in the outbox: read what queues, and those who look into them, ask for, and see to compaction."""
         outbox = self._broker.outbox
         self._committer.give_back_spill()
         if outbox.loads:
@@ -98,7 +98,7 @@ class Reader:
 
     # --- loads ------------------------------------------------------------------------------------------------------
 
-    def _load(self, load: Load) -> None:
+    def _load(self, load: Reading) -> None:
         """On the reader's thread."""
         source = self._store.spill() if load.spilled else self._store.log
         assert source is not None
@@ -116,8 +116,8 @@ class Reader:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _loaded(self, load: Load, messages: Sequence[Message] | None) -> None:
-        load.queue.loaded(load, messages)
+    def _loaded(self, load: Reading, messages: Sequence[Message] | None) -> None:
+        load.done(messages)
         self._changed()
 
     # --- compaction -------------------------------------------------------------------------------------------------

@@ -412,7 +412,7 @@ class Playbook:
         """Carry out what queues want to have in memory (broker/runtime/reader.py)."""
         loads, self.broker.outbox.loads = self.broker.outbox.loads, []
         for load in loads:
-            load.queue.loaded(load, load.read(self._source(load.spilled)))
+            load.done(load.read(self._source(load.spilled)))
 
     def _source(self, spilled: bool) -> Log:
         source = self.disk.spill() if spilled else self.disk.log
@@ -521,7 +521,7 @@ class Playbook:
             returned += level.came_back()
             if level.paged is not None:
                 runs = level.paged.pages.head(1 << 60, 1 << 60)
-                for message in Load(queue, level, runs, not queue.logged).read(self._source(not queue.logged)):
+                for message in Load(queue, level, runs).read(self._source(not queue.logged)):
                     (returned if message[0] <= queue.recovered_mark or message[0] in queue.delivery_counts else fresh).append(message)
                 fresh += level.paged.tail
         return fresh, returned

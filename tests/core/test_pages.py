@@ -72,6 +72,20 @@ class Twins(RuleBasedStateMachine):
         self.pages.drop(count)
         del self.list[:gone]
 
+    @rule(first=IDS, count=st.integers(1, 12))
+    def cut(self, first: int, count: int) -> None:
+        gone = self.pages.cut(first, count)
+        wanted = [one for one in self.list if first <= one.id < first + count]
+        assert everything(gone) == wanted
+        assert (gone.count, gone.body_bytes) == (len(wanted), sum(one.body_size for one in wanted))
+        self.list = [one for one in self.list if one not in wanted]
+
+    @precondition(lambda self: self.list)
+    @rule(share=st.floats(0, 1, exclude_max=True))
+    def nth(self, share: float) -> None:
+        index = int(len(self.list) * share)
+        assert self.pages.nth(index) == self.list[index].id
+
     @rule(count=st.integers(0, 12))
     def take(self, count: int) -> None:
         taken = self.pages.take(count)

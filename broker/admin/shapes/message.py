@@ -48,9 +48,13 @@ def text_of(body: bytes, encoding: str = "auto") -> tuple[str, str]:
 
 
 def properties_of(header: bytes) -> dict[str, Any] | list[Any]:
+    """Those of a content header that are there, as `properties_as_json` has them."""
+    return properties_as_json(decode_properties(header))
+
+
+def properties_as_json(properties: Properties) -> dict[str, Any] | list[Any]:
     """Those that are there, by AMQP's names; none at all is an empty list, as in RabbitMQ."""
     found: dict[str, Any] = {}
-    properties = decode_properties(header)
     for name in Properties.__slots__:
         value = getattr(properties, name)
         if value is not None:

@@ -36,6 +36,11 @@ class DelayedMessage(Exchange):
         self.delays: DelayQueue | None = None
         """What it holds; there from the first message on that was to be delayed."""
 
+    @property
+    def inner(self) -> Exchange:
+        """The exchange that routes what is due."""
+        return self._inner
+
     def restore_delays(self, queue_id: int) -> DelayQueue:
         """What it held before the restart is in the queue with this id."""
         assert self._vhost is not None

@@ -56,6 +56,11 @@ def conditions_of(arguments: Table) -> tuple[bool, frozenset[Condition]]:
     )
 
 
+def fulfilled(conditions: frozenset[Condition], headers: Table) -> frozenset[Condition]:
+    """Those conditions that a message with these headers fulfils."""
+    return conditions & {each for name, header in headers.items() for each in ((name, comparable(header)), (name, PRESENT))}
+
+
 class Rule:
     """The bindings that ask for the same, which are looked at once. `filed_under`: a message fulfils one of these, or not the rule."""
 

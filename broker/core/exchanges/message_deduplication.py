@@ -62,6 +62,12 @@ class MessageDeduplication(Fanout):
         self.seen_queue = SeenQueue(self._vhost, self, queue_id, self._seen, self._size)
         return self.seen_queue
 
+    def has_seen(self, envelope: Envelope) -> bool:
+        """The message would not pass."""
+        assert self._vhost is not None
+        value = value_of(envelope.headers) if _HEADER_BYTES in envelope.header else None
+        return value is not None and self._seen.holds(value, self._vhost.broker.outbox.clock())
+
     def route(self, envelope: Envelope) -> tuple[Destination, ...]:
         assert self._vhost is not None
         value = value_of(envelope.headers) if _HEADER_BYTES in envelope.header else None
