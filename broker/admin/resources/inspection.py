@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
+from broker.admin.bodies import Body
 from broker.admin.call import exchange_name
 from broker.admin.errors import BadRequest, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routing import Access, Route
@@ -18,7 +17,6 @@ from broker.core.inspection import MOST, Filter, look, look_at_unacked
 from protocol.errors import ChannelException
 
 if TYPE_CHECKING:
-    from broker.admin.bodies import Body
     from broker.admin.call import Call
     from broker.core.queue import Queue
     from broker.core.relocation import FindWay, Way
@@ -146,10 +144,7 @@ async def route(call: Call) -> Any:
     key = call.query.get("routing_key", "")
     if len(key.encode("utf-8", "surrogateescape")) > 255:
         raise BadRequest("routing_key: expected 255 bytes at the most")
-    try:
-        headers = orjson.loads(call.query.get("headers") or "{}")
-    except orjson.JSONDecodeError:
-        raise BadRequest("headers: expected a JSON object") from None
+    headers = Body.parse((call.query.get("headers") or "{}").encode("utf-8", "surrogateescape")).values
     return shape.of_explanation(await carry_out(call, explain(vhost, exchange, key, table_of(headers)), only_while_asked=True))
 
 
