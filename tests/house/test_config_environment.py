@@ -148,6 +148,8 @@ def test_each_variable_of_the_official_image(name: str, tmp_path: Path) -> None:
         ({"RABBITMQ_NODE_IP_ADDRESS": "auto"}, "listeners", (Listener("0.0.0.0", 5672), Listener("::", 5672))),
         ({"RABBITMQ_NODE_PORT": "1", "RABBITMQ_NODE_IP_ADDRESS": "::1"}, "listeners", (Listener("::1", 1),)),
         ({"RABBITMQ_NODE_PORT": ""}, "listeners", LOOPBACK),
+        ({"RABBITMQ_NODE_PORT": "1", "LEVERET_DEFAULT_HOST": "::"}, "listeners", (Listener("0.0.0.0", 1), Listener("::", 1))),
+        ({"RABBITMQ_NODE_IP_ADDRESS": "::1", "LEVERET_DEFAULT_HOST": "::"}, "listeners", (Listener("::1", 5672),)),
         ({"RABBITMQ_LOGS": "-", "LEVERET_LOG_CONSOLE": ""}, "log", LogOptions()),
         ({"RABBITMQ_LOGS": "exchange:x"}, "log.exchange", True),
         ({"RABBITMQ_LOG": "warning"}, "log", LogOptions(console_level="warning", levels=(("default", "warning"),))),
