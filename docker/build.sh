@@ -4,6 +4,9 @@
 set -euo pipefail
 
 target=$1
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get install --yes --no-install-recommends binutils
 python=$(command -v python3)
 prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
 
