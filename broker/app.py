@@ -6,7 +6,9 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -37,6 +39,8 @@ from broker.node import AMQP, AMQPS, Listening, Node
 from broker.operations import Operations
 from broker.runtime.listeners import CannotListen, bind
 from broker.runtime.server import Server
+from broker.runtime.service import Manager
+from broker.runtime.state import StateDump
 from broker.runtime.tls import Contexts, Unusable
 from protocol.tables import table_of
 from storage.api import Corrupt, Damage, Failed, StorageError
@@ -45,6 +49,7 @@ from storage.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+    from pathlib import Path
 
     from broker.access.backends import Backend
     from broker.config import Config
@@ -69,6 +74,11 @@ def serve(config: Config) -> int:
     configured with can't be used."""
     _raise_file_limit()
     gc.set_threshold(*GC_THRESHOLDS)
+    if hasattr(signal, "SIGUSR1"):
+        # It asks for the state, of which there is none yet: nothing to die for.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    manager = Manager(os.environ)
+    manager.starting()
     store: LocalStore | MemoryStore
     try:
         client = http_client(config)
@@ -84,7 +94,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        status = _run(_serve(build(config, store), store, config, sockets, http, contexts, client))
+        status = _run(_serve(build(config, store), store, config, sockets, http, contexts, client, manager))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -292,11 +302,12 @@ async def _serve(
     http: list[HttpBound],
     contexts: Contexts | None,
     client: HttpClient | None,
+    manager: Manager,
 ) -> int:
     broker = operations.broker
     free = None if isinstance(store, MemoryStore) else store.free
     loop = asyncio.get_running_loop()
-    server = Server(broker, store, config, loop, free, client)
+    server = Server(broker, store, config, loop, free, client, manager)
     node = Node(broker, config, server, free, wall_clock)
     node.listeners += [Listening(AMQPS if each.tls else AMQP, *each.socket.getsockname()[:2]) for each in sockets]
     node.listeners += [Listening(each.protocol, *each.socket.getsockname()[:2]) for each in http]
@@ -306,6 +317,7 @@ async def _serve(
     announcement = announce(broker.node, node.ports(AMQP, AMQPS), config.data_dir, pid_file=config.pid_file)
     door = Door(openings(http, announcement.socket), context, loop)
     server.turn.schedule()
+    server.on_state = StateDump(server, broker, identity.text(), _state_directory(config)).begin
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
     sink: LogExchange | None = None
     if config.log.exchange:
@@ -320,10 +332,12 @@ async def _serve(
         gc.freeze()
         samples.start(loop)
         door.start()
-        http_sockets.log_started(http)
         plugins = node.plugins
+        _say_so(config, f"  Starting broker... completed with {len(plugins)} plugins.")
         log.info("Server startup complete; %d plugins started.\n%s", len(plugins), "\n".join(f" * {plugin}" for plugin in plugins))
 
+    # RabbitMQ starts its plugins before its listeners, and scripts wait for lines in this order. Who comes early waits in the backlog.
+    http_sockets.log_started(http)
     try:
         await server.run(sockets, contexts, ready)
     finally:
@@ -334,6 +348,24 @@ async def _serve(
             # Other threads go on, and have things to say when nothing is published any more.
             logs.remove(sink)
     return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK
+
+
+def _say_so(config: Config, text: str) -> None:
+    """A line on stdout that is none of the log's: RabbitMQ has it there whatever is logged, and scripts wait for it. A console of JSON
+    objects is spared."""
+    if not config.log.console_json:
+        try:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        except (OSError, ValueError, AttributeError) as error:  # closed, or there is none
+            log.debug("stdout can't be written: %s", error)
+
+
+def _state_directory(config: Config) -> Path | None:
+    """Where SIGUSR1 leaves a file: beside the log, else with the data; None where neither is on a disk."""
+    if config.log.file is not None:
+        return (config.log.file if config.log.dir is None else config.log.dir / config.log.file).parent
+    return config.data_dir
 
 
 def _run(main: Coroutine[None, None, int]) -> int:

@@ -221,6 +221,8 @@ class Config:
     """The running server's configuration; the defaults are RabbitMQ's, but for the listeners, which stay on loopback."""
 
     listeners: tuple[Listener, ...] = tuple(Listener(host, AMQP_PORT) for host in LOOPBACK_HOSTS)
+    default_host: str | None = None
+    """Where listeners are that were given as ports alone; None: on loopback. `listeners` have it already."""
     data_dir: Path | None = None
     """Where the log and the catalog live; None keeps everything in memory."""
     heartbeat_seconds: int = constants.HEARTBEAT_SECONDS

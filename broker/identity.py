@@ -19,3 +19,8 @@ PLUGINS: Final = (
 """What RabbitMQ needs a plugin for, and Leveret always has."""
 LEVERET_NAME: Final = "Leveret"
 LEVERET_VERSION: Final = __version__
+
+
+def text() -> str:
+    """Name and version, and which RabbitMQ it behaves like."""
+    return f"{LEVERET_NAME} {LEVERET_VERSION} (RabbitMQ {RABBITMQ_VERSION} compatible)"

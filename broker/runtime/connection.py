@@ -290,6 +290,11 @@ class Connection(asyncio.Protocol):
         self.session.close_connection(ConnectionException(RESOURCE_ERROR, "unfinished or uncommitted messages take too much memory"))
 
     @property
+    def pauses(self) -> list[str]:
+        """Why it isn't read from."""
+        return sorted(self._pauses)
+
+    @property
     def is_paused(self) -> bool:
         """It isn't read from, so its silence means nothing."""
         return bool(self._pauses)

@@ -1,4 +1,4 @@
-"""The running server: listeners, connections, heartbeats, alarms, the turn, SIGHUP, and its end.
+"""The running server: listeners, connections, heartbeats, alarms, the turn, signals, the service manager, and its end.
 
 A graceful stop takes nothing more in, confirms what it has taken, tells every connection 320 CONNECTION_FORCED, gives the
 peers a moment to answer, ships what is left and waits until it is durable.
@@ -20,6 +20,7 @@ from broker.runtime.connection import Connection
 from broker.runtime.decider import Decider
 from broker.runtime.heartbeats import Heartbeats
 from broker.runtime.machine import memory_bytes
+from broker.runtime.service import Manager
 from broker.runtime.trimming import Trimming
 from broker.runtime.turn import Turn
 
@@ -56,8 +57,10 @@ class Server:
         loop: asyncio.AbstractEventLoop,
         free: Callable[[], int] | None,
         client: HttpClient | None = None,
+        manager: Manager | None = None,
     ) -> None:
-        """`free` tells the bytes that are free on the store's disk, if it has one; `client` asks the server of an HTTP backend."""
+        """`free` tells the bytes that are free on the store's disk, if it has one; `client` asks the server of an HTTP backend;
+        `manager` is told how far it has got."""
         self._broker = broker
         self._config = config
         self._loop = loop
@@ -68,6 +71,9 @@ class Server:
         self.alarms.emit = self._emit
         self.on_hangup: list[Callable[[], None]] = []
         """Called one after the other on SIGHUP; what goes wrong there is theirs to log."""
+        self.on_state: Callable[[], None] = lambda: None
+        """Called on SIGUSR1."""
+        self._manager = manager or Manager({})
         self._lives_with_terminal = False
         self._next_complaint = 0.0
         """By the event loop's clock: when it may be said again that nobody can be accepted."""
@@ -96,6 +102,7 @@ class Server:
             # Whoever starts it with nohup wants it to outlive the terminal.
             self._lives_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
             self._loop.add_signal_handler(signal.SIGHUP, self._hangup)
+            self._loop.add_signal_handler(signal.SIGUSR1, lambda: self.on_state())
         log.info("Ready to start client connection listeners")
         for bound in sockets:
             await self._listen(bound, contexts)
@@ -103,8 +110,12 @@ class Server:
         self._trimming.start()
         self.alarms.start()
         ready()
+        self._manager.ready()
+        self._manager.watch(self._loop)
         await self._stop.wait()
+        self._manager.stopping()
         await self._end()
+        self._manager.close()
 
     async def _listen(self, bound: Bound, contexts: tls.Contexts | None) -> None:
         if bound.tls or self._config.proxy_protocol:
@@ -128,8 +139,10 @@ class Server:
             self.stop()
             return
         log.info("SIGHUP: files are read and opened again")
+        self._manager.reloading()
         for act in self.on_hangup:
             act()
+        self._manager.ready()
 
     def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The event loop's own complaints, with a traceback; but for those that are about the world and not about the program."""

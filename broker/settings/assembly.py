@@ -53,8 +53,8 @@ def assemble(merged: Mapping[str, Given], problems: list[str]) -> Config:
         fields[name] = replace(_SECTIONS[name], **inner_fields)
     if fields.get("ssl_options") == TlsOptions():
         fields["ssl_options"] = None
-    if any(attribute in groups for attribute in _LISTENERS):
-        fields["listeners"] = _listeners(groups, problems)
+    if any(attribute in groups for attribute in (*_LISTENERS, "default_host")):
+        fields["listeners"] = _listeners(groups, fields.get("default_host"), problems)
     _cached_backends(fields)
     return replace(_DEFAULTS, **fields)
 
@@ -83,7 +83,7 @@ def _problem(group: Mapping[str, Given], key: str, what: str, value: str = "") -
 _LISTENERS: Final = ("listeners.tcp", "listeners.ssl")
 
 
-def _listeners(groups: Mapping[str, Mapping[str, Given]], problems: list[str]) -> tuple[Listener, ...]:
+def _listeners(groups: Mapping[str, Mapping[str, Given]], default_host: str | None, problems: list[str]) -> tuple[Listener, ...]:
     endpoints: dict[str, list[tuple[str | None, int]]] = {"listeners.tcp": [(None, AMQP_PORT)], "listeners.ssl": []}
     for attribute in _LISTENERS:
         if attribute in groups:
@@ -93,7 +93,7 @@ def _listeners(groups: Mapping[str, Mapping[str, Given]], problems: list[str]) -
         Listener(each, port, tls=attribute == "listeners.ssl")
         for attribute in _LISTENERS
         for host, port in endpoints[attribute]
-        for each in hosts_of(host)
+        for each in hosts_of(host or default_host)
     )
     if not found:
         what = "expected a listener in listeners.ssl, for there is nothing left to listen on"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SYSTEM_FILES: Final = (Path("/etc/leveret/leveret.conf"), Path("/etc/rabbitmq/rabbitmq.conf"))
-"""The first that is there is read when no file is named; what lies beside it counts as well."""
+SYSTEM_FILES: Final = (Path("/etc/leveret/leveret.conf"), Path("/etc/leveret/rabbitmq.conf"), Path("/etc/rabbitmq/rabbitmq.conf"))
+"""The first that is there is read when no file is named; what lies beside it counts as well. Of a directory, too, that has nothing else."""
 ADVANCED: Final = "advanced.config"
 ENABLED_PLUGINS: Final = "enabled_plugins"
 TERMS: Final = ".config"
@@ -79,10 +80,10 @@ def _with_suffix(named: str, suffixes: tuple[str, ...]) -> Path | None:
 
 def _system_file(warnings: list[str]) -> tuple[Path | None, Path | None]:
     """The system's file and the directory it lies in. The Docker image has a conf.d alone."""
-    for path in SYSTEM_FILES:
-        directory = path.parent
-        if (main := _main(str(path.with_suffix("")), warnings)) is not None:
-            return main, directory
+    for directory, paths in groupby(SYSTEM_FILES, lambda path: path.parent):
+        for path in paths:
+            if (main := _main(str(path.with_suffix("")), warnings)) is not None:
+                return main, directory
         if _beside(directory) or (directory / ADVANCED).is_file():
             return None, directory
     return None, None

@@ -53,6 +53,17 @@ ROWS: Final = (
         "`none` serves nothing over TLS, which is the default.",
         "listeners.ssl = none",
     ),
+    Setting(
+        "default_host",
+        "default_host",
+        "host",
+        "loopback",
+        "an address",
+        "loopback, an address, or :: for every address",
+        "Where listeners that name a port alone listen: loopback is 127.0.0.1 and ::1, `::` every address, IPv6 and IPv4. (Leveret's own\n"
+        "key: the Docker image has `::`.)",
+        words={"loopback": None},
+    ),
     boolean(
         "proxy_protocol",
         "proxy_protocol",

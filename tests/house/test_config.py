@@ -77,6 +77,14 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         ("listeners.tcp.1 = [::1]:5672", "listeners", (Listener("::1", 5672),)),
         ("listeners.tcp.all = :::5672", "listeners", EVERYWHERE),
         ("listeners.tcp.1 = *:5672", "listeners", EVERYWHERE),
+        ("default_host = ::", "listeners", EVERYWHERE),
+        ("default_host = loopback", "listeners", LOOPBACK),
+        ("default_host = 10.0.0.1", "default_host", "10.0.0.1"),
+        (
+            "default_host = 10.0.0.1\nlisteners.tcp.1 = 1\nlisteners.tcp.2 = ::1:2\nlisteners.ssl.1 = 3",
+            "listeners",
+            (Listener("10.0.0.1", 1), Listener("::1", 2), Listener("10.0.0.1", 3, tls=True)),
+        ),
         ("listeners.ssl.default = 5671", "listeners", (*LOOPBACK, *TLS)),
         (
             "listeners.tcp = none\nlisteners.ssl.1 = 5671\nlisteners.ssl.2 = 10.0.0.1:1",

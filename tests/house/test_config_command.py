@@ -181,6 +181,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "path": st.sampled_from(["/a b/c", "x#y", "~/z"]).map(repr),
     "regex": st.sampled_from([".*", "^a#b", "^(x|y)$"]).map(repr),
     "endpoint": st.sampled_from(["5", "[::1]:1", ":::2", "*:3", "host:4"]),
+    "host": st.sampled_from(["loopback", "::", "*", "10.0.0.1"]),
     "tags": st.sampled_from(["a", "a, b"]),
     "url": st.just("http://h/x"),
     "duration": st.sampled_from(["5", "1h", "1m30s"]),

@@ -148,6 +148,8 @@ def test_each_variable_of_the_official_image(name: str, tmp_path: Path) -> None:
         ({"RABBITMQ_NODE_IP_ADDRESS": "auto"}, "listeners", (Listener("0.0.0.0", 5672), Listener("::", 5672))),
         ({"RABBITMQ_NODE_PORT": "1", "RABBITMQ_NODE_IP_ADDRESS": "::1"}, "listeners", (Listener("::1", 1),)),
         ({"RABBITMQ_NODE_PORT": ""}, "listeners", LOOPBACK),
+        ({"RABBITMQ_NODE_PORT": "1", "LEVERET_DEFAULT_HOST": "::"}, "listeners", (Listener("0.0.0.0", 1), Listener("::", 1))),
+        ({"RABBITMQ_NODE_IP_ADDRESS": "::1", "LEVERET_DEFAULT_HOST": "::"}, "listeners", (Listener("::1", 5672),)),
         ({"RABBITMQ_LOGS": "-", "LEVERET_LOG_CONSOLE": ""}, "log", LogOptions()),
         ({"RABBITMQ_LOGS": "exchange:x"}, "log.exchange", True),
         ({"RABBITMQ_LOG": "warning"}, "log", LogOptions(console_level="warning", levels=(("default", "warning"),))),
@@ -255,7 +257,7 @@ def test_a_file_of_another_name_is_terms_if_it_begins_like_them(tmp_path: Path) 
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As /etc, with both directories and nothing in them."""
-    names = ("leveret/leveret.conf", "rabbitmq/rabbitmq.conf")
+    names = ("leveret/leveret.conf", "leveret/rabbitmq.conf", "rabbitmq/rabbitmq.conf")
     monkeypatch.setattr(files, "SYSTEM_FILES", tuple(tmp_path / name for name in names))
     for name in ("leveret", "rabbitmq"):
         (tmp_path / name / "conf.d").mkdir(parents=True)
@@ -278,6 +280,9 @@ def test_without_a_named_file_the_systems_is_read(etc: Path) -> None:
     names = ("rabbitmq.conf", "conf.d/10-a.conf", "conf.d/20-b.conf", "conf.d/30-c.conf", "advanced.config")
     assert loaded().config_files == tuple(etc / "rabbitmq" / name for name in names)
 
+    (etc / "leveret/conf.d/10-a.conf").write_text("frame_max = 8000\n")
+    (etc / "leveret/rabbitmq.conf").write_text("heartbeat = 6\n")
+    assert (loaded().heartbeat_seconds, loaded().frame_max_bytes, loaded().event_exchange) == (6, 8000, False)
     (etc / "leveret/leveret.conf").write_text("heartbeat = 5\n")
     assert (loaded().heartbeat_seconds, loaded().channel_max, loaded().event_exchange) == (5, 2047, False)
     pattern = str(etc / "rabbitmq/conf.d/1*.conf")
