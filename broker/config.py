@@ -106,6 +106,10 @@ class ManagementOptions:
     max_body_size_bytes: int = 10_000_000
     cors_allow_origins: tuple[str, ...] = ()
     cors_max_age_seconds: int = 1800
+    disable_basic_auth: bool = False
+    """Nobody logs in with a password; the control socket needs none."""
+    login_session_minutes: int | None = None
+    """What /api/whoami tells a browser: how long it may remember a login."""
     disable_stats: bool = False
     """Figures of messages and rates are left out."""
     enable_queue_totals: bool = False

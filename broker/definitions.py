@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,7 @@ from broker.core import entries
 from broker.core.internal_events import INTERNAL_USER
 from broker.core.permissions import Permissions, TopicPermissions
 from broker.core.policy import Policy
-from broker.operations import OPERATOR_POLICY
+from broker.operations import OPERATOR_POLICY, PROTECTED
 from protocol.errors import AmqpError
 from protocol.tables import Field, MalformedTable, Table, field, plain, table_of
 
@@ -67,13 +67,13 @@ def export(operations: Operations) -> Document:
         **_versions(),
         "product_name": identity.LEVERET_NAME,
         "product_version": identity.LEVERET_VERSION,
-        "users": [_user(user) for user in users],
+        "users": [of_user(user) for user in users],
         "vhosts": [_vhost(vhost) for vhost in vhosts],
         "permissions": [{"user": user["name"], **given} for user in users for given in user["permissions"]],
         "topic_permissions": [{"user": user["name"], **given} for user in users for given in user["topic_permissions"]],
-        "parameters": [{"vhost": vhost.name, **given} for vhost in vhosts for given in _parameters(vhost)],
+        "parameters": [{"vhost": vhost.name, **given} for vhost in vhosts for given in parameters_of(vhost)],
         "global_parameters": [{"name": name, "value": value} for name, value in broker.global_parameters.items()],
-        "policies": [{"vhost": vhost.name, **_policy(policy)} for vhost in vhosts for policy in vhost.policies.values()],
+        "policies": [{"vhost": vhost.name, **of_policy(policy)} for vhost in vhosts for policy in vhost.policies.values()],
         "queues": [{"vhost": vhost.name, **_queue(queue)} for vhost in vhosts for queue in _queues(vhost)],
         "exchanges": [{"vhost": vhost.name, **_exchange(exchange)} for vhost in vhosts for exchange in _exchanges(vhost)],
         "bindings": [{"vhost": vhost.name, **_binding(binding)} for vhost in vhosts for binding in _bindings(vhost)],
@@ -85,8 +85,8 @@ def export_vhost(operations: Operations, name: str) -> Document:
     vhost = operations.vhost(name)
     return {
         **_versions(),
-        "parameters": list(_parameters(vhost)),
-        "policies": [_policy(policy) for policy in vhost.policies.values()],
+        "parameters": list(parameters_of(vhost)),
+        "policies": [of_policy(policy) for policy in vhost.policies.values()],
         "queues": [_queue(queue) for queue in _queues(vhost)],
         "exchanges": [_exchange(exchange) for exchange in _exchanges(vhost)],
         "bindings": [_binding(binding) for binding in _bindings(vhost)],
@@ -97,8 +97,8 @@ def _versions() -> Document:
     return {"rabbit_version": identity.RABBITMQ_VERSION, "rabbitmq_version": identity.RABBITMQ_VERSION}
 
 
-def _user(user: Document) -> Document:
-    """Of what `User.to_json` says, that which isn't in a section of its own."""
+def of_user(user: Document) -> Document:
+    """An element of `users`: of what `User.to_json` says, that which isn't in a section of its own."""
     return {key: user[key] for key in ("name", "password_hash", "hashing_algorithm", "tags", "limits")}
 
 
@@ -107,7 +107,8 @@ def _vhost(vhost: VHost) -> Document:
     return {"name": vhost.name, "description": metadata["description"], "tags": metadata["tags"], "metadata": metadata}
 
 
-def _parameters(vhost: VHost) -> Iterable[Document]:
+def parameters_of(vhost: VHost) -> Iterable[Document]:
+    """The elements of `parameters`, without the vhost: operator policies among them, as RabbitMQ keeps these there."""
     for (component, name), value in vhost.parameters.items():
         yield {"component": component, "name": name, "value": value}
     for policy in vhost.operator_policies.values():
@@ -115,7 +116,8 @@ def _parameters(vhost: VHost) -> Iterable[Document]:
         yield {"component": OPERATOR_POLICY, "name": policy.name, "value": value}
 
 
-def _policy(policy: Policy) -> Document:
+def of_policy(policy: Policy) -> Document:
+    """An element of `policies`, without the vhost."""
     return {
         "name": policy.name,
         "pattern": policy.pattern,
@@ -174,6 +176,12 @@ def _binding(binding: Binding) -> Document:
 
 def apply(operations: Operations, document: object, *, acting_user: str = INTERNAL_USER) -> None:
     """Import definitions of the whole broker. Raises InvalidDefinitions."""
+    for _ in steps(operations, document, acting_user=acting_user):
+        pass
+
+
+def steps(operations: Operations, document: object, *, acting_user: str = INTERNAL_USER) -> Iterator[None]:
+    """The same in small steps, so that whoever takes them can do other things in between."""
     reader = _Reader(operations, acting_user)
     sections = (
         ("users", reader.user),
@@ -187,11 +195,17 @@ def apply(operations: Operations, document: object, *, acting_user: str = INTERN
         ("queues", reader.queue),
         ("bindings", reader.binding),
     )
-    reader.run(document, sections)
+    return reader.run(document, sections)
 
 
 def apply_to_vhost(operations: Operations, name: str, document: object, *, acting_user: str = INTERNAL_USER) -> None:
     """Import definitions of one vhost into it, whatever its name was where they come from. Raises InvalidDefinitions, NotFound."""
+    for _ in steps_to_vhost(operations, name, document, acting_user=acting_user):
+        pass
+
+
+def steps_to_vhost(operations: Operations, name: str, document: object, *, acting_user: str = INTERNAL_USER) -> Iterator[None]:
+    """The same in small steps."""
     reader = _Reader(operations, acting_user, operations.vhost(name).name)
     sections = (
         ("exchanges", reader.exchange),
@@ -200,7 +214,7 @@ def apply_to_vhost(operations: Operations, name: str, document: object, *, actin
         ("queues", reader.queue),
         ("bindings", reader.binding),
     )
-    reader.run(document, sections)
+    return reader.run(document, sections)
 
 
 def parse(text: bytes | str, where: str) -> object:
@@ -273,8 +287,8 @@ class _Reader:
         self._stored_algorithm = passwords.SHA256
         """Of hashes that don't say theirs."""
 
-    def run(self, document: object, sections: Iterable[tuple[str, Callable[[_Item], Step]]]) -> None:
-        """Read all sections, then do what they say."""
+    def run(self, document: object, sections: Iterable[tuple[str, Callable[[_Item], Step]]]) -> Iterator[None]:
+        """Read all sections, then do what they say, item by item."""
         if not isinstance(document, dict):
             raise InvalidDefinitions(f"expected an object with users, vhosts, queues, ..., not {_shown(document)}")
         version = document.get("rabbitmq_version", document.get("rabbit_version"))
@@ -293,6 +307,7 @@ class _Reader:
                     raise
                 except ValueError as error:
                     raise InvalidDefinitions(f"{item}: {error}") from error
+                yield
         for item, step in steps:
             try:
                 step()
@@ -300,6 +315,7 @@ class _Reader:
                 raise InvalidDefinitions(f"{item}: {error.text}") from error
             except ValueError as error:
                 raise InvalidDefinitions(f"{item}: {error}") from error
+            yield
 
     def _vhost_of(self, item: _Item) -> str:
         if self._name is not None:
@@ -331,6 +347,7 @@ class _Reader:
             "tags": [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else whole.get("tags", list, None),
             "default_queue_type": None if kind == "undefined" else whole.get("default_queue_type", str, None),
             "tracing": whole.get("tracing", bool, None),
+            "protected": whole.get(PROTECTED, bool, None),
         }
         return lambda: self._operations.put_vhost(name, **options, acting_user=self._by)
 

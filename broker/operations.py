@@ -43,6 +43,8 @@ USER_LIMITS: Final = ("max-connections", "max-channels")
 VHOST_LIMITS: Final = ("max-connections", "max-queues")
 OPERATOR_POLICY: Final = "operator_policy"
 POLICY: Final = "policy"
+PROTECTED: Final = "protected_from_deletion"
+"""In a vhost's metadata (RabbitMQ 4)."""
 
 
 class InvalidOperation(ValueError):
@@ -51,6 +53,10 @@ class InvalidOperation(ValueError):
 
 class NotFound(InvalidOperation):
     """It is about something that isn't there."""
+
+
+class Protected(InvalidOperation):
+    """It would delete what is protected from that."""
 
 
 class Operations:
@@ -228,16 +234,18 @@ class Operations:
         tags: Sequence[str] | None = None,
         default_queue_type: str | None = None,
         tracing: bool | None = None,
+        protected: bool | None = None,
         acting_user: str = INTERNAL_USER,
     ) -> VHost:
         """A vhost of that name, new if there is none; what is given of its metadata replaces what there was. Who makes one may enter it.
 
-        `tracing` turns the firehose on or off; None leaves it as it is.
+        `tracing` turns the firehose on or off, `protected` says whether it can't be deleted; None leaves it as it is.
         """
         _check_name("virtual host", name)
         if default_queue_type is not None and default_queue_type not in QUEUE_TYPES:
             raise InvalidOperation(f"default queue type '{default_queue_type}': expected one of {', '.join(QUEUE_TYPES)}")
-        given = {"description": description, "tags": None if tags is None else list(tags), "default_queue_type": default_queue_type}
+        given: dict[str, Any] = {"description": description, "tags": None if tags is None else list(tags), "default_queue_type": default_queue_type}
+        given[PROTECTED] = protected
         metadata = {key: value for key, value in given.items() if value is not None}
         found = self.broker.vhosts.get(name)
         if found is not None:
@@ -282,8 +290,10 @@ class Operations:
                 self.set_permissions(user.name, vhost.name, user.configure, user.write, user.read)
 
     def delete_vhost(self, name: str, *, acting_user: str = INTERNAL_USER) -> None:
-        """Delete a vhost with all that is in it and all that is granted there; its connections are closed (contract 1.9)."""
+        """Delete a vhost with all that is in it and all that is granted there; its connections are closed (contract 1.9). Raises Protected."""
         vhost = self.vhost(name)
+        if vhost.metadata.get(PROTECTED):
+            raise Protected(f"Refusing to delete virtual host '{name}' because it is protected from deletion")
         log.info("Deleting vhost '%s'", name)
         for user in self.users.forget_vhost(name):
             self._save(user)

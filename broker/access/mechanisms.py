@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.access.attempts import AMQP, Attempts
 from broker.access.backends import Confined, Credentials, Rejected
 from broker.core.login import Delay, LoginRefused, Undecided
 from protocol.errors import HandshakeFailed
@@ -29,7 +30,7 @@ DEFAULT: Final = (PLAIN, AMQPLAIN)
 class Authentication:
     """Who may log in, and how (broker.core.login.Authenticator).
 
-    `mechanisms` are those that are configured, in the order of connection.start; ANONYMOUS logs in as `anonymous_user`.
+    `mechanisms` are those that are configured, in the order of connection.start; ANONYMOUS logs in as `anonymous_user`. `attempts` counts.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Authentication:
         self._failures = failures
         self._mechanisms = tuple(mechanisms)
         self._anonymous_user = anonymous_user
+        self.attempts = Attempts()
 
     def mechanisms(self, peer: Peer) -> tuple[str, ...]:
         """What is offered to this peer. EXTERNAL over TLS also where there is no certificate: the log then says what is missing."""
@@ -57,16 +59,21 @@ class Authentication:
 
     def authenticate(self, mechanism: str, response: bytes, peer: Peer, attempt: Attempt) -> Identity:
         """See Authenticator. Undecided while somebody has to be asked, or while the peer has to wait (see Failures)."""
-        if mechanism not in self.mechanisms(peer):
-            raise HandshakeFailed(f"unknown authentication mechanism '{mechanism}'")
-        said = parse(mechanism, response)
         user: str | None = None
         try:
+            if mechanism not in self.mechanisms(peer):
+                raise HandshakeFailed(f"unknown authentication mechanism '{mechanism}'")
+            said = parse(mechanism, response)
             claim = self._claim(mechanism, said, peer)
             user = claim.user
-            return self.admit(claim, attempt, is_loopback=peer.is_loopback)
-        except Rejected as rejected:
-            raise LoginRefused(f"{mechanism} login refused: {rejected.reason}", user) from rejected
+            identity = self.admit(claim, attempt, is_loopback=peer.is_loopback)
+        except (Rejected, HandshakeFailed) as refused:
+            self.attempts.add(AMQP, peer.address, user or "", succeeded=False)
+            if isinstance(refused, Rejected):
+                raise LoginRefused(f"{mechanism} login refused: {refused.reason}", user) from refused
+            raise
+        self.attempts.add(AMQP, peer.address, identity.name, succeeded=True)
+        return identity
 
     def admit(self, claim: Credentials, attempt: Attempt, *, is_loopback: bool) -> Identity:
         """Who that is, whatever protocol they came by. Raises Rejected, Confined among them, and Undecided as `authenticate` does."""

@@ -13,10 +13,12 @@ LOOPBACK_USERS: Final = ("guest",)
 class User(Identity):
     """An identity with a password: `password_hash` (empty: no password opens it) and its `hashing_algorithm`.
 
+    `tag_list` is the tags in the order in which they were given, for whoever compares what it wrote with what it reads (Terraform does).
+
     Raises ValueError for an empty name or an unknown algorithm.
     """
 
-    __slots__ = ("hashing_algorithm", "password_hash")
+    __slots__ = ("hashing_algorithm", "password_hash", "tag_list")
 
     def __init__(
         self,
@@ -27,7 +29,8 @@ class User(Identity):
         hashing_algorithm: str = passwords.SHA256,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(name, tags, limits)
+        self.tag_list = tuple(dict.fromkeys(tags))
+        super().__init__(name, self.tag_list, limits)
         if not name:
             raise ValueError("a user needs a name")
         if hashing_algorithm not in passwords.ALGORITHMS:
@@ -50,7 +53,8 @@ class User(Identity):
 
     def set_tags(self, tags: Iterable[str]) -> None:
         """Put these tags in place of those there were."""
-        self.tags = frozenset(tags)
+        self.tag_list = tuple(dict.fromkeys(tags))
+        self.tags = frozenset(self.tag_list)
         self.revision += 1
 
     def to_json(self) -> dict[str, Any]:
@@ -60,7 +64,7 @@ class User(Identity):
             "name": self.name,
             "password_hash": passwords.encode(self.password_hash),
             "hashing_algorithm": self.hashing_algorithm,
-            "tags": sorted(self.tags),
+            "tags": list(self.tag_list),
             "limits": self.limits,
             "permissions": [
                 {"vhost": vhost, "configure": given.configure, "write": given.write, "read": given.read}
@@ -164,7 +168,7 @@ class Users:
         if user is not given:
             user.password_hash, user.hashing_algorithm = given.password_hash, given.hashing_algorithm
             user.limits |= given.limits
-            user.set_tags(given.tags)
+            user.set_tags(given.tag_list)
             user.grant_all_of(given)
         return user
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import logging
 from typing import TYPE_CHECKING
 
+from broker.access.attempts import HTTP
 from broker.access.backends import Confined, Credentials, Rejected
 from broker.admin.errors import HttpError, NotAuthenticated, NotAuthorised
 from broker.core.login import Attempt
@@ -18,19 +20,40 @@ if TYPE_CHECKING:
 log = logging.getLogger("management")
 
 
-async def log_in(context: Context, header: str | None, address: str, *, is_loopback: bool) -> Identity:
+async def log_in(context: Context, header: str | None, address: str) -> Identity:
     """The user that an Authorization header speaks for. Raises HttpError: what is missing or wrong is answered with 401."""
+    if context.config.management.disable_basic_auth:
+        log.warning("HTTP access denied: basic auth disabled")
+        raise NotAuthorised("HTTP access denied: basic auth disabled")
     name, password = _basic(header)
+    return await log_in_as(context, name, password, address)
+
+
+async def log_in_as(context: Context, name: str, password: bytes, address: str) -> Identity:
+    """The user of that name, if it has the password. A refusal is counted; a success is the caller's to count. Raises HttpError."""
     claim = Credentials(name, password, address)
     attempt = Attempt()
     try:
-        return await context.decide(lambda: context.authentication.admit(claim, attempt, is_loopback=is_loopback))
-    except Confined as refused:
-        log.warning("HTTP access denied: %s", refused.reason)
-        raise NotAuthorised("User can only log in via localhost") from refused
+        return await context.decide(lambda: context.authentication.admit(claim, attempt, is_loopback=_is_loopback(address)))
     except Rejected as refused:
+        count(context, address, name, succeeded=False)
+        if isinstance(refused, Confined):
+            log.warning("HTTP access denied: user '%s' - User can only log in via localhost", name)
+            raise NotAuthorised("User can only log in via localhost") from refused
         log.warning("HTTP access denied: %s", refused.reason)
         raise NotAuthenticated from refused
+
+
+def count(context: Context, address: str, name: str, *, succeeded: bool) -> None:
+    """A login was decided."""
+    context.authentication.attempts.add(HTTP, address, name, succeeded=succeeded)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _basic(header: str | None) -> tuple[str, bytes]:

@@ -62,6 +62,20 @@ class MethodNotAllowed(HttpError):
         self.allowed = allowed
 
 
+class PreconditionFailed(HttpError):
+    """412: something stands in the way; the reason says what."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(412, "precondition_failed", reason)
+
+
+class UnsupportedMediaType(HttpError):
+    """415: what was sent says that it is of a kind that isn't taken."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(415, "unsupported_media_type", reason)
+
+
 class Unavailable(HttpError):
     """503: not now."""
 

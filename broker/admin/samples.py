@@ -188,6 +188,11 @@ class Samples:
             kind.histories = kept
             yield
 
+    def reset(self) -> None:
+        """Forget all samples: rates begin anew."""
+        for kind in self.kinds.values():
+            kind.histories.clear()
+
     def history(self, kind: str, of: Any) -> History | None:
         """The samples of one object, None if it is too young to have any."""
         return self.kinds[kind].histories.get(of)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import ipaddress
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from broker.admin import access, jsons
-from broker.admin.authentication import log_in, no_login
+from broker.admin.authentication import count, log_in, no_login
 from broker.admin.call import Answer, Call
 from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
@@ -100,15 +99,20 @@ class Api:
         header = request.headers.get("Authorization")
         if header is None:
             raise no_login()
-        address = request.remote or ""
-        return await log_in(self._context, header, address, is_loopback=_is_loopback(address))
+        return await log_in(self._context, header, request.remote or "")
 
     async def _check(self, call: Call, wanted: Access) -> None:
         try:
             await access.check(call, wanted)
         except NotAuthorised as refused:
             log.warning("HTTP access denied: user '%s' - %s", call.user_name, refused.reason)
+            self._count(call, succeeded=False)
             raise
+        self._count(call, succeeded=True)
+
+    def _count(self, call: Call, *, succeeded: bool) -> None:
+        if not self._is_local:
+            count(self._context, call.peer_address, call.user_name, succeeded=succeeded)
 
 
 def api_for(kind: str, context: Context) -> Api:
@@ -136,13 +140,6 @@ class _Operator(Identity):
 _EVERYTHING: Final = Permissions(".*", ".*", ".*")
 _NOBODY: Final = Identity("")
 _LOCAL: Final = _Operator(LOCAL_USER, [access.ADMINISTRATOR])
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _of_amqp(error: AmqpError) -> HttpError:

@@ -92,8 +92,12 @@ class TestJson:
         assert given is not None and given.permits("write", "ü\udcff.x") and not given.permits("write", "x")
 
     def test_the_same_user_is_the_same_text(self) -> None:
-        one, other = User("u", ["a", "b", "c"]), User("u", ["c", "b", "a"])
+        one, other = User("u", ["c", "b", "a"]), User("u", ["c", "b", "c", "a"])
         assert json.dumps(one.to_json()) == json.dumps(other.to_json())
+
+    def test_tags_keep_their_order(self) -> None:
+        """As in RabbitMQ: Terraform compares lists of tags."""
+        assert restored(User("u", ["c", "b", "a"])).to_json()["tags"] == ["c", "b", "a"]
 
     @pytest.mark.parametrize(
         ("tags", "expected"),

@@ -24,7 +24,9 @@ _DISK: Final = {"disk_reads": 0, "disk_reads_details": {"rate": 0.0}, "disk_writ
 def whoami(call: Call) -> Any:
     """Tells who the user is."""
     is_internal = call.user_name in call.operations.users
-    return {"name": call.user_name, "tags": sorted(call.identity.tags), "is_internal_user": is_internal}
+    facts = {"name": call.user_name, "tags": sorted(call.identity.tags), "is_internal_user": is_internal}
+    minutes = call.context.config.management.login_session_minutes
+    return facts if minutes is None else facts | {"login_session_timeout": minutes}
 
 
 def overview(call: Call) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker.admin import figures
+from broker.operations import PROTECTED
 
 if TYPE_CHECKING:
     from broker.admin.shapes.stats import Reader
@@ -20,6 +21,7 @@ def of_vhost(vhost: VHost, reader: Reader) -> dict[str, Any]:
         "tags": metadata.get("tags", []),
         "default_queue_type": metadata.get("default_queue_type", "undefined"),
         "metadata": {"description": "", "tags": [], **metadata},
+        "protected_from_deletion": bool(metadata.get(PROTECTED)),
         "tracing": vhost.tracer is not None,
         "cluster_state": {vhost.broker.node: "running"},
     }

@@ -1,0 +1,106 @@
+"""Definitions: all that is declared, out and in."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from broker import definitions
+from broker.admin import jsons
+from broker.admin.call import Answer, done
+from broker.admin.errors import BadRequest, Missing, NoSuchObject, UnsupportedMediaType
+from broker.admin.lists import Pacer
+from broker.admin.routing import Access, Route
+from broker.definitions import InvalidDefinitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broker.admin.call import Call
+
+log = logging.getLogger("definitions")
+
+
+def export(call: Call) -> Answer:
+    """Exports all definitions, or those of a virtual host; with `download=NAME` as a file of that name."""
+    if "vhost" not in call.path:
+        document = definitions.export(call.operations)
+    else:
+        try:
+            document = definitions.export_vhost(call.operations, call.vhost.name)
+        except NoSuchObject:
+            raise BadRequest("vhost_not_found") from None
+    name = call.query.get("download", "")
+    named = {"Content-Disposition": f"attachment; filename={name}"} if _is_plain(name) else {}
+    return Answer(body=jsons.dumps(document), headers=named)
+
+
+async def upload(call: Call) -> Answer:
+    """Imports definitions, into all virtual hosts or into one: as JSON, or as the part `file` of a form."""
+    kind = call.request.content_type
+    redirect = ""
+    if kind == "multipart/form-data":
+        parts = await _parts(call)
+        body, redirect = parts.get("file", b"unknown"), parts.get("redirect", b"").decode("ascii", "replace")
+    elif kind == "application/json":
+        body = await call.read()
+    else:
+        raise UnsupportedMediaType("expected application/json or multipart/form-data")
+    try:
+        document: Any = definitions.parse(body, "the request") if body else {}
+        if not isinstance(document, dict):
+            raise InvalidDefinitions("the request: expected a JSON object")
+    except InvalidDefinitions as error:
+        log.error("definitions were not imported: %s", error)
+        raise BadRequest(f"failed_to_parse_json: {error}") from error
+    pacer = Pacer()
+    try:
+        for _ in _steps(call, document):
+            await pacer.step()
+    except InvalidDefinitions as error:
+        log.error("definitions were not imported, or not all of them: %s", error)
+        raise
+    finally:
+        await call.commit()
+    return Answer(303, headers={"Location": redirect}) if _is_plain(redirect) else done()
+
+
+def _steps(call: Call, document: dict[str, Any]) -> Iterator[None]:
+    if "vhost" not in call.path:
+        return definitions.steps(call.operations, document, acting_user=call.user_name)
+    try:
+        name = call.vhost.name
+    except NoSuchObject:
+        raise Missing("vhost_not_found") from None
+    return definitions.steps_to_vhost(call.operations, name, document, acting_user=call.user_name)
+
+
+async def _parts(call: Call) -> dict[str, bytes]:
+    """The parts of a form by name. Raises BadRequest for what is none, and for one that is too long."""
+    most = call.context.config.management.max_body_size_bytes
+    parts: dict[str, bytes] = {}
+    try:
+        reader = await call.request.multipart()
+        while (part := await reader.next()) is not None:
+            content = bytearray()
+            while chunk := await part.read_chunk():  # type: ignore[union-attr]
+                content += chunk
+                if len(content) + sum(map(len, parts.values())) > most:
+                    raise BadRequest("Exceeded HTTP request body size limit")
+            if part.name is not None:  # type: ignore[union-attr]
+                parts[part.name] = bytes(content)  # type: ignore[union-attr]
+    except (ValueError, AssertionError, AttributeError) as error:
+        raise BadRequest("the request is no form (multipart/form-data)") from error
+    return parts
+
+
+def _is_plain(text: str) -> bool:
+    """It may stand in a header."""
+    return bool(text) and text.isascii() and text.isprintable()
+
+
+ROUTES: Final = tuple(
+    Route(method, path, handler, Access.ADMINISTRATOR)
+    for path in ("/api/definitions", "/api/definitions/{vhost}", "/api/all-configuration")
+    for method, handler in (("GET", export), ("POST", upload))
+)

@@ -1,0 +1,118 @@
+"""Limits of virtual hosts and of users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.admin import lists
+from broker.admin.call import Answer, done
+from broker.admin.errors import BadRequest, Missing, NoSuchObject
+from broker.admin.resources.users import named
+from broker.admin.routing import Access, Route
+from broker.core.vhost import LIMITS
+
+if TYPE_CHECKING:
+    from broker.access.users import User
+    from broker.admin.call import Call
+    from broker.core.vhost import VHost
+
+
+async def _list(call: Call, facts: list[dict[str, Any]]) -> Answer:
+    return await lists.answer(call, facts, lambda each: each, default_sort=("vhost", "user"), can_page=False)
+
+
+async def _value(call: Call) -> dict[str, int]:
+    """The limit in the path, with the number in the body."""
+    body = await call.body()
+    body.require("value")
+    return {call.path["name"]: body.number("value")}
+
+
+# --- virtual hosts --------------------------------------------------------------------------------------------------
+
+
+async def list_vhost_limits(call: Call) -> Answer:
+    """Lists the limits of virtual hosts that have any."""
+    found = [{"vhost": vhost.name, "value": limits} for vhost in call.vhosts() if (limits := _limits_of(vhost))]
+    return await _list(call, found)
+
+
+async def put_vhost_limit(call: Call) -> Answer:
+    """Sets max-connections or max-queues of a virtual host; a negative number sets no limit."""
+    vhost = _vhost(call)
+    call.operations.set_vhost_limits(vhost.name, {**_limits_of(vhost), **await _value(call)}, acting_user=call.user_name)
+    await call.commit()
+    return done()
+
+
+async def delete_vhost_limit(call: Call) -> Answer:
+    """Takes a limit of a virtual host away."""
+    vhost = _vhost(call)
+    limits = _limits_of(vhost)
+    if call.path["name"] in limits:
+        left = {name: value for name, value in limits.items() if name != call.path["name"]}
+        if left:
+            call.operations.set_vhost_limits(vhost.name, left, acting_user=call.user_name)
+        else:
+            call.operations.clear_parameter(vhost.name, *LIMITS, acting_user=call.user_name)
+        await call.commit()
+    return done()
+
+
+def _vhost(call: Call) -> VHost:
+    try:
+        return call.vhost
+    except NoSuchObject:
+        raise Missing("vhost_not_found") from None
+
+
+def _limits_of(vhost: VHost) -> dict[str, int]:
+    limits: dict[str, int] = vhost.parameters.get(LIMITS, {})
+    return limits
+
+
+# --- users ----------------------------------------------------------------------------------------------------------
+
+
+async def list_user_limits(call: Call) -> Answer:
+    """Lists the limits of users who have any."""
+    users = [named(call)] if "user" in call.path else call.operations.users
+    return await _list(call, [{"user": user.name, "value": user.limits} for user in users if user.limits])
+
+
+async def put_user_limit(call: Call) -> Answer:
+    """Sets max-connections or max-channels of a user; a negative number sets no limit."""
+    if call.path["user"] not in call.operations.users:
+        raise BadRequest(f"no_such_user: user '{call.path['user']}' does not exist")
+    call.operations.set_user_limits(call.path["user"], await _value(call), acting_user=call.user_name)
+    await call.commit()
+    return done()
+
+
+async def delete_user_limit(call: Call) -> Answer:
+    """Takes a limit of a user away, or with the name `all` every one."""
+    user = _user(call)
+    name = call.path["name"]
+    limits = list(user.limits) if name == "all" else [name]
+    call.operations.clear_user_limits(user.name, limits, acting_user=call.user_name)
+    await call.commit()
+    return done()
+
+
+def _user(call: Call) -> User:
+    try:
+        return named(call)
+    except NoSuchObject:
+        raise Missing("user_not_found") from None
+
+
+ROUTES: Final = (
+    Route("GET", "/api/vhost-limits", list_vhost_limits, Access.VHOST_VISIBLE),
+    Route("GET", "/api/vhost-limits/{vhost}", list_vhost_limits, Access.VHOST_VISIBLE),
+    Route("PUT", "/api/vhost-limits/{vhost}/{name}", put_vhost_limit, Access.ADMINISTRATOR),
+    Route("DELETE", "/api/vhost-limits/{vhost}/{name}", delete_vhost_limit, Access.ADMINISTRATOR),
+    Route("GET", "/api/user-limits", list_user_limits, Access.VHOST_VISIBLE),
+    Route("GET", "/api/user-limits/{user}", list_user_limits, Access.VHOST_VISIBLE),
+    Route("PUT", "/api/user-limits/{user}/{name}", put_user_limit, Access.ADMINISTRATOR),
+    Route("DELETE", "/api/user-limits/{user}/{name}", delete_user_limit, Access.ADMINISTRATOR),
+)
