@@ -56,7 +56,8 @@ async def upload(call: Call) -> Answer:
     pacer = Pacer()
     try:
         for _ in _steps(call, document):
-            await pacer.step()
+            if pacer.is_due:
+                await pacer.rest()
     except InvalidDefinitions as error:
         log.error("definitions were not imported, or not all of them: %s", error)
         raise
