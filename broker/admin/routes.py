@@ -25,6 +25,7 @@ from broker.admin.resources import (
     vhosts,
 )
 from broker.admin.routing import Route
+from broker.metrics import serving as metrics
 
 ROUTES: Final[tuple[Route, ...]] = (
     *pages.ROUTES,
@@ -45,4 +46,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *queues.ROUTES,
     *users.ROUTES,
     *vhosts.ROUTES,
+    *metrics.ROUTES,
 )

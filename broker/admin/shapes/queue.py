@@ -33,7 +33,7 @@ class QueueReader(Reader):
         super().__init__(call)
         self.has_totals = call.context.config.management.enable_queue_totals or call.flag("enable_queue_totals")
         """How many messages there are is told though stats are disabled."""
-        self._leased = _Leased(call.broker)
+        self._leased = Leased(call.broker)
         self._members = [call.broker.node]
 
     def basics(self, queue: Queue) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class QueueReader(Reader):
             "message_bytes_ram": held_bytes,
             "message_bytes_paged_out": body_bytes - held_bytes,
             "message_bytes_persistent": body_bytes if queue.durable else 0,
-            "head_message_timestamp": _head_timestamp(queue),
+            "head_message_timestamp": head_timestamp(queue),
         }
 
 
@@ -148,15 +148,19 @@ def _of_consumers(queue: Queue) -> dict[str, Any]:
     consumers = queue.consumers
     if not len(consumers):
         return _NO_CONSUMERS
-    keeps_up = 1.0 if not len(queue.ready) or any(consumer.prefetch_left() > 0 for consumer in consumers) else 0.0
+    capacity = keeps_up(queue)
     return {
         "consumers": len(consumers),
-        # RabbitMQ's share of the time in which somebody could take more; here it is whether somebody can now.
-        "consumer_capacity": keeps_up,
-        "consumer_utilisation": keeps_up,
+        "consumer_capacity": capacity,
+        "consumer_utilisation": capacity,
         "exclusive_consumer_tag": next(iter(consumers)).tag if queue.exclusive_consumer else None,
         "single_active_consumer_tag": None if consumers.active is None else consumers.active.tag,
     }
+
+
+def keeps_up(queue: Queue) -> float:
+    """RabbitMQ tells in which share of the time its consumers could take more; here it is whether one can now: 1 or 0."""
+    return 1.0 if not len(queue.ready) or any(consumer.prefetch_left() > 0 for consumer in queue.consumers) else 0.0
 
 
 _NO_CONSUMERS: Final[dict[str, Any]] = {
@@ -168,12 +172,12 @@ _NO_CONSUMERS: Final[dict[str, Any]] = {
 }
 
 
-def _head_timestamp(queue: Queue) -> int | None:
+def head_timestamp(queue: Queue) -> int | None:
     """The timestamp property of what is served next; None where it has none, or is on the disk."""
     return content.timestamp(queue.ready.head()[HEADER]) if queue.ready.available else None
 
 
-class _Leased:
+class Leased:
     """How big the bodies are that are with somebody: counted once for a request, in all channels that don't hold too many.
 
     Queues don't keep it, for it would cost each delivery something; where not all was looked at, the rest counts as an average.
