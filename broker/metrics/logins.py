@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 def _attempts(scrape: Scrape) -> Iterator[Row]:
-    attempts = getattr(scrape.context.authentication, "attempts", None)
-    for protocol, count in [] if attempts is None else list(attempts.by_protocol.items()):
+    for protocol, count in scrape.context.authentication.attempts.by_protocol.items():
         yield labels(protocol=protocol), (count.total, count.succeeded, count.failed)
 
 
