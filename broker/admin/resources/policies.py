@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def vhosts_to_list(call: Call) -> list[VHost]:
-    """The vhost in the path, or all: those that an administrator sees, and that others may enter (a monitoring user sees more elsewhere)."""
+    """The vhost in the path, or all: those that an administrator sees, and that others may enter (monitoring sees more elsewhere)."""
     if is_administrator(call.identity):
         return call.vhosts()
     may_enter = await enterable(call.context, call.identity)
