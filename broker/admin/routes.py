@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from broker.admin.resources import (
+    auth,
     bindings,
+    cluster,
     connections,
     consumers,
     definitions,
     exchanges,
     features,
+    health,
     inspection,
     limits,
     messages,
@@ -30,12 +33,15 @@ from broker.metrics import serving as metrics
 ROUTES: Final[tuple[Route, ...]] = (
     *pages.ROUTES,
     *overview.ROUTES,
+    *auth.ROUTES,
     *bindings.ROUTES,
+    *cluster.ROUTES,
     *connections.ROUTES,
     *consumers.ROUTES,
     *definitions.ROUTES,
     *exchanges.ROUTES,
     *features.ROUTES,
+    *health.ROUTES,
     *inspection.ROUTES,
     *limits.ROUTES,
     *messages.ROUTES,

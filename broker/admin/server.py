@@ -101,7 +101,7 @@ class Api:
         if self._is_local:
             return _LOCAL
         header = request.headers.get("Authorization")
-        if header is None:
+        if header is None and not self._context.config.management.disable_basic_auth:
             raise no_login()
         return await log_in(self._context, header, request.remote or "")
 
