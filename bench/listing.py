@@ -1,9 +1,9 @@
 """`python -m bench.listing`: how long GET /api/queues takes with ten thousand queues, and for how long it holds up everybody else.
 
 A broker as a process of its own has that many queues, some of them busy. While a list is made, a timer on its event loop, due every
-millisecond, notes how much its thread has worked since it came last: for that long the loop had no time for messages. Processor time, so that
-other processes on the machine don't count. Rows: what was asked; the median of the milliseconds that the answer took; its size; the
-longest hold-up.
+millisecond, notes how much its thread has worked since it came last: for that long the loop had no time for messages. That is processor
+time, so that other processes on the machine don't count. A row says what was asked; the median of the milliseconds that the answer took; for
+how many of them the loop's thread worked (Linux); the answer's size; the longest hold-up.
 """
 
 import argparse
@@ -92,8 +92,13 @@ def fill(port: int, busy: int) -> pika.BlockingConnection:
     return connection
 
 
+def worked(pid: int) -> float:
+    """The processor time in seconds of the first thread of a process, which runs the event loop."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def ask(port: int, path: str) -> tuple[float, float, int]:
-    """GET: when it began, how long it took, and how much came. A client that reads fast."""
+    """GET: when it began, how long it took, and how much came."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     login = base64.b64encode(b"guest:guest").decode()
     begin = time.time()
@@ -107,7 +112,7 @@ def ask(port: int, path: str) -> tuple[float, float, int]:
     return begin, seconds, size
 
 
-def bench(queues: int, busy: int, folder: Path) -> list[tuple[str, float, int, float]]:
+def bench(queues: int, busy: int, folder: Path) -> list[tuple[str, float, float, int, float]]:
     """A row for each of ASKED."""
     definitions: dict[str, Any] = {
         "vhosts": [{"name": "/"}],
@@ -121,7 +126,7 @@ def bench(queues: int, busy: int, folder: Path) -> list[tuple[str, float, int, f
         f"management.tcp.port = 0\nload_definitions = {folder}/definitions.json\ndefinitions.replace_default_user = false\n"
     )
     os.environ[LATE_FILE] = str(folder / "late.json")
-    asked: list[tuple[str, list[tuple[float, float, int]]]] = []
+    asked: list[tuple[str, float, list[tuple[float, float, int]]]] = []
     with WatchedLeveret(None, arguments=("--config", str(folder / "leveret.conf"))) as broker:
         line = re.search(r"listener started on port (\d+)", broker.log)
         assert line is not None
@@ -129,15 +134,17 @@ def bench(queues: int, busy: int, folder: Path) -> list[tuple[str, float, int, f
         client = fill(broker.port, busy)
         ask(port, "/api/overview")
         for path in ASKED:
-            asked.append((path, [ask(port, path) for _ in range(ROUNDS)]))
+            before = worked(broker.pid)
+            answers = [ask(port, path) for _ in range(ROUNDS)]
+            asked.append((path, (worked(broker.pid) - before) / ROUNDS, answers))
             client.process_data_events(0)
         client.close()
     late = json.loads((folder / "late.json").read_text())
     rows = []
-    for path, answers in asked:
+    for path, work, answers in asked:
         first, last = answers[0][0], answers[-1][0] + answers[-1][1]
         longest = max((lateness for when, lateness in late if first <= when <= last), default=0.0)
-        rows.append((path, statistics.median(seconds for _, seconds, _ in answers), answers[0][2], longest * 1000))
+        rows.append((path, statistics.median(seconds for _, seconds, _ in answers), work, answers[0][2], longest * 1000))
     return rows
 
 
@@ -148,8 +155,8 @@ def run() -> None:
     parser.add_argument("--busy", type=int, default=500)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leveret-bench-") as folder:
-        for path, seconds, size, longest_ms in bench(options.queues, options.busy, Path(folder)):
-            print(f"{path:72} {seconds * 1000:8.1f} ms {size / 1e6:8.2f} MB   held up {longest_ms:6.1f} ms")
+        for path, seconds, work, size, longest_ms in bench(options.queues, options.busy, Path(folder)):
+            print(f"{path:70} {seconds * 1000:7.1f} ms, worked {work * 1000:6.1f} ms {size / 1e6:7.2f} MB, held up {longest_ms:5.1f} ms")
 
 
 if __name__ == "__main__":
