@@ -2,8 +2,8 @@
 
 A broker as a process of its own has that many queues, some of them busy. While a list is made, a timer on its event loop, due every
 millisecond, notes how much its thread has worked since it came last: for that long the loop had no time for messages. That is processor
-time, so that other processes on the machine don't count. A row says what was asked; the median of the milliseconds that the answer took; for
-how many of them the loop's thread worked (Linux); the answer's size; the longest hold-up.
+time, so that other processes on the machine don't count. A row says what was asked; the median of the milliseconds that the answer took;
+for how many of them the loop's thread worked (Linux); the answer's size; the longest hold-up.
 """
 
 import argparse
