@@ -29,6 +29,8 @@ Facts = dict[str, Any]
 Columns = dict[str, Any]
 """By the first part of their names: the rest in the same way, or None for all that is there."""
 Key = tuple[Any, ...]
+Keyed = tuple[Key, Any, T]
+"""What a list is sorted by, the name that pages are chosen by, and the object."""
 
 SLICE_SECONDS: Final = 0.002
 LOOK_EVERY: Final = 16
@@ -96,23 +98,23 @@ async def answer(
     known = frozenset(basic(objects[0]) if basic is not None and objects else ())
     is_cheap = basic is not None and all(path[0] in known for path in by)
     first = basic if basic is not None and is_cheap else shape
+    make = basic if basic is not None and columns is not None and columns.keys() <= known else shape
     pacer = Pacer()
-    keyed: list[tuple[Key, Facts, T]] = []
+    # What was made to sort by isn't kept: so many dicts at once would be a lot of memory, and work for the garbage collector.
+    keyed: list[Keyed[T]] = []
     for each in objects:
         facts = first(each)
-        keyed.append((_sort_key(facts, by), facts, each))
+        keyed.append((_sort_key(facts, by), facts.get("name"), each))
         if pacer.is_due:
             await pacer.rest()
     keyed = await _sorted(keyed, pacer)
     if call.flag("sort_reverse"):
         keyed.reverse()
-    envelope, chosen = _cut(keyed, page, name_of=lambda entry: entry[1].get("name"))
-    if is_cheap and (columns is None or not columns.keys() <= known):
-        return await joined(envelope, [each for _, _, each in chosen], shape, columns, pacer)
-    return await joined(envelope, [facts for _, facts, _ in chosen], lambda facts: facts, columns, pacer)
+    envelope, chosen = _cut(keyed, page)
+    return await joined(envelope, [each for _, _, each in chosen], make, columns, pacer)
 
 
-async def _sorted(keyed: list[tuple[Key, Facts, T]], pacer: Pacer) -> list[tuple[Key, Facts, T]]:
+async def _sorted(keyed: list[Keyed[T]], pacer: Pacer) -> list[Keyed[T]]:
     """By their keys: short stretches first, which are then merged item by item, for a long sort would hold up the loop."""
     stretches = [keyed[first : first + STRETCH] for first in range(0, len(keyed), STRETCH)]
     for stretch in stretches:
@@ -248,11 +250,11 @@ def _matcher(text: str, *, is_pattern: bool) -> Callable[[str], bool]:
     return lambda name: pattern.search(octets(name)) is not None
 
 
-def _cut(items: Sequence[T], page: Page | None, name_of: Callable[[T], Any]) -> tuple[Facts | None, Sequence[T]]:
+def _cut(items: Sequence[Keyed[T]], page: Page | None) -> tuple[Facts | None, Sequence[Keyed[T]]]:
     """The page of what matches, with what stands around it."""
     if page is None:
         return None, items
-    matching = [each for each in items if page.matches(str(name_of(each) or ""))]
+    matching = [each for each in items if page.matches(str(each[1] or ""))]
     first = (page.number - 1) * page.size
     if first > len(matching):
         reason = f"Page out of range, page: {page.number} page size: {page.size}, len: {len(matching)}"

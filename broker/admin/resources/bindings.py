@@ -40,13 +40,16 @@ def _by_name(vhost: VHost, queue: DeclaredQueue) -> Binding:
     return Binding(vhost.exchanges[DEFAULT_EXCHANGE], queue, queue.name, {})
 
 
-def _from(vhost: VHost, exchange: DeclaredExchange) -> Iterator[Binding]:
+def _from(vhost: VHost, exchange: DeclaredExchange) -> Iterator[Binding | DeclaredQueue]:
+    """A queue stands for its binding by name."""
     if exchange.name != DEFAULT_EXCHANGE:
-        yield from exchange.bindings()
-        return
-    for queue in vhost.queues.values():
-        if queue.kept_for is None:
-            yield _by_name(vhost, queue)
+        return exchange.bindings()
+    return (queue for queue in vhost.queues.values() if queue.kept_for is None)
+
+
+def _shape(placed: tuple[VHost, Binding | DeclaredQueue]) -> dict[str, Any]:
+    vhost, found = placed
+    return shape.of_binding((vhost, found if isinstance(found, Binding) else _by_name(vhost, found)))
 
 
 def _to(vhost: VHost, destination: Destination) -> Iterator[Binding]:
@@ -74,8 +77,8 @@ def _is_queue(call: Call) -> bool:
     return call.path["kind"] == "q"
 
 
-async def _list(call: Call, vhost: VHost, bindings: Iterable[Binding]) -> Answer:
-    return await lists.answer(call, [(vhost, each) for each in bindings], shape.of_binding, default_sort=SORT, can_page=False)
+async def _list(call: Call, vhost: VHost, bindings: Iterable[Binding | DeclaredQueue]) -> Answer:
+    return await lists.answer(call, [(vhost, each) for each in bindings], _shape, default_sort=SORT, can_page=False)
 
 
 async def list_bindings(call: Call) -> Answer:
@@ -86,7 +89,7 @@ async def list_bindings(call: Call) -> Answer:
         for exchange in vhost.exchanges.values()
         for binding in _from(vhost, exchange)
     ]  # fmt: skip
-    return await lists.answer(call, found, shape.of_binding, default_sort=SORT, can_page=False)
+    return await lists.answer(call, found, _shape, default_sort=SORT, can_page=False)
 
 
 async def list_bindings_of_queue(call: Call) -> Answer:

@@ -94,7 +94,7 @@ def _requeue_of(body: Body) -> bool | None:
 
 
 def _truncate_of(body: Body) -> int | None:
-    if "truncate" not in body:
+    if body.values.get("truncate") is None:
         return None
     truncate = body.number("truncate")
     if truncate < 0:

@@ -13,12 +13,13 @@ from broker.admin.shapes.connection import GARBAGE, details_of_connection, time_
 from broker.admin.shapes.consumer import of_consumer
 from broker.admin.shapes.stats import Reader
 from broker.admin.shapes.table import json_of
-from broker.core.message import BODY, HEADER
+from broker.core.message import BODY, HEADER, ID
 from protocol import content
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
     from broker.core.broker import Broker
+    from broker.core.message import Message
     from broker.core.queue import Queue
 
 RATES: Final = ("publish", *figures.TAKEN)
@@ -97,7 +98,7 @@ class QueueReader(Reader):
             return _EMPTY_QUORUM if queue.is_quorum else _EMPTY
         count, body_bytes = len(queue.ready) + queue.unacked, queue.body_bytes
         held, held_bytes, memory = queue.in_memory
-        leased_bytes = self._leased.bytes_of(queue)
+        leased_bytes, oldest = self._leased.of(queue)
         return {
             **(_EMPTY_QUORUM if queue.is_quorum else _EMPTY),
             "memory": memory,
@@ -113,7 +114,7 @@ class QueueReader(Reader):
             "message_bytes_ram": held_bytes,
             "message_bytes_paged_out": body_bytes - held_bytes,
             "message_bytes_persistent": body_bytes if queue.durable else 0,
-            "head_message_timestamp": head_timestamp(queue),
+            "head_message_timestamp": head_timestamp(queue, oldest),
         }
 
 
@@ -172,47 +173,65 @@ _NO_CONSUMERS: Final[dict[str, Any]] = {
 }
 
 
-def head_timestamp(queue: Queue) -> int | None:
-    """The timestamp property of what is served next; None where it has none, or is on the disk."""
-    return content.timestamp(queue.ready.head()[HEADER]) if queue.ready.available else None
+def head_timestamp(queue: Queue, oldest: Message | None) -> int | None:
+    """The timestamp property of the first message: the oldest that somebody has, or what is served next. None where it has none, or is on
+    the disk."""
+    if oldest is None and queue.ready.available:
+        oldest = queue.ready.head()
+    return None if oldest is None else content.timestamp(oldest[HEADER])
+
+
+class _Found:
+    """Of one queue: how many messages were found with somebody, their bytes, and the oldest of them."""
+
+    __slots__ = ("body_bytes", "count", "oldest")
+
+    def __init__(self, message: Message) -> None:
+        self.count = 0
+        self.body_bytes = 0
+        self.oldest = message
 
 
 class Leased:
-    """How big the bodies are that are with somebody: counted once for a request, in all channels that don't hold too many.
+    """What is with somebody, and how big that is: looked for once for a request, in all channels that don't hold too much.
 
-    Queues don't keep it, for it would cost each delivery something; where not all was looked at, the rest counts as an average.
+    Queues don't count it, for that would cost each delivery something; where not all was looked at, the rest counts as an average.
     """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._found: dict[Queue, list[int]] | None = None
+        self._found: dict[Queue, _Found] | None = None
 
-    def bytes_of(self, queue: Queue) -> int:
-        """Of one queue."""
-        ready, unacked = len(queue.ready), queue.unacked
+    def of(self, queue: Queue) -> tuple[int, Message | None]:
+        """The bytes of the bodies that are out of one queue, and the oldest of the messages."""
+        ready, unacked, size = len(queue.ready), queue.unacked, 0
         if not unacked:
-            return 0
-        if not ready:
-            return queue.body_bytes
+            return 0, None
         if self._found is None:
             self._found = self._look()
-        count, size = self._found.get(queue, (0, 0))
-        if count > unacked:
-            size = size * unacked // count
-        elif count < unacked:
-            size += (queue.body_bytes - size) * (unacked - count) // (ready + unacked - count)
-        return min(size, queue.body_bytes)
+        found = self._found.get(queue)
+        if found is None:
+            return queue.body_bytes * unacked // (ready + unacked), None
+        if found.count > unacked:
+            size = found.body_bytes * unacked // found.count
+        else:
+            left = unacked - found.count
+            size = found.body_bytes + (queue.body_bytes - found.body_bytes) * left // max(ready + left, 1)
+        return min(size, queue.body_bytes) if ready else queue.body_bytes, found.oldest
 
-    def _look(self) -> dict[Queue, list[int]]:
-        found: dict[Queue, list[int]] = {}
+    def _look(self) -> dict[Queue, _Found]:
+        all_found: dict[Queue, _Found] = {}
         left = LEASES_MAX
-        for session in self._broker.sessions:
-            for channel in session.channels.values():
-                if len(channel.unacked) > left:
-                    continue
-                left -= len(channel.unacked)
-                for holder, message in channel.unacked.values():
-                    counted = found.setdefault(holder.queue, [0, 0])
-                    counted[0] += 1
-                    counted[1] += len(message[BODY])
-        return found
+        for channel in self._broker.open_channels():
+            if len(channel.unacked) > left:
+                continue
+            left -= len(channel.unacked)
+            for holder, message in channel.unacked.values():
+                found = all_found.get(holder.queue)
+                if found is None:
+                    found = all_found[holder.queue] = _Found(message)
+                found.count += 1
+                found.body_bytes += len(message[BODY])
+                if message[ID] < found.oldest[ID]:
+                    found.oldest = message
+        return all_found

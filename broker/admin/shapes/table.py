@@ -63,6 +63,8 @@ def _field_of(value: Any, depth: int) -> Field:
         case bool():
             return Field("t", value)
         case int():
+            if not -(2**63) <= value < 2**63:
+                raise BadRequest(f"{value}: an integer beyond 64 bits")
             return Field("l", value)
         case float():
             return Field("d", value)

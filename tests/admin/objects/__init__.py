@@ -1,0 +1,1 @@
+"""Queues, exchanges, bindings and messages over HTTP, on one broker."""
