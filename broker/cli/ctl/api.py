@@ -1,7 +1,7 @@
 """The HTTP API as commands use it: over the control socket, or over TCP with a user and a password.
 
-    api = Api(SocketTransport(found), timeout_seconds=60)
-    api.get("queues", "/", columns="name,messages")       GET /api/queues/%2F?columns=name%2Cmessages
+api = Api(SocketTransport(found), timeout_seconds=60)
+api.get("queues", "/", columns="name,messages")       GET /api/queues/%2F?columns=name%2Cmessages
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ class TimedOut(Exception):
 class Transport(Protocol):
     """How the API is reached."""
 
-    headers: Mapping[str, str]
-    """Sent with each request."""
-    prefix: str
-    """In front of /api."""
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Sent with each request."""
+
+    @property
+    def prefix(self) -> str:
+        """In front of /api."""
 
     def connection(self, timeout_seconds: float | None) -> http.client.HTTPConnection:
         """A connection that isn't open yet."""
@@ -46,10 +49,9 @@ class Transport(Protocol):
 class SocketTransport:
     """The control socket of a broker on this machine."""
 
-    headers: Mapping[str, str] = {}
-    prefix = ""
-
     def __init__(self, found: Found) -> None:
+        self.headers: Mapping[str, str] = {}
+        self.prefix = ""
         self._found = found
 
     def connection(self, timeout_seconds: float | None) -> http.client.HTTPConnection:
@@ -80,7 +82,7 @@ class TcpTransport:
         self.tls = tls
         """An ssl.SSLContext for https."""
         credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self.headers = {"Authorization": f"Basic {credentials}", **(headers or {})}
+        self.headers: Mapping[str, str] = {"Authorization": f"Basic {credentials}", **(headers or {})}
 
     @classmethod
     def of_url(cls, url: str) -> TcpTransport:

@@ -12,8 +12,7 @@ from broker.cli.ctl.errors import EXIT_DATA, bad_argument, error
 from broker.cli.ctl.formats import Output, encode
 
 IMPORTED: Final = (
-    "Successfully started definition import. "
-    "This process is asynchronous and can take some time. Watch target node logs for completion.\n"
+    "Successfully started definition import. This process is asynchronous and can take some time. Watch target node logs for completion.\n"
 )
 NO_ERLANG: Final = "Leveret has no use for Erlang's term format: use --format json"
 

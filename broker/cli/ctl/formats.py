@@ -1,7 +1,7 @@
 """What a command has to tell, in the formats of --formatter.
 
-Lists are rows: dicts with the same keys, in the order of the columns. In a pipe the format is RabbitMQ's to the byte (a header, tabs between
-columns, nothing for no rows); on a terminal columns are aligned, and the header is bold.
+Lists are rows: dicts with the same keys, in the order of the columns. In a pipe the format is RabbitMQ's to the byte (a header, tabs
+between columns, nothing for no rows); on a terminal columns are aligned, and the header is bold.
 """
 
 from __future__ import annotations

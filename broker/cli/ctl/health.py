@@ -202,9 +202,7 @@ def certificates(call: Call) -> Output:
     return Output(show(found) if found else "#{}", json=found, erlang=found or {})
 
 
-def _command(
-    run: Callable[[Call], Output], name: str, banner: str | Callable[[Call], str] | None, *, needs_broker: bool = True
-) -> Command:
+def _command(run: Callable[[Call], Output], name: str, banner: str | Callable[[Call], str] | None, *, needs_broker: bool = True) -> Command:
     return Command(run, name, banner=banner, options=_TIMEOUT, needs_broker=needs_broker)
 
 
@@ -224,7 +222,10 @@ COMMANDS: Final = {
         options={"unit": str, "within": int, "timeout": int},
         defaults={"unit": "weeks", "within": 4},
         check=_check_unit,
-        details=(("<period>", "how many units; 4 if it isn't given"), ("<unit>", f"one of {', '.join(TIME_UNITS)}; weeks if it isn't given")),
+        details=(
+            ("<period>", "how many units; 4 if it isn't given"),
+            ("<unit>", f"one of {', '.join(TIME_UNITS)}; weeks if it isn't given"),
+        ),
     ),
     "certificates": Command(certificates, "certificates", banner="Certificates of node {node} ...", formatter="erlang", options=_TIMEOUT),
     "check_if_any_deprecated_features_are_used": _command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ TOO_MANY = "too many arguments."
 
 def main(tool: str, words: Sequence[str]) -> int:
     """Do what `words` say, as the tool of that name (a key of `table.SCOPES`) does; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that isn't text here must not cost the line
     try:
         return _main(tool, words)
     except BrokenPipeError:
@@ -42,7 +46,7 @@ def _main(tool: str, words: Sequence[str]) -> int:
     if row is None:
         return _unknown(tool, name)
     command: Command = importlib.import_module(row.module).COMMANDS[row.name]
-    parsed = options.parse(words, options.GLOBAL | command.options, options.SHORT | command.short)
+    parsed = options.parse(words, {**options.GLOBAL, **command.options}, {**options.SHORT, **command.short})
     call = Call(tool, name, command, words, parsed.arguments[1:], parsed.options)
     if "help" in parsed.options and not parsed.invalid:
         from broker.cli.ctl import help as helping

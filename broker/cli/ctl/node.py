@@ -287,13 +287,10 @@ _SUSPENDING: Final = "Will suspend client connection listeners on node {node}. T
 _RESUMING: Final = "Will resume client connection listeners on node {node}. The node will now accept client connections"
 _DRAINING: Final = "Will put node {node} into maintenance mode. The node will no longer serve any client traffic!"
 _REVIVING: Final = (
-    "Will put node {node} back into regular operating mode. "
-    "The node will again serve client traffic and host primary queue replicas."
+    "Will put node {node} back into regular operating mode. The node will again serve client traffic and host primary queue replicas."
 )
 COMMANDS: Final = {
-    "await_startup": Command(
-        await_startup, "await_startup", options=_TIMEOUT, defaults={"timeout": STARTUP_SECONDS}, needs_broker=False
-    ),
+    "await_startup": Command(await_startup, "await_startup", options=_TIMEOUT, defaults={"timeout": STARTUP_SECONDS}, needs_broker=False),
     "await_online_nodes": Command(
         await_online_nodes,
         "await_online_nodes <count>",
@@ -366,13 +363,9 @@ COMMANDS: Final = {
         check=_check_disk,
         details=(("<disk_limit>", "bytes, or with a unit: 1GB"), ("mem_relative <fraction>", "times the machine's memory")),
     ),
-    "set_log_level": Command(
-        set_log_level, "set_log_level <log_level>", (1, 1), 'Setting log level to "{0}" ...', check=_check_level
-    ),
+    "set_log_level": Command(set_log_level, "set_log_level <log_level>", (1, 1), 'Setting log level to "{0}" ...', check=_check_level),
     "rotate_logs": Command(rotate_logs, "rotate_logs"),
-    "force_gc": Command(
-        force_gc, "force_gc", banner="Will ask all processes on node {node} to schedule a full sweep GC", options=_TIMEOUT
-    ),
+    "force_gc": Command(force_gc, "force_gc", banner="Will ask all processes on node {node} to schedule a full sweep GC", options=_TIMEOUT),
     **{
         name: Command(do_nothing, name, (0, 2), banner)
         for name, banner in {

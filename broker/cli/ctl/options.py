@@ -17,7 +17,8 @@ Kinds = dict[str, type]
 
 GLOBAL: Final[Kinds] = {
     "node": str, "vhost": str, "timeout": int, "formatter": str, "printer": str, "file": str, "script_name": str, "rabbitmq_home": str,
-    "data_dir": str, "mnesia_dir": str, "plugins_dir": str, "enabled_plugins_file": str, "aliases_file": str, "erlang_cookie": str, "url": str,
+    "data_dir": str, "mnesia_dir": str, "plugins_dir": str, "enabled_plugins_file": str, "aliases_file": str, "erlang_cookie": str,
+    "url": str,
     "quiet": bool, "silent": bool, "dry_run": bool, "longnames": bool, "help": bool, "print_stacktrace": bool, "table_headers": bool,
     "pad_to_header": bool,
 }  # fmt: skip

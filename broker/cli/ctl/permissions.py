@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.cli.ctl.command import Call, Command
@@ -34,7 +35,7 @@ def set_permissions_globally(call: Call) -> Output:
     user, configure, write, read = call.arguments
     body = {"configure": configure, "write": write, "read": read}
     for vhost in call.api.get("vhosts", columns="name"):
-        _grant(call, user, lambda name=vhost["name"]: call.api.put("permissions", name, user, body=body))
+        _grant(call, user, partial(call.api.put, "permissions", vhost["name"], user, body=body))
     return call.done()
 
 

@@ -116,7 +116,7 @@ def clear_parameter(call: Call) -> Output:
 def list_parameters(call: Call) -> Output:
     """component, name, value."""
     rows = [
-        {"component": each["component"], "name": each["name"], "value": _json(each["value"])}
+        {"component": each["component"], "name": each["name"], "value": encode(each["value"])}
         for each in call.api.get("parameters")
         if each["vhost"] == call.vhost
     ]
@@ -137,7 +137,7 @@ def clear_global_parameter(call: Call) -> Output:
 
 def list_global_parameters(call: Call) -> Output:
     """name, value."""
-    rows = [{"name": each["name"], "value": _json(each["value"])} for each in call.api.get("global-parameters")]
+    rows = [{"name": each["name"], "value": encode(each["value"])} for each in call.api.get("global-parameters")]
     return Output(rows=rows, whole=True)
 
 
@@ -191,8 +191,10 @@ def clear_user_limits(call: Call) -> Output:
         for limit in USER_LIMITS if which == "all" else (which,):
             call.api.delete("user-limits", name, limit)
     except Refused as refused:
-        if refused.status != 404 or not exists(call, name):
-            raise _refused_user(call, name, refused) from refused
+        if not exists(call, name):
+            raise error(f'{{:no_such_user, "{name}"}}') from refused
+        if refused.status != 404:
+            raise
     return call.done()
 
 
@@ -268,9 +270,7 @@ COMMANDS: Final = {
         defaults=_DEFAULTS,
         details=_POLICY_DETAILS,
     ),
-    "clear_policy": Command(
-        clear_policy, "clear_policy [--vhost <vhost>] <name>", (1, 1), 'Clearing policy "{0}" on vhost "{vhost}" ...'
-    ),
+    "clear_policy": Command(clear_policy, "clear_policy [--vhost <vhost>] <name>", (1, 1), 'Clearing policy "{0}" on vhost "{vhost}" ...'),
     "clear_operator_policy": Command(
         clear_operator_policy,
         "clear_operator_policy [--vhost <vhost>] <name>",
@@ -338,9 +338,7 @@ COMMANDS: Final = {
         (1, 1),
         'Setting vhost limits to "{0}" for vhost "{vhost}" ...',
     ),
-    "clear_vhost_limits": Command(
-        clear_vhost_limits, "clear_vhost_limits [--vhost <vhost>]", banner='Clearing vhost "{vhost}" limits ...'
-    ),
+    "clear_vhost_limits": Command(clear_vhost_limits, "clear_vhost_limits [--vhost <vhost>]", banner='Clearing vhost "{vhost}" limits ...'),
     "list_vhost_limits": Command(
         list_vhost_limits,
         "list_vhost_limits [--vhost <vhost>] [--global] [--no-table-headers]",
@@ -367,9 +365,7 @@ COMMANDS: Final = {
         list_user_limits,
         "list_user_limits [--user <username>] [--global]",
         banner=lambda call: (
-            "Listing limits for all users ..."
-            if call.options.get("global")
-            else f'Listing limits for user "{call.options["user"]}" ...'
+            "Listing limits for all users ..." if call.options.get("global") else f'Listing limits for user "{call.options["user"]}" ...'
         ),
         options={"global": bool, "user": str},
         defaults={"user": "guest"},

@@ -73,7 +73,7 @@ def purge_queue(call: Call) -> Output:
 def delete_queue(call: Call) -> Output:
     """With its messages, whose number is told."""
     name = call.arguments[0]
-    conditions = {key.replace("_", "-"): True for key in ("if_empty", "if_unused") if call.options.get(key)}
+    conditions: dict[str, Any] = {key.replace("_", "-"): True for key in ("if_empty", "if_unused") if call.options.get(key)}
     try:
         ready = call.api.get("queues", call.vhost, name, columns="messages_ready").get("messages_ready", 0)
         call.api.delete("queues", call.vhost, name, **conditions)
@@ -161,7 +161,7 @@ def rebalance(call: Call) -> Output:
 
 def _check_rebalance(call: Call) -> None:
     if call.arguments[0] not in ("all", "classic", "quorum", "stream"):
-        raise Invalid(f'"type {call.arguments[0]} is not supported. Try one of all, classic, quorum, stream."')
+        raise error(f"type {call.arguments[0]} is not supported. Try one of all, classic, quorum, stream.")
 
 
 def refuse_replicas(call: Call) -> Output:
@@ -216,7 +216,12 @@ COMMANDS: Final = {
         formatter="table",
     ),
     "purge_queue": Command(
-        purge_queue, "purge_queue <queue>", (1, 1), "Purging queue '{0}' in vhost '{vhost}' ...", options={"timeout": int}, details=(_QUEUE,)
+        purge_queue,
+        "purge_queue <queue>",
+        (1, 1),
+        "Purging queue '{0}' in vhost '{vhost}' ...",
+        options={"timeout": int},
+        details=(_QUEUE,),
     ),
     "delete_queue": Command(
         delete_queue,

@@ -135,8 +135,7 @@ def _memory_lines(facts: dict[str, Any], unit: str) -> list[str]:
     return [
         f"Total memory used: {units.shown(total, unit)} {unit}",
         f"Calculation strategy: {strategy}",
-        f"Memory high watermark setting: {watermark}, "
-        f"computed to: {units.shown(facts['vm_memory_high_watermark_limit'], unit)} {unit}\n",
+        f"Memory high watermark setting: {watermark}, computed to: {units.shown(facts['vm_memory_high_watermark_limit'], unit)} {unit}\n",
         *(f"{name}: {units.shown(part['bytes'], unit)} {unit} ({part['percentage']} %)" for name, part in _shares(facts["memory"]).items()),
     ]
 
@@ -352,7 +351,11 @@ COMMANDS: Final = {
         details=(("--unit <bytes | mb | gb>", "of sizes"),),
     ),
     "cluster_status": Command(
-        cluster_status, "cluster_status", banner="Cluster status of node {node} ...", options={"timeout": int}, defaults={"timeout": SECONDS}
+        cluster_status,
+        "cluster_status",
+        banner="Cluster status of node {node} ...",
+        options={"timeout": int},
+        defaults={"timeout": SECONDS},
     ),
     "set_cluster_name": Command(set_cluster_name, "set_cluster_name <name>", (1, 1), "Setting cluster name to {0} ..."),
     **{
@@ -392,9 +395,7 @@ COMMANDS: Final = {
         enable_feature_flag,
         "enable_feature_flag [--experimental] <all | feature_flag>",
         (1, 1),
-        lambda call: (
-            "Enabling all feature flags ..." if call.arguments[0] == "all" else f'Enabling feature flag "{call.arguments[0]}" ...'
-        ),
+        lambda call: "Enabling all feature flags ..." if call.arguments[0] == "all" else f'Enabling feature flag "{call.arguments[0]}" ...',
         options={"experimental": bool},
         short={"e": "experimental"},
     ),

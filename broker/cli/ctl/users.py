@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.cli.ctl.command import ANY, Call, Command
 from broker.cli.ctl.errors import EXIT_DATA, EXIT_NO_USER, EXIT_SOFTWARE, Failed, Invalid, Refused, bad_argument, error
 from broker.cli.ctl.formats import Output
+from broker.cli.ctl.terms import Atom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ _USERNAME: Final = ("<username>", "the user's name")
 def list_users(call: Call) -> Output:
     """user, tags."""
     users = call.api.get("users")
-    return Output(rows=[{"user": user["name"], "tags": tags_of(user)} for user in users])
+    return Output(rows=[{"user": user["name"], "tags": [Atom(tag) for tag in tags_of(user)]} for user in users])
 
 
 def tags_of(user: dict[str, Any]) -> list[str]:
@@ -36,7 +37,9 @@ def add_user(call: Call) -> Output:
     """A user who may enter no vhost yet."""
     name = call.arguments[0]
     hashed = call.options["pre_hashed_password"]
-    password = call.arguments[1] if len(call.arguments) > 1 else read_password(call, "Hashed and salted password: " if hashed else "Password: ")
+    password = (
+        call.arguments[1] if len(call.arguments) > 1 else read_password(call, "Hashed and salted password: " if hashed else "Password: ")
+    )
     if hashed and not _is_base64(password):
         raise error("Could not Base64 decode provided password hash value", EXIT_DATA)
     if exists(call, name):
@@ -164,7 +167,9 @@ def _check_hash(call: Call) -> None:
 
 
 COMMANDS: Final = {
-    "list_users": Command(list_users, "list_users [--no-table-headers]", banner="Listing users ...", formatter="table", options={"timeout": int}),
+    "list_users": Command(
+        list_users, "list_users [--no-table-headers]", banner="Listing users ...", formatter="table", options={"timeout": int}
+    ),
     "add_user": Command(
         add_user,
         "add_user <username> <password>",
