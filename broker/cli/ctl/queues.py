@@ -49,7 +49,8 @@ def _value(queue: dict[str, Any], column: str) -> Any:
     if column == "arguments":
         return Table(value or {})
     if column == "owner_pid" and value is None:
-        return (queue.get("owner_pid_details") or {}).get("name")
+        owner = queue.get("owner_pid_details") or {}
+        return owner.get("pid", owner.get("name"))
     if column in ("disk_reads", "disk_writes") and value is None:
         return 0
     return value
