@@ -214,7 +214,7 @@ class Ready:
         return picked if paged is None else picked + _pick(paged.tail, ids)
 
     def pick_beside(self, level: Ready, ids: Collection[int]) -> list[Any]:
-        """Remove the items of the messages with these ids from beside the row of a level; returns them."""
+        """Remove the items of the messages with these ids from beside the row of a level; returns them in the order of delivery."""
         returned, message_of = level.returned, level.message_of
         picked: list[Any] = []
 
@@ -229,7 +229,7 @@ class Ready:
             if more:
                 returned[:] = list(filterfalse(is_wanted, returned))
                 heapify(returned)
-                picked += more
+                picked += sorted(more)
         return picked
 
     def put_beside(self, level: Ready, items: Sequence[Any]) -> None:

@@ -344,6 +344,18 @@ def test_some_of_what_came_back_may_go_and_some_stay(book: Playbook, channel: Pl
     assert text_of(drain(book)) == "35"
 
 
+def test_what_came_back_goes_in_the_order_of_delivery(book: Playbook, channel: PlayedChannel) -> None:
+    """Chosen from behind the head of the heap that they are in."""
+    channel.declare("t", durable=True)
+    filled(book, channel)
+    for _ in range(9):
+        channel.get("q")
+    for tag in (9, 8, 7, 6, 5, 4, 3, 2, 1):
+        channel.nack(tag)
+    move(book, to_queue("t"), ids=ids(book, "23456789"))
+    assert (seen(book), seen(book, "t")) == ("1", "23456789")
+
+
 def test_a_full_queue_takes_what_it_can(book: Playbook, channel: PlayedChannel) -> None:
     channel.declare("t", durable=True, arguments={"x-max-length": 3, "x-overflow": "reject-publish"})
     filled(book, channel)
