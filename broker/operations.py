@@ -244,7 +244,11 @@ class Operations:
         _check_name("virtual host", name)
         if default_queue_type is not None and default_queue_type not in QUEUE_TYPES:
             raise InvalidOperation(f"default queue type '{default_queue_type}': expected one of {', '.join(QUEUE_TYPES)}")
-        given: dict[str, Any] = {"description": description, "tags": None if tags is None else list(tags), "default_queue_type": default_queue_type}
+        given: dict[str, Any] = {
+            "description": description,
+            "tags": None if tags is None else list(tags),
+            "default_queue_type": default_queue_type,
+        }
         given[PROTECTED] = protected
         metadata = {key: value for key, value in given.items() if value is not None}
         found = self.broker.vhosts.get(name)

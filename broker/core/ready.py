@@ -297,6 +297,19 @@ class Ready:
             return None
         return self
 
+    def relocate(self, first_id: int, count: int, place: int) -> bool:
+        """These messages were copied to another place of the log. True if a read that is under way is of no use any more."""
+        paged = self.paged
+        if paged is None or not paged.pages.count:
+            return False
+        before = paged.pages.runs
+        paged.pages.relocate(first_id, count, place)
+        if paged.pages.runs == before or paged.loading is None:
+            return False
+        # Runs were split: what is being read is no longer so many of them.
+        paged.loading = None
+        return True
+
     def read_in(self, fresh: Iterable[Message], returned: Sequence[Message]) -> None:
         """The head of the pages was read; the pages themselves have been dropped."""
         self.fresh.extend(fresh)
