@@ -1,12 +1,12 @@
 """A walk held against the recording."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.admin import recording
 from tests.admin.differences import expected_of
 from tests.admin.shapes import Found, differences
-from tests.admin.walk import Step
+from tests.admin.walk import Walk
 
 
 class Difference(NamedTuple):
@@ -14,21 +14,22 @@ class Difference(NamedTuple):
     found: Found
 
 
-def compare(scenario: str, steps: list[Step], broker: str) -> Iterator[Difference]:
-    """On Leveret, more keys than RabbitMQ has are welcome, and `differences.py` says what else is. On RabbitMQ the recording must be true."""
+def compare(scenario: str, walk: Walk) -> Iterator[Difference]:
+    """On Leveret more keys than RabbitMQ has are welcome, and `differences.py` says what else is. On RabbitMQ the recording must be true."""
+    leveret = walk.managed.name == "leveret"
     recorded = recording.load(scenario)
-    labels = [step["step"] for step in recorded]
-    for index, label in enumerate(labels):
-        if index >= len(steps) or steps[index].label != label:
-            got: Any = steps[index].label if index < len(steps) else None
-            yield Difference(f"step {index}", Found("", label, got))
+    for index, shape in enumerate(recorded):
+        step = walk.steps[index] if index < len(walk.steps) else None
+        if step is None or step.label != shape["step"]:
+            yield Difference(shape["step"], Found("", "this step", str(walk.error) if step is None else step.label))
             return
-    if len(steps) > len(labels):
-        yield Difference(steps[len(labels)].label, Found("", "a recording of it", "none"))
-    for shape, step in zip(recorded, steps, strict=False):
-        expected = expected_of(scenario, shape) if broker == "leveret" else shape
-        for found in differences(expected, step.as_json(), extra=broker == "leveret"):
+        expected = expected_of(scenario, shape) if leveret else shape
+        for found in differences(expected, step.as_json(), extra=leveret):
             yield Difference(step.label, found)
+    for step in walk.steps[len(recorded) :]:
+        yield Difference(step.label, Found("", "a recording", "none"))
+    if walk.error is not None:
+        yield Difference("the end", Found("", "no error", str(walk.error)))
 
 
 def report(found: Iterable[Difference]) -> Iterator[str]:

@@ -37,7 +37,12 @@ def or_like(*shapes: Any) -> Change:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("*", "body.**reason", lambda shape: {ONE_OF: [shape, "<string>"]} if isinstance(shape, list) else shape, "a tuple of Erlang's; a text says more"),
+    Row(
+        "*",
+        "body.**reason",
+        lambda shape: {ONE_OF: [shape, "<string>"]} if isinstance(shape, list) else shape,
+        "a tuple of Erlang's; a text says more",
+    ),
 )
 CRASH = {
     "status": {ONE_OF: [400, 401, 404, 405]},

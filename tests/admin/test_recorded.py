@@ -21,7 +21,7 @@ def managed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_answers(managed: Managed, scenario: str) -> None:
-    found = list(comparison.compare(scenario, walk_through(managed, scenario), managed.name))
+    found = list(comparison.compare(scenario, walk_through(managed, scenario)))
     assert not found, "\n" + "\n".join(comparison.report(found))
 
 

@@ -46,6 +46,7 @@ class Walk:
         self._http = managed.http()
         self._credentials: tuple[str, str] | None = None
         self._wires: list[Wire] = []
+        self.error: Exception | None = None
         self.unmet: list[str] = []
         """Steps whose condition never held."""
 
@@ -143,10 +144,11 @@ class Walk:
             wire.abort()
         http = self.managed.http()
         deadline = time.monotonic() + UNTIL_SECONDS[self.managed.name]
-        while http.get("/api/connections") and time.monotonic() < deadline:
+        while http.ask("GET", "/api/connections").json and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         for kind, kept in (("vhosts", "/"), ("users", "guest")):
-            for item in http.get(f"/api/{kind}"):
+            answer = http.ask("GET", f"/api/{kind}")
+            for item in answer.json if answer.status == 200 else ():
                 if item["name"] != kept:
                     http.ask("DELETE", f"/api/{kind}/{quote(item['name'], safe='')}")
 
