@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from tests.admin.rules import pattern_of
-from tests.admin.shapes import ONE_OF, is_special
+from tests.admin.shapes import AT_LEAST, ONE_OF, UNORDERED, is_special
 
 Change = Callable[[Any], Any]
 
@@ -36,12 +36,41 @@ def or_like(*shapes: Any) -> Change:
     return lambda recorded: {ONE_OF: [recorded, *shapes]}
 
 
+def at_least(recorded: Any) -> Any:
+    """Leveret has these and more."""
+    return {AT_LEAST: recorded[UNORDERED]} if isinstance(recorded, dict) and UNORDERED in recorded else recorded
+
+
+def without_clustering(recorded: Any) -> Any:
+    """The listener between the nodes of a cluster is Erlang's."""
+    items = recorded[UNORDERED] if isinstance(recorded, dict) else recorded
+    kept = [item for item in items if item != "clustering" and not (isinstance(item, dict) and item.get("protocol") == "clustering")]
+    return {AT_LEAST: kept}
+
+
+VERSION = "3.13.7"
+ERLANG = "it has no meaning without Erlang"
 ROWS: tuple[Row, ...] = (
+    Row("*", "body.**(management_version|rabbitmq_version|product_version|rabbit_version)", VERSION, "the RabbitMQ that Leveret is like"),
+    Row("*", "body.product_name", "Leveret", "whose broker it is"),
+    Row("*", "body.**exchange_types", at_least, "all types are built in"),
+    Row("*", "body.**exchange_types.**description", "<string>", "texts for people"),
+    Row("*", "body.**auth_mechanisms", at_least, "which there are differs"),
+    Row("*", "body.listeners", without_clustering, "no Erlang distribution; metrics are always on"),
+    Row("*", "body.listeners.**(socket_opts|ip_address)", "<any>", "Erlang's options of sockets; the default is both families"),
+    Row("*", "body.**contexts", at_least, "metrics are always on"),
+    Row("*", "body.**contexts[].*", lambda shape: "<string>" if shape != "{http}" else shape, "texts of Erlang's"),
+    Row(
+        "*",
+        "body.**(backing_queue_status|pending_raft_commands|ra_open_file_metrics|metrics_gc_queue_length|cluster_links)",
+        OPTIONAL,
+        ERLANG,
+    ),
     Row(
         "*",
         "body.**reason",
         lambda shape: {ONE_OF: [shape, "<string>"]} if isinstance(shape, list) else shape,
-        "a tuple of Erlang's; a text says more",
+        "an Erlang term; a text says more",
     ),
 )
 CRASH = {

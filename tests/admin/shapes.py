@@ -16,6 +16,7 @@ TYPES = {type(None): "null", bool: "boolean", int: "int", float: "float", str: "
 PLACEHOLDER = re.compile(r"<((?:null|boolean|int|float|string|list|object|any)(?:\|\w+)*)>")
 EACH = "<each>"
 UNORDERED = "<unordered>"
+AT_LEAST = "<at least>"
 ONE_OF = "<one of>"
 ABSENT = "<absent>"
 
@@ -40,7 +41,7 @@ def types_of(shape: Any) -> set[str]:
     """The names of the types that a shape stands for."""
     if isinstance(shape, str) and (found := PLACEHOLDER.fullmatch(shape)):
         return set(found[1].split("|"))
-    if isinstance(shape, dict) and (EACH in shape or UNORDERED in shape):
+    if is_special(shape):
         return {"list"}
     return {TYPES[type(shape)]}
 
@@ -50,7 +51,7 @@ def placeholder(*shapes: Any) -> str:
 
 
 def is_special(shape: Any) -> bool:
-    return isinstance(shape, dict) and (EACH in shape or UNORDERED in shape)
+    return isinstance(shape, dict) and not shape.keys().isdisjoint({EACH, UNORDERED, AT_LEAST})
 
 
 def canonical(value: Any) -> str:
@@ -142,10 +143,11 @@ def _list_differences(shape: dict[str, Any], got: Any, path: str, extra: bool) -
         for index, item in enumerate(got):
             yield from differences(shape[EACH], item, f"{path}[{index}]", extra=extra)
     else:
-        yield from _unordered_differences(shape[UNORDERED], got, path, extra)
+        more = AT_LEAST in shape
+        yield from _unordered_differences(shape[AT_LEAST if more else UNORDERED], got, path, extra, more)
 
 
-def _unordered_differences(shapes: list[Any], got: list[Any], path: str, extra: bool) -> Iterator[Found]:
+def _unordered_differences(shapes: list[Any], got: list[Any], path: str, extra: bool, more: bool) -> Iterator[Found]:
     """Each shape takes the item that is least unlike it."""
     rest = list(got)
     for shape in shapes:
@@ -156,5 +158,5 @@ def _unordered_differences(shapes: list[Any], got: list[Any], path: str, extra: 
         best = min(range(len(rest)), key=lambda index: len(found[index]))
         yield from found[best]
         del rest[best]
-    for item in rest:
+    for item in () if more else rest:
         yield Found(f"{path}[]", ABSENT, item)

@@ -68,5 +68,5 @@ def totals(walk: Walk) -> None:
         walk.get(
             "/vhosts/vt", until=lambda vhost: vhost["messages"] == 3 and vhost["messages_unacknowledged"] == 1 and vhost["recv_oct"] > 0
         )
-        walk.get("/vhosts?name=vt", until=lambda vhosts: any(vhost.get("messages") == 3 for vhost in vhosts))
+        walk.get("/vhosts", until=lambda vhosts: any(vhost.get("messages") == 3 for vhost in vhosts))
         wire.close()
