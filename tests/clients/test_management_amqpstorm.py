@@ -61,20 +61,20 @@ def test_exchanges_queues_and_bindings(api: ManagementApi) -> None:
     assert len(api.exchange.list(VHOST, show_all=False)) == 8
     assert [exchange["name"] for exchange in api.exchange.list(VHOST, name="x")] == ["x"]
     for number in range(5):
-        api.queue.declare(f"q/{number}", VHOST, durable=True)
+        api.queue.declare(f"q-{number}", VHOST, durable=True)
     assert len(api.queue.list(VHOST, page_size=2)) == 5
-    assert [queue["name"] for queue in api.queue.list(VHOST, name="^q/[34]$", use_regex=True)] == ["q/3", "q/4"]
-    api.queue.bind("q/0", "x", "a.*", VHOST)
+    assert [queue["name"] for queue in api.queue.list(VHOST, name="^q-[34]$", use_regex=True)] == ["q-3", "q-4"]
+    api.queue.bind("q-0", "x", "a.*", VHOST)
     api.exchange.bind("amq.fanout", "x", "b", VHOST)
-    assert {binding["routing_key"] for binding in api.queue.bindings("q/0", VHOST)} == {"q/0", "a.*"}
-    assert [binding["destination"] for binding in api.exchange.bindings("x", VHOST)] == ["amq.fanout", "q/0"] or True
-    api.queue.unbind("q/0", "x", "a.*", VHOST)
+    assert {binding["routing_key"] for binding in api.queue.bindings("q-0", VHOST)} == {"q-0", "a.*"}
+    assert sorted(binding["destination"] for binding in api.exchange.bindings("x", VHOST)) == ["amq.fanout", "q-0"]
+    api.queue.unbind("q-0", "x", "a.*", VHOST)
     api.exchange.unbind("amq.fanout", "x", "b", VHOST)
     assert api.exchange.bindings("x", VHOST) == []
     with pytest.raises(ApiError) as wrong:
-        api.queue.declare("q/0", VHOST, durable=False)
+        api.queue.declare("q-0", VHOST, durable=False)
     assert wrong.value.error_code == 400
-    api.queue.delete("q/0", VHOST)
+    api.queue.delete("q-0", VHOST)
     api.exchange.delete("x", VHOST)
 
 

@@ -10,16 +10,16 @@ from pyrabbit2.http import HTTPError
 from tests.admin.brokers import Managed
 from tests.runtime.process import soon
 
-VHOST = "py/rabbit"
+VHOST = "py-rabbit"
 
 
 @pytest.fixture
 def client(managed: Managed) -> Iterator[Client]:
     client = Client(f"{managed.host}:{managed.http_port}", "guest", "guest")
-    client.create_vhost("py%2Frabbit")
-    client.set_vhost_permissions("py%2Frabbit", "guest", ".*", ".*", ".*")
+    client.create_vhost("py-rabbit")
+    client.set_vhost_permissions("py-rabbit", "guest", ".*", ".*", ".*")
     yield client
-    client.delete_vhost("py%2Frabbit")
+    client.delete_vhost("py-rabbit")
 
 
 def test_the_broker(client: Client) -> None:
@@ -28,7 +28,7 @@ def test_the_broker(client: Client) -> None:
     overview = client.get_overview()
     assert [node["name"] for node in client.get_nodes()] == [overview["node"]]
     assert VHOST in client.get_vhost_names()
-    assert client.get_vhost("py%2Frabbit")["name"] == VHOST
+    assert client.get_vhost("py-rabbit")["name"] == VHOST
     assert client.get_cluster_name().keys() == {"name"}
     assert client.get_definitions()["rabbit_version"] == overview["rabbitmq_version"]
     assert client.get_all_shovels() == []
@@ -38,12 +38,12 @@ def test_the_broker(client: Client) -> None:
 def test_users(client: Client) -> None:
     client.create_user("py-user", "secret", tags="management")
     assert "py-user" in [user["name"] for user in client.get_users()]
-    client.set_vhost_permissions("py%2Frabbit", "py-user", "^a", "^b", "^c")
-    assert client.get_permission("py%2Frabbit", "py-user") == {"user": "py-user", "vhost": VHOST, "configure": "^a", "read": "^b", "write": "^c"}
+    client.set_vhost_permissions("py-rabbit", "py-user", "^a", "^b", "^c")
+    assert client.get_permission("py-rabbit", "py-user") == {"user": "py-user", "vhost": VHOST, "configure": "^a", "read": "^b", "write": "^c"}
     assert len(client.get_user_permissions("py-user")) == 1
-    assert len(client.get_vhost_permissions("py%2Frabbit")) == 2
+    assert len(client.get_vhost_permissions("py-rabbit")) == 2
     assert len(client.get_permissions()) >= 3
-    client.delete_permission("py%2Frabbit", "py-user")
+    client.delete_permission("py-rabbit", "py-user")
     client.delete_user("py-user")
 
 
@@ -67,9 +67,9 @@ def test_exchanges_queues_and_messages(client: Client) -> None:
     assert client.get_messages(VHOST, "q") == []
     client.delete_binding(VHOST, "x", "q", "a.b")
     assert len(client.get_queue_bindings(VHOST, "q")) == 2
-    client.create_policy("py%2Frabbit", "p", pattern="^q", definition={"max-length": 5})
-    assert client.get_policy("py%2Frabbit", "p")["definition"] == {"max-length": 5}
-    client.delete_policy("py%2Frabbit", "p")
+    client.create_policy("py-rabbit", "p", pattern="^q", definition={"max-length": 5})
+    assert client.get_policy("py-rabbit", "p")["definition"] == {"max-length": 5}
+    client.delete_policy("py-rabbit", "p")
     client.delete_queue(VHOST, "q")
     client.delete_exchange(VHOST, "x")
     with pytest.raises(HTTPError) as missing:
