@@ -80,6 +80,11 @@ class Walk:
         self._write_down(f"{who}{method} {path}{f' ({note})' if note else ''}", answer)
         return answer
 
+    def name_last(self) -> None:
+        """Put into the last step the names that it has shown."""
+        label, status, headers, body = self.steps[-1]
+        self.steps[-1] = Step(self.named(label), status, self.named(headers), self.named(body))
+
     def get(self, path: str, **options: Any) -> Any:
         """The body, None where there is none or where it is no JSON."""
         answer = self.ask("GET", path, **options)

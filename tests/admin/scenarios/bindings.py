@@ -61,6 +61,7 @@ def arguments(walk: Walk) -> None:
         answer = walk.post(f"/bindings/{W}/e/amq.headers/q/q", body, note=str(body))
         last = answer.headers.get("location", "missing").rpartition("/")[2]
         walk.names |= {last: "{key twice}", last.replace("%25", "%"): "{key}"}
+        walk.name_last()
         found = walk.get(f"/bindings/{W}/e/amq.headers/q/q/{last}", note="as Location has it")
         listed = walk.get(f"/bindings/{W}/e/amq.headers/q/q")
         assert found is None or found["properties_key"] in [each["properties_key"] for each in listed], (found, listed)
@@ -85,6 +86,8 @@ def refused(walk: Walk) -> None:
         walk.get(f"/bindings/{W}/e/{source}/{kind}/{destination}")
         walk.get(f"/bindings/{W}/e/{source}/{kind}/{destination}/k")
         walk.delete(f"/bindings/{W}/e/{source}/{kind}/{destination}/k")
+    walk.quietly("DELETE", f"/queues/{W}/q")
+    walk.quietly("PUT", f"/queues/{W}/q", {})
     walk.post("/bindings/nowhere/e/amq.topic/q/q", {"routing_key": "k"})
     walk.get("/bindings/nowhere/e/amq.topic/q/q")
     walk.delete("/bindings/nowhere/e/amq.topic/q/q/k")
@@ -97,9 +100,10 @@ def refused(walk: Walk) -> None:
         {"routing_key": "x" * 256},
     ):
         walk.post(f"/bindings/{W}/e/amq.topic/q/q", body, note=str(body)[:40])
+        walk.quietly("DELETE", f"/queues/{W}/q")
+        walk.quietly("PUT", f"/queues/{W}/q", {})
     walk.post(f"/bindings/{W}/e/amq.headers/q/q", {"arguments": {"x-match": "nope"}})
     for raw in (b"{", b"[]"):
         walk.post(f"/bindings/{W}/e/amq.topic/q/q", raw, note=raw.decode())
     walk.quietly("PUT", f"/exchanges/{W}/hash", {"type": "x-consistent-hash"})
     walk.post(f"/bindings/{W}/e/hash/q/q", {"routing_key": "no number"})
-    walk.get(f"/bindings/{W}/e/amq.topic/q/q?columns=routing_key")

@@ -51,7 +51,7 @@ def columns(walk: Walk) -> None:
         "columns=name", "columns=name,messages", "columns=", "columns=nothing", "columns=name,arguments.x-max-length", "columns=messages_details.rate",
         "columns=name,nothing.at.all", "columns=message_stats.publish_details.rate", "columns=name%2Cvhost", "columns=name,,vhost",
         "columns=name&sort=arguments.x-max-length", "columns=name&sort=durable", "columns=name&sort=durable&sort_reverse=true",
-        "columns=name&sort=", "columns=name&sort=nothing", "columns=name&sort=name&sort_reverse=yes", "columns=name&sort_reverse=true",
+        "columns=name&sort=", "columns=name&sort=nothing", "columns=name&sort=name&sort_reverse=false", "columns=name&sort_reverse=true",
         "columns=name&nonsense=1", "columns=name&sort=messages",
     ):  # fmt: skip
         walk.get(f"/queues/{V}?{query}")

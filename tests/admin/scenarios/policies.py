@@ -20,9 +20,10 @@ def policies(walk: Walk) -> None:
     walk.put(f"/policies/{V}/full", full | {"priority": 6}, note="again")
     walk.put(f"/policies/{V}/least", {"pattern": "^amq", "definition": {"alternate-exchange": "amq.fanout"}})
     walk.put(f"/policies/{V}/text", {"pattern": "^none", "definition": {"max-length": 10}, "priority": "3", "apply-to": "all"})
+    walk.quietly("DELETE", f"/policies/{V}/text")
     walk.put(f"/policies/{V}/extra", {"pattern": "^none", "definition": {"max-length": 10}, "name": "n", "vhost": "v", "nonsense": 1})
     walk.put(f"/policies/{V}/with%20space", {"pattern": "^none", "definition": {"expires": 1000}, "apply-to": "exchanges"})
-    for name in ("full", "least", "text", "extra", "with%20space"):
+    for name in ("full", "least", "extra", "with%20space"):
         walk.get(f"/policies/{V}/{name}")
     walk.get("/policies")
     walk.get(f"/policies/{V}?columns=name,priority&sort=priority&sort_reverse=true")
