@@ -110,7 +110,7 @@ ROWS: tuple[Row, ...] = (
     Row("*", "body**(listeners|ports|protocols)", without_clustering, "no Erlang distribution; metrics are always on"),
     Row("*", "body**listeners[].(socket_opts|ip_address)", "<any>", "options of Erlang's sockets; by default both families"),
     Row("*", "body**contexts", at_least, "metrics are always on"),
-    Row("*", "body**contexts[].(description|cowboy_opts|path)", "<string>", "Erlang's texts"),
+    Row("*", "body**contexts[].(description|cowboy_opts|path|port)", "<string>", "Erlang's texts; metrics are always on"),
     Row("*", "body**contexts[].(ssl_opts|ip|protocol)", OPTIONAL, "Erlang's options"),
     Row(
         "*",
@@ -171,6 +171,8 @@ ROWS: tuple[Row, ...] = (
     Row("methods: GET /whoami (Accept: *bert*)", "headers.content-type", "application/json", "there is JSON only"),
     *answers("methods: GET /whoami (Accept: text/html)", {ONE_OF: [200, 406]}, "<any>", "a browser sees it too"),
     Row("methods: GET /overview/*", "body", nothing_is_empty, "JSON has empty objects"),
+    Row("methods: *preflight*", "headers.access-control-allow-methods", or_like("DELETE, GET, HEAD, OPTIONS, POST, PUT"), "what the API takes"),
+    Row("methods: HEAD //", "headers.content-type", or_like("text/html; charset=utf-8"), "a page of its own"),
     # --- spaces
     *accepted("*GET /*/with+space*", 200, "tools that escape as in a query: KEDA, Datadog"),
     *(row for row in accepted("vhosts: GET /vhosts/plus%20sign", 404, "") if row.path != "body"),
