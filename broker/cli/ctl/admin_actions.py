@@ -444,7 +444,7 @@ def health_check(*path: str) -> Callable[[Asked], Told]:
         except Refused as refused:
             if refused.status != 503:
                 raise
-            rows = [
+            rows: list[Row] = [
                 {"key": "result", "value": "health check failed"},
                 {"key": "path", "value": "/".join(["health", "checks", *place])},
                 {"key": "status_code", "value": refused.status},
