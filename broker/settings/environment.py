@@ -226,7 +226,7 @@ def _from_leverets(reader: Reader, environ: Mapping[str, str]) -> Source:
     source = Source()
     # What names a file first: the value itself wins over it.
     for name, text in sorted(environ.items(), key=lambda variable: not variable[0].endswith("_FILE")):
-        if not name.startswith(table.VARIABLE_PREFIX) or name == "LEVERET_CONFIG_FILE":
+        if not name.startswith(table.VARIABLE_PREFIX) or name in ("LEVERET_CONFIG_FILE", "LEVERET_RUNTIME_DIR"):
             continue
         key = table.key_of_variable(name)
         if key is None and name.endswith("_FILE"):
