@@ -85,7 +85,9 @@ def test_certificates_in_use(tmp_path: Path, authority: Authority) -> None:
         assert (status, answer["status"], answer["reason"]) == (503, "failed", "Certificates expiring")
         (told, _) = answer["expired"]
         assert (told["protocol"], told["port"], told["certfile"]) == ("https", broker.https_port, str(certfile))
-        assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", end) for end in told["certfile_expires_on"]) and told["certfile_expires_on"]
+        assert (
+            all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", end) for end in told["certfile_expires_on"]) and told["certfile_expires_on"]
+        )
 
         broker._process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
         broker.wait_for_log(r"\[error\].*certificates are not reloaded.*management\.ssl\.certfile = .*no certificate")
