@@ -49,8 +49,8 @@ def contexts(config: Config, amqp: Contexts | None) -> dict[str, Contexts]:
         if own is not None and (own.certfile is not None or shared is None):
             found[protocol] = Contexts(own)
         elif own is not None and shared is not None:
-            certificate = {"certfile": shared.certfile, "keyfile": shared.keyfile, "password": shared.password}
-            found[protocol] = Contexts(replace(own, **certificate))
+            own = replace(own, certfile=shared.certfile, keyfile=shared.keyfile, password=shared.password)
+            found[protocol] = Contexts(own)
         elif shared is not None:
             found[protocol] = amqp or Contexts(shared)
         else:

@@ -9,6 +9,7 @@ from tests.admin.client import NOBODY, Http
 from tests.admin.served import Served
 from tests.admin.test_unit_users import NOT_FOUND, ask, bad
 from tests.runtime.process import soon
+from tests.wire import Wire
 
 OK = {"status": "ok"}
 CHECKS = "/api/health/checks"
