@@ -9,11 +9,11 @@ from tests.oracle.leveret import Leveret
 STARTED = re.compile(r"Management plugin: HTTP \(non-TLS\) listener started on port (\d+)")
 
 
-class Served(Leveret):
-    """`with Served() as broker: broker.api().get("/api/overview")`. Arguments and settings as for Leveret."""
+class Asked:
+    """What a broker with an HTTP API has: mixed in."""
 
-    def __init__(self, *arguments: str, **options: Any) -> None:
-        super().__init__(arguments=("--http-port", "0", *arguments), **options)
+    host: str
+    log: str
 
     @property
     def http_port(self) -> int:
@@ -28,3 +28,10 @@ class Served(Leveret):
 
     def api(self, user: str = "guest", password: str = "guest") -> Http:
         return Http(self.host, self.http_port, (user, password))
+
+
+class Served(Leveret, Asked):
+    """`with Served() as broker: broker.api().get("/api/overview")`. Arguments and settings as for Leveret."""
+
+    def __init__(self, *arguments: str, **options: Any) -> None:
+        super().__init__(arguments=("--http-port", "0", *arguments), **options)
