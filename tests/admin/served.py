@@ -66,9 +66,7 @@ class Served:
 
     def __init__(self, broker: Leveret) -> None:
         self.broker = broker
-        found = re.search(r"HTTP \(non-TLS\) listener started on port (\d+)", broker.log)
-        assert found is not None, broker.log
-        self.api = Api(int(found[1]))
+        self.api = Api(int(re.findall(r"HTTP \(non-TLS\) listener started on port (\d+)", broker.log)[-1]))
 
     def user(self, name: str, tags: str = "", **permissions: str) -> Api:
         """A new user with these permissions (configure, write, read) in each of the vhosts."""
@@ -102,9 +100,9 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, *settings: str) -> Iterator[Served]:
-    """A broker in memory, with these lines in its configuration."""
+def serve(folder: Path, *settings: str, on_disk: bool = False) -> Iterator[Served]:
+    """A broker in memory, or with its data in the folder, with these lines in its configuration."""
     config = folder / "leveret.conf"
     config.write_text("\n".join(("management.tcp.port = 0", "prometheus.tcp.port = none", *settings)) + "\n")
-    with Leveret(None, arguments=("--config", str(config))) as broker:
+    with Leveret(folder / "data" if on_disk else None, arguments=("--config", str(config))) as broker:
         yield Served(broker)
