@@ -84,7 +84,8 @@ def serve(config: Config) -> int:
         client = http_client(config)
         contexts = _contexts(config)
         sockets = bind(config.listeners, config.tcp_options)
-        http = http_sockets.bind_all(config)
+        http_tls = http_sockets.contexts(config, contexts)
+        http = http_sockets.bind_all(config, http_tls)
         store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
     except (ConfigError, Unusable) as error:
         log.critical("cannot start: %s", error)
@@ -94,7 +95,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        status = _run(_serve(build(config, store), store, config, sockets, http, contexts, client, manager))
+        status = _run(_serve(build(config, store), store, config, sockets, http, contexts, http_tls, client, manager))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -111,7 +112,7 @@ def check(config: Config) -> None:
     """Make what a start makes of the configuration before it touches a port or a directory. Raises ConfigError."""
     try:
         http_client(config)
-        _contexts(config)
+        http_sockets.contexts(config, _contexts(config))
     except Unusable as error:
         raise ConfigError([str(error)]) from error
 
@@ -301,6 +302,7 @@ async def _serve(
     sockets: list[Bound],
     http: list[HttpBound],
     contexts: Contexts | None,
+    http_tls: dict[str, Contexts],
     client: HttpClient | None,
     manager: Manager,
 ) -> int:
@@ -311,6 +313,9 @@ async def _serve(
     node = Node(broker, config, server, free, wall_clock)
     node.listeners += [Listening(AMQPS if each.tls else AMQP, *each.socket.getsockname()[:2]) for each in sockets]
     node.listeners += [Listening(each.protocol, *each.socket.getsockname()[:2]) for each in http]
+    node.tls |= {AMQPS: contexts, **http_tls} if contexts is not None else http_tls
+    for each in set(node.tls.values()):
+        server.reload_at_hangup(each)
     samples = Samples(wall_clock, kinds(broker, node))
     authenticator = cast("Authentication", broker.authenticator)
     context = Context(operations, config, node, samples, authenticator, loop, server.turn.decider.ask)

@@ -19,6 +19,7 @@ AMQPS_PORT: Final = 5671
 MANAGEMENT_PORT: Final = 15672
 MANAGEMENT_TLS_PORT: Final = 15671
 PROMETHEUS_PORT: Final = 15692
+PROMETHEUS_TLS_PORT: Final = 15691
 USUAL: Final = -1
 """A port that nobody asked for: the usual one if it is free, and a free one where AMQP is served on a free one."""
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1")
@@ -59,7 +60,7 @@ class SniHost:
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """ssl_options.*: what TLS listeners present, and what they ask of clients."""
+    """ssl_options.*, management.ssl.* or prometheus.ssl.*: what TLS listeners present, and what they ask of clients."""
 
     certfile: Path | None = None
     keyfile: Path | None = None
@@ -75,6 +76,8 @@ class TlsOptions:
     """OpenSSL's names; none: the library's choice."""
     honor_cipher_order: bool = True
     sni: tuple[SniHost, ...] = ()
+    name: str = field(default="ssl_options", compare=False)
+    """What these settings are called, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +97,20 @@ class ManagementOptions:
     """management.*: the HTTP API."""
 
     port: int | None = USUAL
-    """A TCP port (0: a free one), or USUAL; None: it isn't served."""
+    """A TCP port (0: a free one), or USUAL, which is none where there is `tls_port`; None: it isn't served."""
     ip: str | None = None
     """An address; None: those of the AMQP listeners."""
     tls_port: int | None = None
     tls_ip: str | None = None
     ssl_options: TlsOptions | None = None
-    """Where it is served over TLS, and with what; None: nowhere."""
+    """Where it is served over TLS, and with what; without a port nowhere, and without options with those of AMQP."""
     path_prefix: str = ""
     """What stands before /api in all paths: empty, or with a slash in front and none behind."""
     max_body_size_bytes: int = 10_000_000
     cors_allow_origins: tuple[str, ...] = ()
     cors_max_age_seconds: int = 1800
+    rates_mode: str = "basic"
+    """basic, detailed or none: what the overview says. Rates are the same with each."""
     disable_basic_auth: bool = False
     """Nobody logs in with a password; the control socket needs none."""
     login_session_minutes: int | None = None
@@ -124,6 +129,10 @@ class PrometheusOptions:
     ip: str | None = None
     """As for ManagementOptions."""
     path: str = "/metrics"
+    tls_port: int | None = None
+    tls_ip: str | None = None
+    ssl_options: TlsOptions | None = None
+    """Likewise."""
     return_per_object_metrics: bool = False
     """At `path` too, and not only below it."""
 
@@ -317,6 +326,7 @@ def load(
     config_file: Path | None = None,
     host: str | None = None,
     port: int | None = None,
+    http_port: str | None = None,
     data_dir: Path | None = None,
     memory: bool = False,
     log_level: str | None = None,
@@ -328,5 +338,5 @@ def load(
     """
     from broker.settings import loading
 
-    typed = loading.command_line(host, port, None if memory else data_dir, log_level, memory=memory)
+    typed = loading.command_line(host, port, None if memory else data_dir, log_level, memory=memory, http_port=http_port)
     return loading.load(environ, config_file, typed).config

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.admin.door import Opening
 from broker.config import MANAGEMENT_PORT, PROMETHEUS_PORT, USUAL, Listener, TcpOptions
-from broker.node import HTTP, HTTPS, PROMETHEUS
+from broker.node import HTTP, HTTPS, PROMETHEUS, PROMETHEUS_TLS
 from broker.runtime.listeners import CannotListen, bind
-from broker.runtime.tls import Contexts
+from broker.runtime.tls import Contexts, Unusable
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
     from broker.config import Config
 
 log = logging.getLogger("management")
 
-_KINDS: Final = {HTTP: "management", HTTPS: "management", PROMETHEUS: "prometheus"}
+_KINDS: Final = {HTTP: "management", HTTPS: "management", PROMETHEUS: "prometheus", PROMETHEUS_TLS: "prometheus"}
 _STARTED: Final = {
     HTTP: "Management plugin: HTTP (non-TLS) listener started on port %d",
     HTTPS: "Management plugin: HTTPS listener started on port %d",
     PROMETHEUS: "Prometheus metrics: HTTP (non-TLS) listener started on port %d",
+    PROMETHEUS_TLS: "Prometheus metrics: HTTPS listener started on port %d",
 }
 """RabbitMQ's lines."""
 
@@ -36,15 +38,38 @@ class HttpBound(NamedTuple):
     tls: ssl.SSLContext | None = None
 
 
-def bind_all(config: Config) -> list[HttpBound]:
-    """Bind what is configured. A port that nobody asked for and that is taken is a warning. Raises CannotListen and Unusable."""
-    management, prometheus = config.management, config.prometheus
-    bound = _bind(config, HTTP, management.port, management.ip, MANAGEMENT_PORT, "management.tcp.port")
-    if management.ssl_options is not None and management.tls_port is not None:
-        context = Contexts(management.ssl_options).current
-        found = _bind(config, HTTPS, management.tls_port, management.tls_ip, management.tls_port, "management.ssl.port")
-        bound += [each._replace(tls=context) for each in found]
-    return bound + _bind(config, PROMETHEUS, prometheus.port, prometheus.ip, PROMETHEUS_PORT, "prometheus.tcp.port")
+def contexts(config: Config, amqp: Contexts | None) -> dict[str, Contexts]:
+    """What is presented over TLS, by protocol. Where only a port is given, it is what AMQP's listeners present. Raises Unusable."""
+    found: dict[str, Contexts] = {}
+    for protocol, options in ((HTTPS, config.management), (PROMETHEUS_TLS, config.prometheus)):
+        if options.tls_port is None:
+            continue
+        if options.ssl_options is not None:
+            found[protocol] = Contexts(options.ssl_options)
+        elif config.ssl_options is not None:
+            found[protocol] = amqp or Contexts(config.ssl_options)
+        else:
+            raise Unusable(f"{_KINDS[protocol]}.ssl.port needs {_KINDS[protocol]}.ssl.certfile or ssl_options.certfile")
+    return found
+
+
+def bind_all(config: Config, tls: Mapping[str, Contexts]) -> list[HttpBound]:
+    """Bind what is configured; `tls` is that of `contexts`. A port that nobody asked for and that is taken is a warning. Raises
+    CannotListen."""
+    bound: list[HttpBound] = []
+    for protocol, secure, usual, options in (
+        (HTTP, HTTPS, MANAGEMENT_PORT, config.management),
+        (PROMETHEUS, PROMETHEUS_TLS, PROMETHEUS_PORT, config.prometheus),
+    ):
+        kind = _KINDS[protocol]
+        # As in RabbitMQ: whoever sets up TLS and says nothing of plain HTTP doesn't want it.
+        port = None if options.port == USUAL and options.tls_port is not None else options.port
+        bound += _bind(config, protocol, port, options.ip, usual, f"{kind}.tcp.port")
+        if options.tls_port is not None:
+            context = tls[secure].following()
+            found = _bind(config, secure, options.tls_port, options.tls_ip, options.tls_port, f"{kind}.ssl.port")
+            bound += [each._replace(tls=context) for each in found]
+    return bound
 
 
 def _bind(config: Config, protocol: str, port: int | None, ip: str | None, usual: int, key: str) -> list[HttpBound]:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from broker.config import Config
     from broker.core.broker import Broker
     from broker.runtime.server import Server
+    from broker.runtime.tls import Contexts
 
 AMQP: Final = "amqp"
 AMQPS: Final = "amqp/ssl"
 HTTP: Final = "http"
 HTTPS: Final = "https"
 PROMETHEUS: Final = "http/prometheus"
+PROMETHEUS_TLS: Final = "https/prometheus"
 _STATM: Final = Path("/proc/self/statm")
 _OPEN_FILES: Final = Path("/proc/self/fd")
 
@@ -36,7 +38,7 @@ class Listening(NamedTuple):
     @property
     def is_tls(self) -> bool:
         """Whether TLS is spoken there."""
-        return self.protocol in (AMQPS, HTTPS)
+        return self.protocol in (AMQPS, HTTPS, PROMETHEUS_TLS)
 
 
 class Node:
@@ -49,6 +51,8 @@ class Node:
         self.name = broker.node
         self.started_ms = clock()
         self.listeners: list[Listening] = []
+        self.tls: dict[str, Contexts] = {}
+        """What is presented there, by protocol."""
         self._clock = clock
         self._free = free
 
@@ -78,7 +82,7 @@ class Node:
         served = {listening.protocol for listening in self.listeners}
         names = [*identity.PLUGINS, *["rabbitmq_event_exchange"] * self.config.event_exchange]
         names += ["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"] * bool(served & {HTTP, HTTPS})
-        names += ["rabbitmq_prometheus"] * (PROMETHEUS in served)
+        names += ["rabbitmq_prometheus"] * bool(served & {PROMETHEUS, PROMETHEUS_TLS})
         return sorted(names)
 
     def ports(self, *protocols: str) -> list[int]:

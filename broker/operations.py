@@ -244,7 +244,11 @@ class Operations:
         _check_name("virtual host", name)
         if default_queue_type is not None and default_queue_type not in QUEUE_TYPES:
             raise InvalidOperation(f"default queue type '{default_queue_type}': expected one of {', '.join(QUEUE_TYPES)}")
-        given: dict[str, Any] = {"description": description, "tags": None if tags is None else list(tags), "default_queue_type": default_queue_type}
+        given: dict[str, Any] = {
+            "description": description,
+            "tags": None if tags is None else list(tags),
+            "default_queue_type": default_queue_type,
+        }
         given[PROTECTED] = protected
         metadata = {key: value for key, value in given.items() if value is not None}
         found = self.broker.vhosts.get(name)
@@ -290,7 +294,9 @@ class Operations:
                 self.set_permissions(user.name, vhost.name, user.configure, user.write, user.read)
 
     def delete_vhost(self, name: str, *, acting_user: str = INTERNAL_USER) -> None:
-        """Delete a vhost with all that is in it and all that is granted there; its connections are closed (contract 1.9). Raises Protected."""
+        """Delete a vhost with all that is in it and all that is granted there; its connections are closed (contract 1.9).
+
+        Raises Protected."""
         vhost = self.vhost(name)
         if vhost.metadata.get(PROTECTED):
             raise Protected(f"Refusing to delete virtual host '{name}' because it is protected from deletion")

@@ -22,11 +22,16 @@ log = logging.getLogger("management")
 
 async def log_in(context: Context, header: str | None, address: str) -> Identity:
     """The user that an Authorization header speaks for. Raises HttpError: what is missing or wrong is answered with 401."""
+    basic_auth_is_on(context)
+    name, password = _basic(header)
+    return await log_in_as(context, name, password, address)
+
+
+def basic_auth_is_on(context: Context) -> None:
+    """Raises NotAuthorised where nobody may log in with a password (management.disable_basic_auth)."""
     if context.config.management.disable_basic_auth:
         log.warning("HTTP access denied: basic auth disabled")
         raise NotAuthorised("HTTP access denied: basic auth disabled")
-    name, password = _basic(header)
-    return await log_in_as(context, name, password, address)
 
 
 async def log_in_as(context: Context, name: str, password: bytes, address: str) -> Identity:

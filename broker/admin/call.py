@@ -9,7 +9,7 @@ from broker.admin.bodies import Body
 from broker.admin.errors import BadRequest, NoSuchObject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from aiohttp.web import BaseRequest
 
@@ -27,10 +27,13 @@ DEFAULT_EXCHANGE = "amq.default"
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent back, if it isn't just 200 with what a handler returned as JSON. `body` is JSON text, a long one in parts."""
+    """What is sent back, if it isn't just 200 with what a handler returned as JSON. `body` is JSON text, a long one in parts.
+
+    Parts may also be made while the first ones are sent; if that fails, the connection ends.
+    """
 
     status: int = 200
-    body: bytes | list[bytes] = b""
+    body: bytes | list[bytes] | AsyncIterator[bytes] = b""
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from broker.admin.errors import HttpError
 from broker.core.login import Undecided
+from broker.metrics.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,6 +43,7 @@ class Context:
         self.samples = samples
         self.authentication = authentication
         self.loop = loop
+        self.telemetry = Telemetry()
         self._ask = ask
 
     async def commit(self) -> None:

@@ -63,7 +63,12 @@ class Pacer:
     def is_due(self) -> bool:
         """One more item is done: whether it is time to rest."""
         self._count += 1
-        return not self._count % LOOK_EVERY and time.perf_counter() > self._until
+        return not self._count % LOOK_EVERY and self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """The slice has taken its time."""
+        return time.perf_counter() > self._until
 
     async def rest(self) -> None:
         """Others first."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from broker.admin.resources import (
+    auth,
     bindings,
+    cluster,
     connections,
     consumers,
     definitions,
     exchanges,
     features,
+    health,
     inspection,
     limits,
     messages,
@@ -25,16 +28,20 @@ from broker.admin.resources import (
     vhosts,
 )
 from broker.admin.routing import Route
+from broker.metrics import serving as metrics
 
 ROUTES: Final[tuple[Route, ...]] = (
     *pages.ROUTES,
     *overview.ROUTES,
+    *auth.ROUTES,
     *bindings.ROUTES,
+    *cluster.ROUTES,
     *connections.ROUTES,
     *consumers.ROUTES,
     *definitions.ROUTES,
     *exchanges.ROUTES,
     *features.ROUTES,
+    *health.ROUTES,
     *inspection.ROUTES,
     *limits.ROUTES,
     *messages.ROUTES,
@@ -45,4 +52,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *queues.ROUTES,
     *users.ROUTES,
     *vhosts.ROUTES,
+    *metrics.ROUTES,
 )

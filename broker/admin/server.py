@@ -14,14 +14,17 @@ from broker.admin.authentication import count, log_in, no_login
 from broker.admin.call import Answer, Call
 from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
-from broker.admin.routing import Access, Router
+from broker.admin.routing import Access, Route, Router
 from broker.core.permissions import Identity, InvalidPattern, Permissions
 from broker.definitions import InvalidDefinitions
+from broker.metrics import serving as metrics
 from broker.operations import InvalidOperation, NotFound
 from protocol.constants import ACCESS_REFUSED, NOT_FOUND
 from protocol.errors import AmqpError, ChannelException
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
     from broker.admin.context import Context
 
 log = logging.getLogger("management")
@@ -35,12 +38,13 @@ SHUTDOWN_SECONDS: Final = 0.5
 
 
 class Api:
-    """Answers requests. `is_local` is for the control socket: whoever gets there needs no password."""
+    """Answers requests. `prefix` stands before the paths of the routes. `is_local` is for the control socket: whoever gets there needs
+    no password."""
 
-    def __init__(self, context: Context, *, is_local: bool = False) -> None:
+    def __init__(self, context: Context, routes: Iterable[Route], *, prefix: str = "", is_local: bool = False) -> None:
         self._context = context
-        self._router = Router(ROUTES)
-        self._prefix = context.config.management.path_prefix.rstrip("/")
+        self._router = Router(routes)
+        self._prefix = prefix.rstrip("/")
         self._is_local = is_local
         self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, tcp_keepalive=False)
 
@@ -97,7 +101,7 @@ class Api:
         if self._is_local:
             return _LOCAL
         header = request.headers.get("Authorization")
-        if header is None:
+        if header is None and not self._context.config.management.disable_basic_auth:
             raise no_login()
         return await log_in(self._context, header, request.remote or "")
 
@@ -117,7 +121,10 @@ class Api:
 
 def api_for(kind: str, context: Context) -> Api:
     """What serves one kind of socket (door.Opening)."""
-    return Api(context, is_local=kind == "local")
+    config = context.config
+    if kind == "prometheus":
+        return Api(context, metrics.routes(config.prometheus.path, Access.ANYBODY))
+    return Api(context, ROUTES, prefix=config.management.path_prefix, is_local=kind == "local")
 
 
 class _Operator(Identity):
@@ -179,12 +186,21 @@ async def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamRespon
         headers["Content-Type"] = answer.content_type
     if isinstance(answer.body, bytes):
         return web.Response(status=answer.status, body=answer.body, headers=headers)
-    headers["Content-Length"] = str(sum(map(len, answer.body)))
+    if isinstance(answer.body, list):
+        headers["Content-Length"] = str(sum(map(len, answer.body)))
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
     if request.method != "HEAD":
-        for part in answer.body:
-            await response.write(part)
-            await asyncio.sleep(0)
+        await _send(response, answer.body)
     await response.write_eof()
     return response
+
+
+async def _send(response: web.StreamResponse, parts: list[bytes] | AsyncIterator[bytes]) -> None:
+    if isinstance(parts, list):
+        for part in parts:
+            await response.write(part)
+            await asyncio.sleep(0)
+    else:
+        async for part in parts:
+            await response.write(part)

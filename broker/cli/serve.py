@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Settings from the command line win over the environment, and that over files: conf/leveret.conf lists them all."
     parser.add_argument("--host", metavar="H", type=_host, help="address to listen on, :: for every one (default: 127.0.0.1 and ::1)")
     parser.add_argument("--port", metavar="N", type=_port, help="AMQP port, 0 for a free one (default: 5672)")
+    parser.add_argument(
+        "--http-port",
+        metavar="N",
+        type=_http_port,
+        help="HTTP API's port, 0 for a free one, none for no API (default: 15672, if free)",
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--data-dir", metavar="DIR", type=Path, help="where messages are kept (default: the platform's user data directory)")
     place.add_argument("--memory", action="store_true", help="keep everything in memory: a stop forgets it (default: off)")
@@ -35,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             config_file=arguments.config,
             host=arguments.host,
             port=arguments.port,
+            http_port=arguments.http_port,
             data_dir=arguments.data_dir,
             memory=arguments.memory,
             log_level=arguments.log_level,
@@ -64,6 +71,10 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is no port: expected 0 to 65535")
     return int(text)
+
+
+def _http_port(text: str) -> str:
+    return text if text == "none" else str(_port(text))
 
 
 def _host(text: str) -> str:

@@ -1,4 +1,5 @@
-"""The user name in a client's certificate (ssl_cert_login_from), as RabbitMQ 3.13 forms it (rabbit_ssl, rabbit_cert_info).
+"""What stands in certificates: the user name (ssl_cert_login_from), as RabbitMQ 3.13 forms it (rabbit_ssl, rabbit_cert_info), and when
+they end.
 
 Read from the DER itself: what the ssl module tells of a subject has lost how its texts were encoded, which RabbitMQ's names depend
 on for attributes that it doesn't know. The certificate was verified before; all the same nothing in it is trusted to be well-formed.
@@ -6,7 +7,10 @@ on for attributes that it doesn't know. The certificate was verified before; all
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
+import re
+import ssl
 from typing import TYPE_CHECKING, Final
 
 from protocol.erlang import binary
@@ -22,6 +26,8 @@ IA5_STRING: Final = 0x16
 VERSION: Final = 0xA0
 EXTENSIONS: Final = 0xA3
 EXPLICIT: Final = 0xA0
+UTC_TIME: Final = 0x17
+GENERALIZED_TIME: Final = 0x18
 LENGTH_BYTES_MAX: Final = 4
 
 ENCODINGS: Final = {0x0C: "utf-8", 0x13: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
@@ -37,6 +43,8 @@ IA5_ATTRIBUTES: Final = ("0.9.2342.19200300.100.1.25", "1.2.840.113549.1.9.1")
 SUBJECT_ALT_NAME: Final = "2.5.29.17"
 SAN_TAGS: Final = {"dns": 0x82, "ip": 0x87, "email": 0x81, "uri": 0x86, "other_name": 0xA0}
 """GeneralName (RFC 5280), by ssl_cert_login_san_type."""
+
+_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", flags=re.DOTALL)
 
 Node = tuple[int, bytes]
 """One value of DER: tag and content."""
@@ -105,6 +113,43 @@ def _other_name(value: bytes) -> bytes:
         raise Malformed
     kind, content = _children(wrapped[1], 1)[0]
     return content.decode(ENCODINGS[kind]).encode() if kind in ENCODINGS else wrapped[1]
+
+
+# --- when it ends
+
+
+def in_pem(text: str) -> list[bytes]:
+    """The certificates in a PEM file, each as DER; what is no certificate is passed over."""
+    found: list[bytes] = []
+    for each in _PEM.findall(text):
+        try:
+            found.append(ssl.PEM_cert_to_DER_cert(each))
+        except ValueError:
+            continue
+    return found
+
+
+def valid_between(certificate: bytes) -> tuple[datetime.datetime, datetime.datetime]:
+    """From when to when a certificate (DER) is valid. Raises Malformed."""
+    tag, validity = _signed_part(certificate)[3]
+    if tag != SEQUENCE:
+        raise Malformed
+    begin, end = _children(validity, 2)[:2]
+    return _time(begin), _time(end)
+
+
+def _time(node: Node) -> datetime.datetime:
+    """RFC 5280: always in UTC, to the second. Two digits of a year are 1950 to 2049."""
+    tag, content = node
+    text = content.decode("ascii", "replace")
+    if tag == UTC_TIME:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    elif tag != GENERALIZED_TIME:
+        raise Malformed
+    try:
+        return datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.UTC)
+    except ValueError as error:
+        raise Malformed from error
 
 
 # --- text

@@ -87,7 +87,7 @@ class Server:
     async def run(self, sockets: list[Bound], contexts: tls.Contexts | None, ready: Callable[[], None]) -> None:
         """Serve until a signal (or `stop`) asks for the end; `ready` is called once connections are accepted.
 
-        `contexts` are those of the TLS listeners, None without one; SIGHUP reads their files again.
+        `contexts` are those of the TLS listeners, None without one.
         """
         self._loop.set_exception_handler(self._report)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -95,9 +95,6 @@ class Server:
                 self._loop.add_signal_handler(number, self._signalled, number)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(self.stop))
-        if contexts is not None:
-            sys.unraisablehook = tls.unraisable
-            self.on_hangup.insert(0, lambda: _reload(contexts))
         if hasattr(signal, "SIGHUP"):
             # Whoever starts it with nohup wants it to outlive the terminal.
             self._lives_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
@@ -116,6 +113,11 @@ class Server:
         self._manager.stopping()
         await self._end()
         self._manager.close()
+
+    def reload_at_hangup(self, contexts: tls.Contexts) -> None:
+        """Have SIGHUP read the certificates again, before whatever else it does."""
+        sys.unraisablehook = tls.unraisable
+        self.on_hangup.insert(0, lambda: _reload(contexts))
 
     async def _listen(self, bound: Bound, contexts: tls.Contexts | None) -> None:
         if bound.tls or self._config.proxy_protocol:
@@ -194,6 +196,11 @@ class Server:
         for connection in list(self.connections):
             connection.abort()
         await self._until(lambda: not (self.connections or self._is_writing), None)
+
+    @property
+    def is_serving(self) -> bool:
+        """Connections are accepted: all listeners are there, and nobody asked for the end yet."""
+        return bool(self._bound) and not self._stop.is_set()
 
     @property
     def _is_writing(self) -> bool:

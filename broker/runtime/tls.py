@@ -15,9 +15,11 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.runtime import certificates
 from broker.runtime.proxy_protocol import shown
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from broker.config import TlsOptions
@@ -91,16 +93,47 @@ class Contexts:
         """Raises Unusable."""
         if options is None:
             raise Unusable("a TLS listener (listeners.ssl) needs ssl_options.certfile")
-        self._options = options
+        self.options = options
         self.current = _contexts(options)
+        self.certificates = _certificates(options)
+        """By file, the certificates (DER) that were read."""
         if old := [version for version in options.versions if version in OLD_VERSIONS]:
-            log.warning("ssl_options.versions has %s, which is broken; clients of this century know tlsv1.2", " and ".join(old))
+            log.warning("%s.versions has %s, which is broken; clients of this century know tlsv1.2", options.name, " and ".join(old))
         self._too_deep: set[bytes] = set()
 
     def reload(self) -> None:
         """Read the files again. Raises Unusable, and then everything stays as it was. Connections keep what they began with."""
-        self.current = _contexts(self._options)
+        self.current = _contexts(self.options)
+        self.certificates = _certificates(self.options)
         self._too_deep = set()
+
+    def following(self) -> ssl.SSLContext:
+        """A context that is always as `current` is then: for a listener that takes one context for good."""
+        front = _contexts(self.options)
+
+        def follow(session: ssl.SSLObject, name: str | None, _front: ssl.SSLContext) -> None:
+            current = self.current
+            session.context = current
+            if current.sni_callback is not None:
+                current.sni_callback(session, name, current)  # type: ignore[arg-type]
+
+        front.sni_callback = follow
+        return front
+
+    def ending(self, file: Path | None, now: datetime, until: datetime) -> list[str]:
+        """Of the certificates in one of the files, as it was read last: when those end that do before `until`, and what else is wrong."""
+        found: list[str] = []
+        for certificate in self.certificates[file] if file is not None else ():
+            try:
+                begin, end = certificates.valid_between(certificate)
+            except certificates.Malformed:
+                found.append("Certificate can't be read")
+                continue
+            if begin > now:
+                found.append("Certificate is not yet valid")
+            elif end < until:
+                found.append(end.strftime("%Y-%m-%d %H:%M:%S"))
+        return found
 
     def objection(self, session: ssl.SSLObject) -> str | None:
         """What is wrong with the client's certificate that OpenSSL wasn't asked: how many stand between it and the trusted one.
@@ -108,17 +141,17 @@ class Contexts:
         A session that is resumed brings its certificate and no others, so those that were refused are remembered.
         """
         certificate = session.getpeercert(binary_form=True)
-        if self._options.depth is None or certificate is None:
+        if self.options.depth is None or certificate is None:
             return None
         digest = hashlib.sha256(certificate).digest()
         between = _certificates_between(session)
-        if between is not None and between <= self._options.depth:
+        if between is not None and between <= self.options.depth:
             self._too_deep.discard(digest)
         elif between is not None or not session.session_reused:
             self._too_deep.add(digest)
         if digest not in self._too_deep:
             return None
-        return f"the chain of the client's certificate is longer than ssl_options.depth = {self._options.depth} allows"
+        return f"the chain of the client's certificate is longer than {self.options.name}.depth = {self.options.depth} allows"
 
 
 def _certificates_between(session: Any) -> int | None:
@@ -132,11 +165,20 @@ def _certificates_between(session: Any) -> int | None:
 # --- from options to contexts
 
 
+def _certificates(options: TlsOptions) -> dict[Path, list[bytes]]:
+    """The certificates (DER) in each of the files, which could be read just now."""
+    files = [options.certfile, options.cacertfile, *[host.certfile for host in options.sni]]
+    try:
+        return {file: certificates.in_pem(file.read_text("ascii", "replace")) for file in files if file is not None}
+    except OSError as error:
+        raise Unusable(f"{options.name}: {error.filename}: {error.strerror}") from None
+
+
 def _contexts(options: TlsOptions) -> ssl.SSLContext:
     """The default certificate's context, which hands over to the others by the name that the client asks for."""
-    default = _context(options, options.certfile, options.keyfile, "ssl_options")
+    default = _context(options, options.certfile, options.keyfile, options.name)
     by_name = {
-        host.hostname.rstrip(".").lower(): _context(options, host.certfile, host.keyfile, f"ssl_options.sni.{host.hostname}")
+        host.hostname.rstrip(".").lower(): _context(options, host.certfile, host.keyfile, f"{options.name}.sni.{host.hostname}")
         for host in options.sni
     }
     if by_name:
@@ -163,18 +205,18 @@ def _context(options: TlsOptions, certfile: Path | None, keyfile: Path | None, n
     _set_verification(context, options)
     if certfile is None:
         raise Unusable(f"{name}.certfile is not set, and a TLS listener needs a certificate")
-    _load_certificate(context, certfile, keyfile, options.password, name)
+    _load_certificate(context, certfile, keyfile, options, name)
     return context
 
 
 def _checked_versions(options: TlsOptions) -> list[str]:
     for version in options.versions:
         if version not in VERSIONS:
-            raise Unusable(f"ssl_options.versions: '{version}' is no version of TLS: expected {', '.join(VERSIONS)}")
+            raise Unusable(f"{options.name}.versions: '{version}' is no version of TLS: expected {', '.join(VERSIONS)}")
         if not HAS[version]:
-            raise Unusable(f"ssl_options.versions: {ssl.OPENSSL_VERSION} was built without {version}")
+            raise Unusable(f"{options.name}.versions: {ssl.OPENSSL_VERSION} was built without {version}")
     if not options.versions:
-        raise Unusable("ssl_options.versions is empty: expected one or more of " + ", ".join(VERSIONS))
+        raise Unusable(f"{options.name}.versions is empty: expected one or more of " + ", ".join(VERSIONS))
     return [version for version in VERSIONS if version in options.versions]
 
 
@@ -186,7 +228,7 @@ def _set_ciphers(context: ssl.SSLContext, options: TlsOptions, versions: list[st
             context.set_ciphers(cipher)
         except ssl.SSLError:
             raise Unusable(
-                f"ssl_options.ciphers: {ssl.OPENSSL_VERSION} knows no cipher '{cipher}' (`openssl ciphers` lists them)"
+                f"{options.name}.ciphers: {ssl.OPENSSL_VERSION} knows no cipher '{cipher}' (`openssl ciphers` lists them)"
             ) from None
     is_old = any(version in OLD_VERSIONS for version in versions)
     if chosen:
@@ -194,7 +236,7 @@ def _set_ciphers(context: ssl.SSLContext, options: TlsOptions, versions: list[st
     elif options.ciphers:
         versions = [version for version in versions if version == "tlsv1.3"]
         if not versions:
-            raise Unusable("ssl_options.ciphers has suites of TLS 1.3 alone, and ssl_options.versions has no tlsv1.3")
+            raise Unusable(f"{options.name}.ciphers has suites of TLS 1.3 alone, and {options.name}.versions has no tlsv1.3")
     elif is_old:
         context.set_ciphers(OLD_CIPHERS)
     return versions
@@ -213,22 +255,22 @@ def _set_versions(context: ssl.SSLContext, versions: list[str]) -> None:
 
 def _set_verification(context: ssl.SSLContext, options: TlsOptions) -> None:
     if options.fail_if_no_peer_cert and not options.verify_peer:
-        raise Unusable("ssl_options.fail_if_no_peer_cert = true needs ssl_options.verify = verify_peer")
+        raise Unusable(f"{options.name}.fail_if_no_peer_cert = true needs {options.name}.verify = verify_peer")
     if options.cacertfile is None:
         if options.verify_peer:
-            raise Unusable("ssl_options.verify = verify_peer needs ssl_options.cacertfile: whom to trust")
+            raise Unusable(f"{options.name}.verify = verify_peer needs {options.name}.cacertfile: whom to trust")
     else:
         # Without verification too: what is between certfile's certificate and the root is sent from here.
-        _check_readable("ssl_options.cacertfile", options.cacertfile)
+        _check_readable(f"{options.name}.cacertfile", options.cacertfile)
         try:
             context.load_verify_locations(options.cacertfile)
         except ssl.SSLError as error:
-            raise Unusable(f"ssl_options.cacertfile = {options.cacertfile}: no certificate in PEM format{_reason(error)}") from None
+            raise Unusable(f"{options.name}.cacertfile = {options.cacertfile}: no certificate in PEM format{_reason(error)}") from None
     if options.verify_peer:
         context.verify_mode = ssl.CERT_REQUIRED if options.fail_if_no_peer_cert else ssl.CERT_OPTIONAL
 
 
-def _load_certificate(context: ssl.SSLContext, certfile: Path, keyfile: Path | None, password: str | None, name: str) -> None:
+def _load_certificate(context: ssl.SSLContext, certfile: Path, keyfile: Path | None, options: TlsOptions, name: str) -> None:
     _check_readable(f"{name}.certfile", certfile)
     if keyfile is not None:
         _check_readable(f"{name}.keyfile", keyfile)
@@ -238,16 +280,17 @@ def _load_certificate(context: ssl.SSLContext, certfile: Path, keyfile: Path | N
         # Without a callback OpenSSL asks at the terminal, and the server stands still.
         nonlocal asked
         asked = True
-        return password or ""
+        return options.password or ""
 
     try:
         context.load_cert_chain(certfile, keyfile, tell)
     except (ssl.SSLError, ValueError) as error:  # ValueError: the password is longer than OpenSSL takes
-        raise Unusable(_what_is_wrong(error, certfile, keyfile, name, asked=asked, has_password=bool(password))) from None
+        has_password = bool(options.password)
+        raise Unusable(_what_is_wrong(error, certfile, keyfile, name, options.name, asked=asked, has_password=has_password)) from None
 
 
 def _what_is_wrong(
-    error: ssl.SSLError | ValueError, certfile: Path, keyfile: Path | None, name: str, *, asked: bool, has_password: bool
+    error: ssl.SSLError | ValueError, certfile: Path, keyfile: Path | None, name: str, section: str, *, asked: bool, has_password: bool
 ) -> str:
     certificate = f"{name}.certfile = {certfile}"
     key = f"{name}.keyfile = {keyfile}" if keyfile is not None else certificate
@@ -261,9 +304,9 @@ def _what_is_wrong(
     except ssl.SSLError as unreadable:
         return f"{certificate}: no certificate in PEM format{_reason(unreadable)}"
     if asked and has_password:
-        return f"{key}: the key is encrypted, and ssl_options.password doesn't open it"
+        return f"{key}: the key is encrypted, and {section}.password doesn't open it"
     if asked:
-        return f"{key}: the key is encrypted, and ssl_options.password is not set"
+        return f"{key}: the key is encrypted, and {section}.password is not set"
     if keyfile is None:
         return f"{name}.keyfile is not set, and there is no private key in {certificate}"
     return f"{key}: no private key in PEM format{_reason(error)}"

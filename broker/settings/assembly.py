@@ -7,7 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from broker.config import AMQP_PORT, AuthBackend, Config, DefaultLimit, DefaultPolicy, DefaultUser, Listener, SniHost, TlsOptions
+from broker.config import (
+    AMQP_PORT,
+    MANAGEMENT_TLS_PORT,
+    PROMETHEUS_TLS_PORT,
+    AuthBackend,
+    Config,
+    DefaultLimit,
+    DefaultPolicy,
+    DefaultUser,
+    Listener,
+    SniHost,
+    TlsOptions,
+)
 from broker.settings.given import Given, hosts_of
 
 PRECEDENCE: Final = (
@@ -49,6 +61,7 @@ def assemble(merged: Mapping[str, Given], problems: list[str]) -> Config:
         else:
             fields[name] = value
     _permissions(fields, sections)
+    _http_tls(sections)
     for name, inner_fields in sections.items():
         fields[name] = replace(_SECTIONS[name], **inner_fields)
     if fields.get("ssl_options") == TlsOptions():
@@ -120,6 +133,10 @@ def _default_user_tags(group: Mapping[str, Given], _: list[str]) -> tuple[str, .
 
 def _list(group: Mapping[str, Given], _: list[str]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(group[key].value for key in _numbered(group)))
+
+
+def _origins(group: Mapping[str, Given], _: list[str]) -> tuple[str, ...]:
+    return () if any(given.value is None for given in group.values()) else _list(group, _)
 
 
 def _records(group: Mapping[str, Given], depth: int) -> dict[str, _Values]:
@@ -225,12 +242,38 @@ def _permissions(fields: dict[str, Any], sections: dict[str, dict[str, Any]]) ->
         )
 
 
+def _http_tls(sections: dict[str, dict[str, Any]]) -> None:
+    """Make what is said of HTTP over TLS, and of the older management.listener, parts of their sections."""
+    listener, opts = sections.pop("management_listener", {}), sections.pop("management_listener_ssl", None)
+    over_tls = listener.pop("ssl", False)
+    if listener:
+        renamed = {f"tls_{name}": value for name, value in listener.items()} if over_tls else listener
+        sections["management"] = renamed | sections.get("management", {})
+    if over_tls and "management_ssl" not in sections:
+        _add_tls(sections, "management", "management.listener.ssl_opts", opts or {}, MANAGEMENT_TLS_PORT)
+    for name, port in (("management", MANAGEMENT_TLS_PORT), ("prometheus", PROMETHEUS_TLS_PORT)):
+        given = sections.pop(f"{name}_ssl", None)
+        if given is not None:
+            _add_tls(sections, name, f"{name}.ssl", given, port)
+
+
+def _add_tls(sections: dict[str, dict[str, Any]], name: str, key: str, given: dict[str, Any], port: int) -> None:
+    section = sections.setdefault(name, {})
+    section.setdefault("tls_port", port)
+    if given:
+        section["ssl_options"] = TlsOptions(**given, name=key)
+
+
 _COMPOSED: Final[Mapping[str, Callable[[Mapping[str, Given], list[str]], Any]]] = {
     "loopback_users": _loopback_users,
     "default_user_tags": _default_user_tags,
     "auth_mechanisms": _list,
-    "ssl_options.versions": _list,
-    "ssl_options.ciphers": _list,
+    **{
+        f"{section}.{name}": _list
+        for section in ("ssl_options", "management_ssl", "management_listener_ssl", "prometheus_ssl")
+        for name in ("versions", "ciphers")
+    },
+    "management.cors_allow_origins": _origins,
     "ssl_options.sni": _sni,
     "auth_backends": _auth_backends,
     "auth_cache": _auth_cache,

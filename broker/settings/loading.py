@@ -60,13 +60,18 @@ def load_alone(path: Path, environ: Mapping[str, str]) -> Loaded:
     return _finish(reader, [source], with_data_dir=False)
 
 
-def command_line(host: str | None, port: int | None, data_dir: Path | None, log_level: str | None, *, memory: bool) -> Source:
-    """Return what the command line gives; None is what wasn't typed."""
+def command_line(
+    host: str | None, port: int | None, data_dir: Path | None, log_level: str | None, *, memory: bool, http_port: str | None = None
+) -> Source:
+    """Return what the command line gives; None is what wasn't typed. `http_port` is a port, or `none`."""
     source = Source()
     if host is not None:
         source.host = Given("host", "::" if host in ("*", "auto") else host, host, COMMAND_LINE)
     if port is not None:
         source.port = Given("port", port, str(port), COMMAND_LINE)
+    if http_port is not None:
+        number = None if http_port == "none" else int(http_port)
+        source.given["management.tcp.port"] = Given("management.port", number, http_port, COMMAND_LINE)
     if data_dir is not None or memory:
         source.given["data_dir"] = Given("data_dir", data_dir, "none" if data_dir is None else str(data_dir), COMMAND_LINE)
     if log_level is not None:
@@ -110,6 +115,7 @@ def _finish(reader: Reader, sources: list[Source], *, with_data_dir: bool) -> Lo
         bytes_max = constants.MESSAGE_SIZE_MAX_BYTES_4
         given["max_message_size"] = Given("max_message_size_bytes", bytes_max, str(bytes_max), f"{DEFAULT}, compat = {compat.value}")
     _warn_of_no_file(reader, given)
+    _warn_of_no_effect(reader, given)
     config = assemble(given, reader.problems)
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -128,3 +134,13 @@ def _warn_of_no_file(reader: Reader, given: Mapping[str, Given]) -> None:
         reader.warnings.append(
             f"nothing comes of {', '.join(names)} without log.file: RabbitMQ would log to a file, Leveret logs to stdout"
         )
+
+
+def _warn_of_no_effect(reader: Reader, given: Mapping[str, Given]) -> None:
+    """Who gives these expects other samples and rates than there are."""
+    kept = [key for key in given if key.startswith("management.sample_retention_policies.")]
+    if kept:
+        reader.warnings.append(f"nothing comes of {', '.join(kept)}: samples are kept as RabbitMQ keeps them by default")
+    mode = given.get("management.rates_mode")
+    if mode is not None and mode.value != "basic":
+        reader.warnings.append(f"nothing comes of management.rates_mode = {mode.text} ({mode.origin}): rates are those of basic")

@@ -8,8 +8,8 @@ from broker.settings.setting import INT_MAX, Setting, boolean, choice, file, int
 
 _PORT: Final = "a port from 0 to 65535, or address:port"
 _BUFFER_MAX: Final = 2**31 - 1
-_VERIFY: Final = {"verify_none": False, "verify_peer": True}
-_TLS_VERSIONS: Final = {version: version for version in ("tlsv1.3", "tlsv1.2", "tlsv1.1", "tlsv1")}
+VERIFY: Final = {"verify_none": False, "verify_peer": True}
+TLS_VERSIONS: Final = {version: version for version in ("tlsv1.3", "tlsv1.2", "tlsv1.1", "tlsv1")}
 
 
 def _endpoint(name: str, attribute: str, default: str | None, doc: str, example: str = "") -> Setting:
@@ -119,7 +119,7 @@ ROWS: Final = (
         "ssl_options.verify",
         "ssl_options.verify_peer",
         "verify_none",
-        _VERIFY,
+        VERIFY,
         "verify_peer asks clients for a certificate, and refuses one that nobody trusted has signed.",
     ),
     boolean("ssl_options.fail_if_no_peer_cert", "ssl_options.fail_if_no_peer_cert", "false", "Refuse clients that have no certificate."),
@@ -137,7 +137,7 @@ ROWS: Final = (
         "ssl_options.versions.*",
         "ssl_options.versions",
         None,
-        _TLS_VERSIONS,
+        TLS_VERSIONS,
         "Versions of TLS that are spoken, one key each. Not given: tlsv1.2 and tlsv1.3.",
         "ssl_options.versions.1 = tlsv1.3",
     ),

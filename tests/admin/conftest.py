@@ -1,19 +1,33 @@
-"""One broker for all unit tests of the API that need one; each module has a vhost of its own."""
+"""One broker for each module of unit tests, and who asks it; or one for all that keep to a vhost of their own."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.admin.served import Served, serve
+from tests.admin.client import Http
+from tests.admin.served import Served
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with Served() as broker:
+        yield broker
+
+
+@pytest.fixture
+def api(served: Served) -> Iterator[Http]:
+    """guest, the administrator."""
+    with served.api() as http:
+        yield http
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve(tmp_path_factory.mktemp("served")) as broker:
+def shared() -> Iterator[Served]:
+    with Served() as broker:
         yield broker
 
 
 @pytest.fixture(scope="module")
-def vhost(served: Served, request: pytest.FixtureRequest) -> str:
-    """Named for the module."""
-    return served.vhost(request.module.__name__.rpartition(".")[2])
+def vhost(shared: Served, request: pytest.FixtureRequest) -> str:
+    """A vhost of the shared broker for this module, named for it."""
+    return shared.add_vhost(request.module.__name__.rpartition(".")[2])

@@ -1,108 +1,58 @@
-"""A broker with its HTTP API, and what asks it."""
+"""Leveret in memory with its HTTP API, as a process of its own."""
 
-import base64
-import http.client
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
+from tests.admin.client import Http
 from tests.oracle.leveret import Leveret
 
-TIMEOUT_SECONDS = 20.0
+STARTED = re.compile(r"Management plugin: HTTP \(non-TLS\) listener started on port (\d+)")
 
 
-class Reply(NamedTuple):
-    status: int
-    json: Any
-    """None where there is no body."""
-    headers: dict[str, str]
+class Served(Leveret):
+    """`with Served() as broker: broker.api().get("/api/overview")`. Arguments and settings as for Leveret."""
 
+    def __init__(self, *arguments: str, **options: Any) -> None:
+        super().__init__(arguments=("--http-port", "0", *arguments), **options)
 
-class Api:
-    """One user of the API. Paths are sent as they are given."""
+    @property
+    def http_port(self) -> int:
+        ports = STARTED.findall(self.log)
+        return int(ports[-1])
 
-    def __init__(self, port: int, user: str = "guest", password: str = "guest") -> None:
-        self.port = port
-        login = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+    @property
+    def node(self) -> str:
+        with self.api() as api:
+            node: str = api.get("/api/overview")["node"]
+            return node
 
-    def ask(self, method: str, path: str, body: Any = None) -> Reply:
-        """`body`: bytes as they are, None for nothing, anything else as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
-        try:
-            sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request(method, path, sent, self._headers)
-            response = connection.getresponse()
-            text = response.read()
-            headers = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(response.status, json.loads(text) if text else None, headers)
-        finally:
-            connection.close()
+    def api(self, user: str = "guest", password: str = "guest") -> Http:
+        return Http(self.host, self.http_port, (user, password))
 
-    def get(self, path: str) -> Any:
-        """What must be there."""
-        reply = self.ask("GET", path)
-        assert reply.status == 200, reply
-        return reply.json
-
-    def do(self, method: str, path: str, body: Any = None) -> int:
-        """The status."""
-        return self.ask(method, path, body).status
-
-    def refusal(self, method: str, path: str, body: Any = None) -> tuple[int, str, str]:
-        """Status, error and reason."""
-        reply = self.ask(method, path, body)
-        return reply.status, reply.json["error"], reply.json["reason"]
-
-
-class Served:
-    """The broker, and its administrator's API."""
-
-    def __init__(self, broker: Leveret) -> None:
-        self.broker = broker
-        self.api = Api(int(re.findall(r"HTTP \(non-TLS\) listener started on port (\d+)", broker.log)[-1]))
-
-    def user(self, name: str, tags: str = "", **permissions: str) -> Api:
-        """A new user with these permissions (configure, write, read) in each of the vhosts."""
-        assert self.api.do("PUT", f"/api/users/{name}", {"password": name, "tags": tags}) in (201, 204)
-        for vhost, pattern in permissions.items():
-            rights = dict.fromkeys(("configure", "write", "read"), pattern)
-            assert self.api.do("PUT", f"/api/permissions/{quote(vhost, safe='')}/{name}", rights) in (201, 204)
-        return Api(self.api.port, name, name)
-
-    def vhost(self, name: str) -> str:
-        """A new vhost, in which guest may do everything."""
-        assert self.api.do("PUT", f"/api/vhosts/{name}") == 201
-        assert self.api.do("PUT", f"/api/permissions/{name}/guest", dict.fromkeys(("configure", "write", "read"), ".*")) in (201, 204)
+    def add_vhost(self, name: str) -> str:
+        """In which guest may do everything."""
+        with self.api() as api:
+            assert api.do("PUT", f"/api/vhosts/{name}") == 201
+            assert api.do("PUT", f"/api/permissions/{name}/guest", dict.fromkeys(("configure", "write", "read"), ".*")) in (201, 204)
         return name
 
-    @staticmethod
-    def properties(**given: Any) -> pika.BasicProperties:
-        """Of a message."""
-        return pika.BasicProperties(**given)
+    def user(self, name: str, tags: str = "", **patterns: str) -> Http:
+        """A new user's API, who may configure, write and read in these vhosts what matches."""
+        with self.api() as api:
+            assert api.do("PUT", f"/api/users/{name}", {"password": name, "tags": tags}) == 201
+            for vhost, pattern in patterns.items():
+                rights = dict.fromkeys(("configure", "write", "read"), pattern)
+                assert api.do("PUT", f"/api/permissions/{quote(vhost, safe='')}/{name}", rights) == 201
+        return self.api(name, name)
 
     @contextmanager
-    def client(self, vhost: str) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
-        """A channel over AMQP, as guest."""
-        parameters = pika.ConnectionParameters("127.0.0.1", self.broker.port, vhost)
-        connection = pika.BlockingConnection(parameters)
-        try:
+    def channel(self, vhost: str) -> Iterator[BlockingChannel]:
+        """Over AMQP, as guest."""
+        with pika.BlockingConnection(pika.ConnectionParameters(self.host, self.port, vhost)) as connection:
             yield connection.channel()
-        finally:
-            if connection.is_open:
-                connection.close()
-
-
-@contextmanager
-def serve(folder: Path, *settings: str, on_disk: bool = False) -> Iterator[Served]:
-    """A broker in memory, or with its data in the folder, with these lines in its configuration."""
-    config = folder / "leveret.conf"
-    config.write_text("\n".join(("management.tcp.port = 0", "prometheus.tcp.port = none", *settings)) + "\n")
-    with Leveret(folder / "data" if on_disk else None, arguments=("--config", str(config))) as broker:
-        yield Served(broker)

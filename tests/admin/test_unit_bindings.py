@@ -1,12 +1,14 @@
 """Bindings over HTTP: what RabbitMQ 3.10.8 answered to the same requests, but where a comment says otherwise."""
 
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 import pytest
 
 from broker.admin.shapes.binding import properties_key
 from protocol.tables import table_of
-from tests.admin.served import Api, Served
+from tests.admin.client import Http
+from tests.admin.served import Served
 
 KEYS = {
     "": ("~", "~"),
@@ -19,24 +21,25 @@ KEYS = {
 
 
 @pytest.fixture
-def api(served: Served) -> Api:
-    return served.api
+def api(shared: Served) -> Iterator[Http]:
+    with shared.api() as http:
+        yield http
 
 
 @pytest.fixture(scope="module")
-def between(served: Served, vhost: str) -> str:
+def between(shared: Served, vhost: str) -> str:
     """The path of the bindings from an exchange to a queue."""
-    assert served.api.do("PUT", f"/api/exchanges/{vhost}/source") == 201
-    assert served.api.do("PUT", f"/api/exchanges/{vhost}/other") == 201
-    assert served.api.do("PUT", f"/api/queues/{vhost}/target") == 201
+    with shared.api() as api:
+        for path in ("exchanges/{}/source", "exchanges/{}/other", "queues/{}/target"):
+            assert api.do("PUT", "/api/" + path.format(vhost)) == 201
     return f"/api/bindings/{vhost}/e/source/q/target"
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_binding_is_found_under_the_location_that_it_was_made_with(api: Api, vhost: str, between: str, key: str) -> None:
+def test_a_binding_is_found_under_the_location_that_it_was_made_with(api: Http, vhost: str, between: str, key: str) -> None:
     in_facts, in_path = KEYS[key]
     made = api.ask("POST", between, {"routing_key": key, "arguments": {}})
-    assert (made.status, made.headers["location"], made.json) == (201, f"target/{in_path}", None)
+    assert (made.status, made.headers["location"], made.body) == (201, f"target/{in_path}", b"")
     facts = api.get(f"{between}/{in_path}")
     assert facts == {
         "source": "source", "vhost": vhost, "destination": "target", "destination_type": "queue", "routing_key": key, "arguments": {},
@@ -49,7 +52,7 @@ def test_a_binding_is_found_under_the_location_that_it_was_made_with(api: Api, v
     assert api.do("DELETE", f"{between}/{in_path}") == 404
 
 
-def test_arguments_make_another_binding(api: Api, between: str) -> None:
+def test_arguments_make_another_binding(api: Http, between: str) -> None:
     bodies = [{"routing_key": "k"}, {"routing_key": "k", "arguments": {"x": 1}}, {"routing_key": "k", "arguments": {"x": "1"}}]
     locations = [api.ask("POST", between, body).headers["location"] for body in bodies]
     assert locations[0] == "target/k"
@@ -71,13 +74,13 @@ def test_the_hash_of_arguments_does_not_depend_on_their_order_and_is_safe_in_a_p
     assert key != properties_key("", table_of({"a": 2, "b": "x"}))
 
 
-def test_no_body_is_no_key_and_again_is_the_same(api: Api, between: str) -> None:
+def test_no_body_is_no_key_and_again_is_the_same(api: Http, between: str) -> None:
     assert [api.ask("POST", between, body).headers["location"] for body in (None, {}, {"routing_key": ""})] == ["target/~"] * 3
     assert [each["properties_key"] for each in api.get(between)] == ["~"]
     assert api.do("DELETE", f"{between}/~") == 204
 
 
-def test_exchanges_are_bound_to_exchanges(api: Api, vhost: str) -> None:
+def test_exchanges_are_bound_to_exchanges(api: Http, vhost: str) -> None:
     path = f"/api/bindings/{vhost}/e/source/e/other"
     assert api.ask("POST", path, {"routing_key": "k"}).headers["location"] == "other/k"
     (facts,) = api.get(path)
@@ -88,7 +91,7 @@ def test_exchanges_are_bound_to_exchanges(api: Api, vhost: str) -> None:
     assert api.get(path) == []
 
 
-def test_what_is_refused(api: Api, vhost: str, between: str) -> None:
+def test_what_is_refused(api: Http, vhost: str, between: str) -> None:
     base = f"/api/bindings/{vhost}/e"
     assert api.refusal("POST", f"{base}/source/q/nope", {}) == (404, "not_found", f"no queue 'nope' in vhost '{vhost}'")
     assert api.refusal("POST", f"{base}/nope/q/target", {}) == (404, "not_found", f"no exchange 'nope' in vhost '{vhost}'")
@@ -102,7 +105,7 @@ def test_what_is_refused(api: Api, vhost: str, between: str) -> None:
     assert api.do("GET", f"{base}/source/x/target") == 404  # 500 in RabbitMQ
 
 
-def test_every_queue_is_bound_to_the_default_exchange(api: Api, vhost: str, between: str) -> None:
+def test_every_queue_is_bound_to_the_default_exchange(api: Http, vhost: str, between: str) -> None:
     by_name = {
         "source": "", "vhost": vhost, "destination": "target", "destination_type": "queue", "routing_key": "target", "arguments": {},
         "properties_key": "target",

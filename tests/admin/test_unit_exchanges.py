@@ -1,13 +1,17 @@
 """Exchanges over HTTP: what RabbitMQ 3.10.8 answered to the same requests, but where a comment says otherwise."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.admin.served import Api, Served
+from tests.admin.client import Http
+from tests.admin.served import Served
 
 
 @pytest.fixture
-def api(served: Served) -> Api:
-    return served.api
+def api(shared: Served) -> Iterator[Http]:
+    with shared.api() as http:
+        yield http
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +20,7 @@ def exchanges(vhost: str) -> str:
     return f"/api/exchanges/{vhost}"
 
 
-def test_no_body_is_a_transient_direct_exchange(api: Api, vhost: str, exchanges: str) -> None:
+def test_no_body_is_a_transient_direct_exchange(api: Http, vhost: str, exchanges: str) -> None:
     assert [api.do("PUT", f"{exchanges}/bare") for _ in range(2)] == [201, 204]
     assert api.get(f"{exchanges}/bare") == {
         "name": "bare", "vhost": vhost, "type": "direct", "durable": False, "auto_delete": False, "internal": False, "arguments": {},
@@ -24,7 +28,7 @@ def test_no_body_is_a_transient_direct_exchange(api: Api, vhost: str, exchanges:
     }  # fmt: skip
 
 
-def test_declaring_takes_what_clients_send(api: Api, exchanges: str) -> None:
+def test_declaring_takes_what_clients_send(api: Http, exchanges: str) -> None:
     arguments = {"alternate-exchange": "bare"}
     sent = {"type": "topic", "durable": "true", "auto_delete": "false", "internal": "false", "arguments": arguments, "name": "other"}
     assert api.do("PUT", f"{exchanges}/topic", sent) == 201
@@ -33,7 +37,7 @@ def test_declaring_takes_what_clients_send(api: Api, exchanges: str) -> None:
     assert (facts["type"], facts["durable"], facts["internal"], facts["arguments"]) == ("topic", True, False, arguments)
 
 
-def test_what_is_refused_is_refused_in_amqps_words(api: Api, vhost: str, exchanges: str) -> None:
+def test_what_is_refused_is_refused_in_amqps_words(api: Http, vhost: str, exchanges: str) -> None:
     api.do("PUT", f"{exchanges}/there", {"type": "fanout"})
     text = f"inequivalent arg 'type' for exchange 'there' in vhost '{vhost}': received 'direct' but current is 'fanout'"
     assert api.refusal("PUT", f"{exchanges}/there", {}) == (400, "bad_request", text)
@@ -52,7 +56,7 @@ def test_what_is_refused_is_refused_in_amqps_words(api: Api, vhost: str, exchang
     assert api.do("PUT", f"{exchanges}/{'x' * 256}", {}) == 400
 
 
-def test_deleting_if_unused(api: Api, vhost: str, exchanges: str) -> None:
+def test_deleting_if_unused(api: Http, vhost: str, exchanges: str) -> None:
     api.do("PUT", f"{exchanges}/used")
     api.do("PUT", f"/api/queues/{vhost}/bound")
     assert api.do("POST", f"/api/bindings/{vhost}/e/used/q/bound", {}) == 201
@@ -60,7 +64,7 @@ def test_deleting_if_unused(api: Api, vhost: str, exchanges: str) -> None:
     assert api.do("DELETE", f"{exchanges}/used") == 204
 
 
-def test_a_list_has_the_standard_exchanges(api: Api, exchanges: str) -> None:
+def test_a_list_has_the_standard_exchanges(api: Http, exchanges: str) -> None:
     found = {(each["name"], each["type"]) for each in api.get(exchanges) if not each["name"] or each["name"].startswith("amq.")}
     assert found == {
         ("", "direct"), ("amq.direct", "direct"), ("amq.fanout", "fanout"), ("amq.headers", "headers"), ("amq.match", "headers"),
@@ -70,7 +74,7 @@ def test_a_list_has_the_standard_exchanges(api: Api, exchanges: str) -> None:
     assert page["items"][0]["name"] == ""
 
 
-def test_what_went_through_is_counted(api: Api, exchanges: str) -> None:
+def test_what_went_through_is_counted(api: Http, exchanges: str) -> None:
     api.do("PUT", f"{exchanges}/counted")
     assert "message_stats" not in api.get(f"{exchanges}/counted")
     sent = {"routing_key": "k", "payload": "", "payload_encoding": "string", "properties": {}}

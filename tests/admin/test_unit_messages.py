@@ -1,11 +1,13 @@
 """Publishing and getting over HTTP: what RabbitMQ 3.10.8 answered to the same requests, but where a comment says otherwise."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.admin.served import Api, Served, serve
+from tests.admin.client import Http
+from tests.admin.served import Served
 from tests.runtime.process import soon
 
 PROPERTIES = {
@@ -18,7 +20,7 @@ PROPERTIES = {
 class Box:
     """A queue, to publish to and to get from."""
 
-    def __init__(self, api: Api, vhost: str, name: str, **declared: Any) -> None:
+    def __init__(self, api: Http, vhost: str, name: str, **declared: Any) -> None:
         self.api = api
         self.vhost = vhost
         self.path = f"/api/queues/{vhost}/{name}"
@@ -49,8 +51,14 @@ class Box:
 
 
 @pytest.fixture
-def box(served: Served, vhost: str, request: pytest.FixtureRequest) -> Box:
-    return Box(served.api, vhost, request.node.name)
+def api(shared: Served) -> Iterator[Http]:
+    with shared.api() as http:
+        yield http
+
+
+@pytest.fixture
+def box(api: Http, vhost: str, request: pytest.FixtureRequest) -> Box:
+    return Box(api, vhost, request.node.name)
 
 
 def test_a_message_there_and_back(box: Box) -> None:
@@ -69,9 +77,9 @@ def test_all_properties_there_and_back(box: Box) -> None:
     assert box.get()[0]["properties"] == PROPERTIES
 
 
-def test_a_client_sees_what_was_published(box: Box, served: Served, vhost: str) -> None:
+def test_a_client_sees_what_was_published(box: Box, shared: Served, vhost: str) -> None:
     box.publish("hä", PROPERTIES)
-    with served.client(vhost) as channel:
+    with shared.channel(vhost) as channel:
         _, properties, body = channel.basic_get(box.name, auto_ack=True)
         assert (body, properties.headers["b"], properties.delivery_mode) == ("hä".encode(), "c", 2)
         assert (properties.timestamp, properties.app_id, properties.expiration) == (1_700_000_000, "a", "60000")
@@ -129,7 +137,7 @@ def test_payloads_that_make_no_sense(box: Box) -> None:
     assert box.publish(routing_key="k" * 256)[0] == 400
 
 
-def test_what_amqp_refuses(box: Box, served: Served, vhost: str) -> None:
+def test_what_amqp_refuses(box: Box, shared: Served, vhost: str) -> None:
     text = "406 PRECONDITION_FAILED - user_id property set to 'other' but authenticated user was 'guest'"
     assert box.publish("", {"user_id": "other"}) == (400, "bad_request", text)
     text = "406 PRECONDITION_FAILED - invalid expiration 'x': no_integer"
@@ -144,13 +152,13 @@ def test_what_amqp_refuses(box: Box, served: Served, vhost: str) -> None:
         "not_found",
         f"NOT_FOUND - no queue 'nope' in vhost '{vhost}'",
     )
-    reader = served.user("sender", "management", **{vhost: "^mine"})
-    assert reader.do("POST", f"{box.path}/get", body) == 401
-    assert reader.do("POST", f"/api/exchanges/{vhost}/amq.direct/publish", box.message()) == 400
+    with shared.user("sender", "management", **{vhost: "^mine"}) as sender:
+        assert sender.do("POST", f"{box.path}/get", body) == 401
+        assert sender.do("POST", f"/api/exchanges/{vhost}/amq.direct/publish", box.message()) == 400
 
 
-def test_a_full_queue_rejects(served: Served, vhost: str) -> None:
-    box = Box(served.api, vhost, "full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+def test_a_full_queue_rejects(api: Http, vhost: str) -> None:
+    box = Box(api, vhost, "full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
     assert box.publish() is True
     assert box.publish() == (400, "bad_request", "rejected Unable to publish message. Check queue limits.")
 
@@ -167,9 +175,9 @@ def test_messages_that_go_back_are_redelivered_from_then_on(box: Box, mode: str)
     assert [(each["payload"], each["redelivered"]) for each in box.get(mode)] == [("0", True), ("1", True), ("2", False)]
 
 
-def test_rejected_messages_are_dead_letters(served: Served, vhost: str) -> None:
-    dead = Box(served.api, vhost, "dead")
-    box = Box(served.api, vhost, "dying", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
+def test_rejected_messages_are_dead_letters(api: Http, vhost: str) -> None:
+    dead = Box(api, vhost, "dead")
+    box = Box(api, vhost, "dying", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
     box.publish()
     assert len(box.get("reject_requeue_false")) == 1
     assert box.count() == (0, 0)
@@ -205,9 +213,9 @@ def test_long_payloads_are_cut(box: Box) -> None:
     assert box.get(truncate="x")[0] == 400
 
 
-def test_an_answer_has_an_end(box: Box, served: Served, vhost: str) -> None:
+def test_an_answer_has_an_end(box: Box, shared: Served, vhost: str) -> None:
     """More than a process should put together for one request stays in the queue."""
-    with served.client(vhost) as channel:
+    with shared.channel(vhost) as channel:
         channel.confirm_delivery()
         for _ in range(9):
             channel.basic_publish("", box.name, b"x" * (8 << 20))
@@ -219,21 +227,22 @@ def test_an_answer_has_an_end(box: Box, served: Served, vhost: str) -> None:
 
 def test_what_was_answered_is_safe(tmp_path: Path) -> None:
     """The answer to publish comes when the message is on the disk, that to get when it is gone for good."""
-    with serve(tmp_path, on_disk=True) as served:
-        box = Box(served.api, "%2F", "kept", durable=True)
-        for number in range(3):
-            assert box.publish(str(number), {"delivery_mode": 2}) is True
-        assert len(box.get(count=1)) == 1
-        served.broker.kill()
-        served.broker.start()
-        again = Served(served.broker)
-        soon(lambda: again.api.do("GET", "/api/overview") == 200)
-        box.api = again.api
-        assert [each["payload"] for each in box.get()] == ["1", "2"]
+    with Served(data_dir=tmp_path / "data") as broker:
+        with broker.api() as api:
+            box = Box(api, "%2F", "kept", durable=True)
+            for number in range(3):
+                assert box.publish(str(number), {"delivery_mode": 2}) is True
+            assert len(box.get(count=1)) == 1
+        broker.kill()
+        broker.start()
+        with broker.api() as api:
+            box.api = api
+            assert [each["payload"] for each in box.get()] == ["1", "2"]
 
 
 def test_nobody_publishes_during_an_alarm(tmp_path: Path) -> None:
     """RabbitMQ lets its own API past an alarm; here the disk stays as free as it is."""
-    with serve(tmp_path, "disk_free_limit.absolute = 900TB", on_disk=True) as served:
-        box = Box(served.api, "%2F", "waiting")
+    (tmp_path / "leveret.conf").write_text("disk_free_limit.absolute = 900TB\n")
+    with Served("--config", str(tmp_path / "leveret.conf"), data_dir=tmp_path / "data") as broker, broker.api() as api:
+        box = Box(api, "%2F", "waiting")
         soon(lambda: box.publish() == (503, "service_unavailable", "publishers are blocked by an alarm: disk"))

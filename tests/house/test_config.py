@@ -20,6 +20,8 @@ from broker.config import (
     HttpBackendOptions,
     Listener,
     LogOptions,
+    ManagementOptions,
+    PrometheusOptions,
     SniHost,
     TcpOptions,
     TlsOptions,
@@ -447,13 +449,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_rabbitmqs_other_settings_are_one_warning(conf: Path) -> None:
-    config = read(conf, "net_ticktime = 1800000\nheartbeat = 30\ncluster_formation.k8s.host = k\nmanagement.tcp.port = 15672\n")
+    config = read(conf, "net_ticktime = 1800000\nheartbeat = 30\ncluster_formation.k8s.host = k\nmanagement.tcp.compress = true\n")
     assert config.heartbeat_seconds == 30
     assert config.config_files == (conf,)
     (warning,) = config.warnings
     head, _, names = warning.partition(" and goes on without them: ")
     assert head == "Leveret doesn't have these settings of RabbitMQ"
-    assert names == f"net_ticktime ({conf}:1), cluster_formation.k8s.host ({conf}:3), management.tcp.port ({conf}:4)"
+    assert names == f"net_ticktime ({conf}:1), cluster_formation.k8s.host ({conf}:3), management.tcp.compress ({conf}:4)"
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(conf: Path) -> None:
@@ -597,12 +599,20 @@ def fields_of(section: Any) -> set[str]:
 def test_every_field_of_the_configuration_can_be_given_and_every_level_is_known() -> None:
     given = {row.attribute for row in table.SETTINGS if row.attribute}
     made_of_several = {"default_permissions", "listeners"}
-    sections = {"ssl_options": TlsOptions, "tcp_options": TcpOptions, "auth_http": HttpBackendOptions, "log": LogOptions}
-    assert {attribute.partition(".")[0] for attribute in given} - {"auth_cache"} == fields_of(Config) - {"config_files", "warnings"}
+    sections = {
+        "ssl_options": TlsOptions, "tcp_options": TcpOptions, "auth_http": HttpBackendOptions, "log": LogOptions,
+        "management": ManagementOptions, "prometheus": PrometheusOptions,
+    }  # fmt: skip
+    parts = {"management_ssl", "prometheus_ssl", "management_listener", "management_listener_ssl"}
+    first = {attribute.partition(".")[0] for attribute in given}
+    assert first - {"auth_cache"} - parts == fields_of(Config) - {"config_files", "warnings"}
     for name, section in sections.items():
         inner = {attribute.partition(".")[2] for attribute in given if attribute.startswith(f"{name}.")}
-        assert {"linger_seconds" if each == "linger" else each for each in inner} == fields_of(section)
-    assert {attribute.partition(".")[0] for attribute in given if "." in attribute} == sections.keys() | made_of_several
+        assert inner | ({"ssl_options"} if f"{name}_ssl" in parts else set()) == fields_of(section) - {"name"}
+    for name in ("management_ssl", "prometheus_ssl", "management_listener_ssl"):
+        inner = {attribute.partition(".")[2] for attribute in given if attribute.startswith(f"{name}.")}
+        assert inner == fields_of(TlsOptions) - {"name", "sni"}
+    assert {attribute.partition(".")[0] for attribute in given if "." in attribute} == sections.keys() | parts | made_of_several
     assert tuple(logs.LEVELS) == LOG_LEVELS
 
 

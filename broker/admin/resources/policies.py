@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 async def vhosts_to_list(call: Call) -> list[VHost]:
-    """The vhost in the path, or all: those that an administrator sees, and that others may enter (a monitoring user sees more elsewhere)."""
+    """The vhost in the path, or all: those that an administrator sees, and that others may enter (monitoring sees more elsewhere)."""
     if is_administrator(call.identity):
         return call.vhosts()
     may_enter = await enterable(call.context, call.identity)
     return [vhost for vhost in call.vhosts() if vhost.name in may_enter]
 
 
-def refusal(text: str) -> BadRequest:
-    """RabbitMQ's form of what a validation found, made safe to be shown in a page."""
-    return BadRequest(html.escape(f"Validation failed\n\n{text}\n", quote=False))
+def refusal(text: str, *, escaped: bool = True) -> BadRequest:
+    """RabbitMQ's form of what a validation found; `escaped` to be shown in a page, as it does for all but operator policies."""
+    reason = f"Validation failed\n\n{text}\n"
+    return BadRequest(html.escape(reason, quote=False) if escaped else reason)
 
 
 def _policies(vhost: VHost, *, operator: bool) -> dict[str, Policy]:
@@ -104,7 +105,7 @@ async def _put(call: Call, *, operator: bool) -> Answer:
             acting_user=call.user_name,
         )
     except InvalidPolicy as error:
-        raise refusal(str(error)) from error
+        raise refusal(str(error), escaped=not operator) from error
     await call.commit()
     return created() if is_new else done()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker import identity
 from broker.admin import figures
 from broker.core.exchanges import exchange_types
-from broker.node import HTTP, HTTPS, PROMETHEUS
+from broker.node import HTTP, HTTPS, PROMETHEUS, PROMETHEUS_TLS
 
 if TYPE_CHECKING:
     from broker.admin.shapes.stats import Reader
@@ -76,7 +76,12 @@ def listeners(node: Node) -> list[dict[str, Any]]:
 
 def contexts(node: Node) -> list[dict[str, Any]]:
     """What is served over HTTP."""
-    names = {HTTP: "RabbitMQ Management", HTTPS: "RabbitMQ Management", PROMETHEUS: "RabbitMQ Prometheus"}
+    names = {
+        HTTP: "RabbitMQ Management",
+        HTTPS: "RabbitMQ Management",
+        PROMETHEUS: "RabbitMQ Prometheus",
+        PROMETHEUS_TLS: "RabbitMQ Prometheus",
+    }
     prefix = node.config.management.path_prefix or "/"
     served = dict.fromkeys((names[each.protocol], each.protocol, each.port) for each in node.listeners if each.protocol in names)
     return [
@@ -84,7 +89,7 @@ def contexts(node: Node) -> list[dict[str, Any]]:
             "ssl_opts": [],
             "node": node.name,
             "description": name,
-            "path": prefix if protocol != PROMETHEUS else "/",
+            "path": prefix if protocol not in (PROMETHEUS, PROMETHEUS_TLS) else "/",
             "cowboy_opts": "[{sendfile,false}]",
             "port": str(port),
         }
