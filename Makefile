@@ -15,8 +15,8 @@ help:
 	@echo "make run      set up .venv and serve AMQP on 127.0.0.1:5672 (more options: $(BIN)/leveret serve --help)"
 	@echo "make test     set up .venv and run the test suite"
 	@echo "make install  set up .venv, for $(BIN)/leveret"
-	@echo "make lint     ruff, mypy --strict, import-linter"
-	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server and node)"
+	@echo "make lint     ruff, mypy --strict, import-linter, hadolint, shellcheck"
+	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server, node and, as root, dockerd)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
 	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"
@@ -35,12 +35,14 @@ lint: $(VENV)/.test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/shellcheck docker/*.sh .ci/*
 
 oracle: $(VENV)/.test-ready
 	.ci/oracle
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker rabbitmq
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker leveret
-	$(PYTEST) tests/core tests/house -m oracle
+	$(PYTEST) tests/core tests/house tests/docker -m oracle
 
 soak: $(VENV)/.test-ready
 	$(PYTEST) tests -m soak

@@ -18,7 +18,7 @@ library=$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 (
     cd "$library"
     rm -rf ensurepip idlelib lib2to3 pydoc_data site-packages/pip site-packages/pip-* test tkinter turtle.py turtledemo config-*
-    rm -rf lib-dynload/_test*.so lib-dynload/_ctypes_test*.so lib-dynload/_tkinter*.so lib-dynload/xxlimited*.so
+    rm -rf lib-dynload/_test*.so lib-dynload/_ctypes_test*.so lib-dynload/_tkinter*.so lib-dynload/xxlimited*.so lib-dynload/_dbm*.so lib-dynload/_gdbm*.so
 )
 rm -rf "$prefix"/include "$prefix"/share "$prefix"/lib/pkgconfig
 rm -f "$prefix"/bin/{2to3,idle,pip,pydoc}*
@@ -30,9 +30,11 @@ find "$prefix" "$target" -name '*.so*' -type f -exec strip --strip-unneeded {} +
 find "$prefix" "$target" -name __pycache__ -prune -exec rm -rf {} +
 "$python" -m compileall -q --invalidation-mode unchecked-hash "$library" "$target"/lib
 
-find "$prefix" "$target" -type f \( -perm -u+x -o -name '*.so*' \) -exec ldd {} + 2>/dev/null \
+# ldd complains of what isn't linked to anything; dpkg knows nothing of what is in $prefix itself.
+find "$prefix" "$target" -type f \( -perm -u+x -o -name '*.so*' \) -exec sh -c 'ldd "$@" 2>/dev/null || true' sh {} + \
     | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' \
     | sort -u \
-    | while read -r shared; do dpkg-query --search "$(basename "$shared")" 2>/dev/null || true; done \
-    | cut -d: -f1 \
+    | while read -r shared; do dpkg-query --search "*/$(basename "$shared")" 2>/dev/null || true; done \
+    | sed -n '/^diversion /d; s/:.*//p' \
     | sort -u >"$target/packages"
+cat "$target/packages"

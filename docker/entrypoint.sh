@@ -3,11 +3,16 @@
 # `command:` and scripts for RabbitMQ's image work: rabbitmq-server, rabbitmqctl ..., bash -c "rabbitmq-plugins enable ...; rabbitmq-server".
 set -eu
 
+self=/usr/local/bin/docker-entrypoint.sh
 data=/var/lib/rabbitmq
 
-# Options alone are the server's.
+# Scripts that RabbitMQ's image would run with root's rights find this one as rabbitmq-server: the broker itself never has them.
+case "$0" in
+    */rabbitmq-server) set -- rabbitmq-server "$@" ;;
+esac
 case "${1:-}" in
-    '' | -*) set -- rabbitmq-server "$@" ;;
+    '') set -- rabbitmq-server ;;
+    -*) set -- leveret serve "$@" ;;
 esac
 
 case "$1" in
@@ -17,7 +22,7 @@ case "$1" in
             if [ "$1" = rabbitmq-server ] || [ "${2:-}" = serve ]; then
                 find "$data" /var/log/rabbitmq ! -user rabbitmq -exec chown --no-dereference rabbitmq:rabbitmq {} +
             fi
-            exec setpriv --reuid=rabbitmq --regid=rabbitmq --init-groups "$0" "$@"
+            exec setpriv --reuid=rabbitmq --regid=rabbitmq --init-groups "$self" "$@"
         fi
         ;;
 esac
@@ -39,4 +44,8 @@ if [ -z "${RABBITMQ_PID_FILE:-}" ] && mkdir -p "$data/mnesia" 2>/dev/null && [ -
     export RABBITMQ_PID_FILE="$data/mnesia/$node.pid"
 fi
 
+if [ "$1" = rabbitmq-server ]; then
+    shift
+    exec /usr/local/bin/rabbitmq-server "$@"
+fi
 exec "$@"

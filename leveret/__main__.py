@@ -19,13 +19,16 @@ def server_folder() -> str:
 def main() -> int:
     """Run the command line in this process and return its exit status."""
     sys.path.insert(0, server_folder())
+    if "leveret" not in sys.modules:
+        # A shim runs this file without site-packages; the server reads the version from the package around it.
+        sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from broker.cli.main import main as run
 
     return run(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    if not sys.flags.safe_path:
+    if not sys.flags.safe_path and not sys.flags.isolated:
         # `python -m` puts the working directory first: a uvloop.py that lies there is the user's, and not for the server.
         del sys.path[0]
     sys.exit(main())

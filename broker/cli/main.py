@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
-from broker.identity import LEVERET_VERSION, RABBITMQ_VERSION
-
 EXIT_USAGE: Final = 64
 EXIT_UNAVAILABLE: Final = 69
 EXIT_CONFIG: Final = 78
@@ -33,7 +31,15 @@ COMMANDS: Final = (
     Command("backup", "broker.cli.backup", "copy a data directory whose broker may be running"),
     Command("definitions", "broker.cli.definitions", "export or import what is declared in the data directory of a stopped broker"),
     Command("log", "broker.cli.log", "check, print or mend the data directory of a stopped broker"),
+    Command("ctl", "broker.cli.tools", "rabbitmqctl, rabbitmq-diagnostics, -plugins and -queues in one: ask and change a running broker"),
+    Command("shims", "broker.cli.shims", "write executables named rabbitmqctl, rabbitmqadmin and so on, that run this Leveret"),
+    Command("top", "broker.cli.top", "what goes on in a running broker, live"),
 )
+TOOLS: Final = (
+    "ctl", "rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-plugins", "rabbitmq-queues", "rabbitmq-streams", "rabbitmq-upgrade",
+    "rabbitmqadmin",
+)  # fmt: skip
+"""Words that stand first, and after which the command line is RabbitMQ's: what the executables run that `leveret shims` writes."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +56,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line `argv` (without the program's name) and return the exit status."""
+    if argv and argv[0] in TOOLS:
+        from broker.cli import tools
+
+        return tools.main(argv[0], argv[1:])
     typed = next((word for word in argv if not word.startswith("-")), None)
     parser = build_parser(typed)
     if typed is not None and typed not in {command.name for command in COMMANDS}:
@@ -66,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
 def build_parser(typed: str | None) -> Parser:
     """Build the parser, with the arguments of the command `typed` alone: the others' modules aren't even imported."""
     parser = Parser(prog="leveret", description="Leveret, a message broker that speaks AMQP 0-9-1 as RabbitMQ does.")
+    from broker.identity import LEVERET_VERSION, RABBITMQ_VERSION
+
     parser.add_argument("--version", action="version", version=f"leveret {LEVERET_VERSION} (RabbitMQ {RABBITMQ_VERSION} compatible)")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:

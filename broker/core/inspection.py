@@ -35,6 +35,8 @@ STEP_COST: Final = 512
 """A step looks at so many messages, or at bodies that take as long: about a millisecond."""
 COST_BYTES: Final = 16_384
 """So many bytes of a body take as long to search as a message without one."""
+SEARCH: Final = 1024
+"""Messages that are fetched at a time where each is looked at: several of a record."""
 TAGS: Final = 4096
 """Delivery tags that a step looks at."""
 
@@ -193,7 +195,7 @@ def look(queue: Queue, offset: int = 0, limit: int = 50, wanted: Filter | None =
         yield from walk.skip(offset)
         gathering.skipped(offset)
     while not gathering.is_full:
-        stretch = yield from (walk.onward() if wanted is not None else walk.onward(min(gathering.left, STRETCH)))
+        stretch = yield from (walk.onward(SEARCH) if wanted is not None else walk.onward(min(gathering.left, STRETCH)))
         if stretch is None:
             break
         gathering.look.damaged += stretch.damaged
@@ -202,9 +204,9 @@ def look(queue: Queue, offset: int = 0, limit: int = 50, wanted: Filter | None =
             if gathering.is_full:
                 break
             gathering.meet(message, walk.is_redelivered(stretch, message), is_on_disk=is_on_disk, due_ms=due_ms)
-        if gathering.cost >= STEP_COST:
-            gathering.cost = 0
-            yield None
+            if gathering.cost >= STEP_COST:
+                gathering.cost = 0
+                yield None
     gathering.look.is_at_end = not gathering.is_full
     return gathering.look
 

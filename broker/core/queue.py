@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from broker.core.consumers import Consumers, deal
 from broker.core.counters import Taken
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
+from broker.core.delivery_counts import DeliveryCounts
 from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import delivery_limit_of, limit_of, measure, ready_for
@@ -116,7 +117,7 @@ class Queue:
         """The highest id ever delivered; what a restart after a crash takes as redelivered (storage/records.py)."""
         self.recovered_mark = 0
         """The mark as the last restart found it."""
-        self.delivery_counts: dict[int, int] = {}
+        self.delivery_counts = DeliveryCounts()
         """How often a message came back, by id; only for those that did."""
 
     def __repr__(self) -> str:
@@ -240,7 +241,7 @@ class Queue:
         """What recovery found, by level (see Ready.restore). Up to the mark a message may have been delivered, so it counts as
         redelivered. `expires`: some have a time to live of their own."""
         self.mark = self.recovered_mark = mark
-        self.delivery_counts = delivery_counts
+        self.delivery_counts = DeliveryCounts(delivery_counts)
         self.body_bytes = sum(each.body_bytes for each in pages.values())
         if any(each.count for each in pages.values()):
             self.ready.restore(pages)
@@ -365,8 +366,7 @@ class Queue:
         """Messages are done with."""
         self.body_bytes -= self._let_go(messages)
         if self.delivery_counts:
-            for message in messages:
-                self.delivery_counts.pop(message[ID], None)
+            self.delivery_counts.forget(map(id_of, messages))
         if self.held_values is not None:
             self.held_values.forget(map(id_of, messages))
         if self.logged:
@@ -381,9 +381,7 @@ class Queue:
         if self.deleted:
             self.settle(messages)
             return
-        counts = self.delivery_counts
-        for message in messages:
-            counts[message[ID]] = counts.get(message[ID], 0) + 1
+        self.delivery_counts.came_back(messages)
         if self.delivery_limit is not None:
             messages = self._give_up_on(messages, self.delivery_limit)
         if self.logged and messages:
@@ -540,22 +538,15 @@ class Queue:
             self.outbox.settle_ids(self, lost)
             if self.held_values is not None:
                 self.held_values.forget(lost)
-            for each in lost:
-                counts.pop(each, None)
+            counts.forget(lost)
 
     def relocate(self, first_id: int, count: int, place: int) -> None:
         """These messages were copied to another place of the log."""
         for level in self.ready.levels:
-            paged = level.paged
-            if paged is None or not paged.pages.count:
-                continue
-            before = paged.pages.runs
-            paged.pages.relocate(first_id, count, place)
-            self.memory.used += (paged.pages.runs - before) * RUN_BYTES
-            if paged.pages.runs != before and paged.loading is not None:
-                # Runs were split: what is being read is no longer so many of them.
-                paged.loading = None
+            before = level.runs
+            if level.relocate(first_id, count, place):
                 self.touch()
+            self.memory.used += (level.runs - before) * RUN_BYTES
 
     def _drop_paged(self, count: int) -> None:
         """Drop so many messages (at the most) from the head of the pages."""
@@ -571,11 +562,7 @@ class Queue:
         self.body_bytes -= pages.body_bytes
         self.memory.used -= runs * RUN_BYTES
         if self.delivery_counts:
-            first, last, counts = pages.first_id, pages.last_id, self.delivery_counts
-            few = range(first, last + 1) if last - first < len(counts) else [each for each in counts if first <= each <= last]
-            for message_id in few:
-                if len(self.ready.levels) == 1 or pages.holds(message_id):
-                    counts.pop(message_id, None)
+            self.delivery_counts.forget_pages(pages, is_only_level=len(self.ready.levels) == 1)
         if not self.logged:
             self.outbox.spill.ledger.settled_pages(pages)
         elif self.deleted:

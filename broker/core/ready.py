@@ -214,7 +214,7 @@ class Ready:
         return picked if paged is None else picked + _pick(paged.tail, ids)
 
     def pick_beside(self, level: Ready, ids: Collection[int]) -> list[Any]:
-        """Remove the items of the messages with these ids from beside the row of a level; returns them."""
+        """Remove the items of the messages with these ids from beside the row of a level; returns them in the order of delivery."""
         returned, message_of = level.returned, level.message_of
         picked: list[Any] = []
 
@@ -229,7 +229,7 @@ class Ready:
             if more:
                 returned[:] = list(filterfalse(is_wanted, returned))
                 heapify(returned)
-                picked += more
+                picked += sorted(more)
         return picked
 
     def put_beside(self, level: Ready, items: Sequence[Any]) -> None:
@@ -296,6 +296,19 @@ class Ready:
         if paged is None or paged.loading is not None or not paged.pages.count or len(self.fresh) >= paged.low:
             return None
         return self
+
+    def relocate(self, first_id: int, count: int, place: int) -> bool:
+        """These messages were copied to another place of the log. True if a read that is under way is of no use any more."""
+        paged = self.paged
+        if paged is None or not paged.pages.count:
+            return False
+        before = paged.pages.runs
+        paged.pages.relocate(first_id, count, place)
+        if paged.pages.runs == before or paged.loading is None:
+            return False
+        # Runs were split: what is being read is no longer so many of them.
+        paged.loading = None
+        return True
 
     def read_in(self, fresh: Iterable[Message], returned: Sequence[Message]) -> None:
         """The head of the pages was read; the pages themselves have been dropped."""

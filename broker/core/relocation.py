@@ -77,6 +77,8 @@ class Relocation:
     moved_bytes: int = 0
     destinations: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
     """Not more than DESTINATIONS: those that come later are counted as `moved` alone."""
+    is_complete: bool = True
+    """False: it was broken off before it had gone through all."""
     left: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[int]] = field(default_factory=dict)
 
@@ -124,9 +126,10 @@ def relocate(
     most: int | None = None,
     ids: Sequence[int] | None = None,
     copies: bool = False,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> Steps[Relocation]:
     """Move up to `most` messages (None: all), of those with these `ids` if they are given, from a queue to where each is to go; or copy
-    them. `permit` raises ChannelException for a way that isn't allowed (and Undecided, core/login.py).
+    them. `permit` raises ChannelException for a way that isn't allowed (and Undecided, core/login.py). When `goes_on` says no, it ends.
 
     Raises StoreFailed, and Unreadable. What was moved by then stays moved.
     """
@@ -137,6 +140,9 @@ def relocate(
     while most is None or work.done.moved < most:
         stretch = yield from walk.onward(STEP if most is None else min(STEP, most - work.done.moved))
         if stretch is None:
+            break
+        if not goes_on():
+            work.done.is_complete = False
             break
         yield from work.find_ways(stretch)
         found += len(stretch.messages) + stretch.damaged
@@ -149,7 +155,7 @@ def relocate(
         else:
             yield None
     yield from until_durable(queue.outbox)
-    if wanted is not None and found < len(wanted):
+    if wanted is not None and found < len(wanted) and work.done.is_complete:
         work.done.left[NOT_READY] += len(wanted) - found
     return work.done
 

@@ -44,6 +44,8 @@ SORT: Final = 2048
 """So many items beside the row are sorted at a time."""
 ASIDES: Final = 4096
 """So many items beside the row are looked at before somebody else has a turn."""
+NEAR: Final = 4
+"""Wanted messages in memory are looked for in so many times as many."""
 TRIES: Final = 5
 NO_ID: Final = 1 << 62
 
@@ -230,13 +232,20 @@ class _Course:
             self.cursor = max(self.cursor, self._stop)
             return self._aside(most)
         level = self.level
-        found = _part(level.fresh, first, stop, most)
+        found = self._part(level.fresh, first, stop, most)
         if not found and (runs := self._runs(first, stop, most)):
             return runs
         if not found and level.paged is not None:
-            found = _part(level.paged.tail, first, stop, most)
+            found = self._part(level.paged.tail, first, stop, most)
         self.cursor = found[-1][ID] + 1 if found else stop
         return Stretch(level, Where.MEMORY, found) if found else []
+
+    def _part(self, messages: deque[Message], first: int, stop: int, most: int) -> list[Message]:
+        """The next messages of those that are in memory; wanted ones that stand near each other go together."""
+        if self._wanted is None or self._is_wanted is None:
+            return _part(messages, first, stop, most)
+        found = _part(messages, first, self._stop, NEAR * most)
+        return [message for message in found if message[ID] in self._is_wanted][:most]
 
     def _next_wanted(self, most: int) -> tuple[int, int]:
         """The next id of the row to meet, and the one up to which, exclusively, to go on from there."""

@@ -20,7 +20,7 @@ from broker.logs.levels import CATEGORIES, LEVELS, Thresholds
 if TYPE_CHECKING:
     from broker.config import LogOptions
 
-__all__ = ["LEVELS", "CannotLog", "JsonFormatter", "LineFormatter", "add", "remove", "reopen", "set_up"]
+__all__ = ["LEVELS", "CannotLog", "JsonFormatter", "LineFormatter", "add", "remove", "reopen", "set_level", "set_up"]
 
 log = logging.getLogger("logs")
 _thresholds: Final[dict[logging.Handler, Thresholds]] = {}
@@ -81,6 +81,13 @@ def reopen() -> None:
                 handler.reopen()
             except OSError as error:
                 log.error("log.file: cannot open %s again, going on in the old file: %s", handler.baseFilename, error.strerror)
+
+
+def set_level(level: str) -> None:
+    """From now on every sink takes lines of this level and above, whatever was configured (rabbitmqctl set_log_level)."""
+    for thresholds in _thresholds.values():
+        thresholds.set(level)
+    _set_levels()
 
 
 def _set_levels() -> None:

@@ -41,6 +41,11 @@ class Thresholds:
             category: LEVELS[levels[category]] if category in levels else self.default for category in CATEGORIES
         }
 
+    def set(self, level: str) -> None:
+        """One level for all categories."""
+        self.default = LEVELS[level]
+        self.categories = dict.fromkeys(self.categories, self.default)
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the sink takes this record."""
         return record.levelno >= self.categories.get(record.name, self.default)

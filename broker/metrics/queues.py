@@ -62,11 +62,11 @@ def _figures(queue: Queue, leased: Leased) -> Values:
     if not count:
         return (consumers, capacity, capacity, *_EMPTY)
     held, held_bytes, memory_bytes = queue.in_memory
-    body_bytes, unacked_bytes, is_kept = queue.body_bytes, leased.bytes_of(queue), queue.durable
+    body_bytes, is_kept = queue.body_bytes, queue.durable
+    unacked_bytes, oldest = leased.of(queue)
     return (
         consumers, capacity, capacity, memory_bytes, held, held_bytes, held - unacked, unacked, count * is_kept, body_bytes * is_kept,
-        body_bytes, body_bytes - unacked_bytes, unacked_bytes, count - held, body_bytes - held_bytes,
-        head_timestamp(queue, leased), 0, 0, None,
+        body_bytes, body_bytes - unacked_bytes, unacked_bytes, count - held, body_bytes - held_bytes, head_timestamp(queue, oldest), 0, 0, None,
     )  # fmt: skip
 
 

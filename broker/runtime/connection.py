@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
-        if not self._turn.descriptors.has_room_for(self._transport.get_extra_info("socket").fileno()):
+        if self._turn.is_suspended or not self._turn.descriptors.has_room_for(self._transport.get_extra_info("socket").fileno()):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)

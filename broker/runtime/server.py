@@ -159,6 +159,24 @@ class Server:
             return
         loop.default_exception_handler(context)
 
+    @property
+    def is_suspended(self) -> bool:
+        """Whether nobody may connect."""
+        return self.turn.is_suspended
+
+    def suspend(self) -> None:
+        """Close all connections, and let nobody connect until `resume`."""
+        self.turn.is_suspended = True
+        log.info("suspended: %d connections to close, no new ones are accepted", len(self.connections))
+        for connection in list(self.connections):
+            connection.force_close(SHUTDOWN)
+        self.turn.schedule()
+
+    def resume(self) -> None:
+        """Let clients connect again."""
+        self.turn.is_suspended = False
+        log.info("resumed: connections are accepted")
+
     def stop(self) -> None:
         """Ask for a graceful end."""
         self._stop.set()

@@ -38,6 +38,8 @@ class Turn:
         self.alarms = alarms
         self.decider = decider
         self.descriptors = Descriptors(file_limit())
+        self.is_suspended = False
+        """Whoever connects is turned away at once."""
         self.committer = Committer(store, broker.outbox, loop, self._committed)
         self.reader = Reader(broker, store, self.committer, loop, self.schedule)
         self._wakeups = Wakeups(broker, loop, self.schedule)

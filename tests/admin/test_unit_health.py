@@ -167,7 +167,9 @@ class TestCluster:
         assert ask(api, "DELETE", "/api/reset/nope") == (404, NOT_FOUND)
         assert ask(api, "POST", "/api/rebalance/queues") == (204, None)
 
-    @pytest.mark.parametrize("path", ["shovels", "federation-links", "stream/connections", "stream/publishers", "stream/consumers", "traces"])
+    @pytest.mark.parametrize(
+        "path", ["shovels", "federation-links", "stream/connections", "stream/publishers", "stream/consumers", "traces"]
+    )
     def test_plugins_that_are_not_here_have_nothing(self, api: Http, path: str) -> None:
         assert api.get(f"/api/{path}") == api.get(f"/api/{path}/%2F") == []
         assert ask(api, "GET", f"/api/{path}/nope") == (404, NOT_FOUND)

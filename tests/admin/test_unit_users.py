@@ -179,7 +179,11 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("path", "body", "expected"),
         [
-            ("theirs/max-foo", {"value": 1}, (400, "limit 'max-foo' of virtual host 'theirs': expected one of max-connections, max-queues")),
+            (
+                "theirs/max-foo",
+                {"value": 1},
+                (400, "limit 'max-foo' of virtual host 'theirs': expected one of max-connections, max-queues"),
+            ),
             ("theirs/max-queues", {}, (400, "[{key_missing,value}]")),
             ("theirs/max-queues", {"value": "many"}, (400, 'value is "many": expected a whole number')),
             ("nope/max-queues", {"value": 1}, (404, "vhost_not_found")),

@@ -5,11 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.admin import brokers
+from tests.admin.brokers import Managed
 from tests.fixtures import unique
 from tests.oracle.leveret import Leveret
 from tests.spec import Broker
 
 __all__ = ["unique"]
+
+
+@pytest.fixture(scope="session")
+def managed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """A broker with the HTTP API, for all tests of its clients."""
+    oracle = request.config.getoption("--broker") == "rabbitmq"
+    chosen = brokers.rabbitmq() if oracle else brokers.leveret(tmp_path_factory.mktemp("managed"))
+    with chosen as broker:
+        yield broker
 
 
 @pytest.fixture

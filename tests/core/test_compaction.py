@@ -12,9 +12,11 @@ import pytest
 from broker.core import compaction, ledger
 from broker.core.broker import Broker
 from broker.core.compaction import Compaction
+from broker.core.direct import Direct
 from broker.core.recovery import Replay, restore_catalog
+from broker.core.session import Peer
 from broker.runtime.reader import Reader
-from protocol.methods import Queue, Tx
+from protocol.methods import Basic, Queue, Tx, make
 from storage.api import Closed, Commit
 from storage.records import COPY, Enqueue, decode_enqueue, encode_delivered, encode_enqueue
 from tests.core.deep import assert_nothing_left_when_settled, bodies, deliveries, drain, serve, text_of
@@ -39,7 +41,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nothing_is_missed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A pass that finds other messages than were counted says so."""
     yield
-    assert [record.getMessage() for record in caplog.records if record.name == "compaction"] == []
+    assert [record.getMessage() for record in caplog.get_records("call") if record.name == "compaction"] == []
 
 
 def noise(book: Playbook, channel: PlayedChannel, count: int = NOISE) -> None:
@@ -119,6 +121,20 @@ def test_space_returns_while_one_old_message_lives(book: Playbook, channel: Play
     book.restart()
     assert drain(book) == [("1", False)]
     assert_nothing_left_when_settled(book)
+
+
+def test_what_a_channel_without_a_socket_holds_is_alive(book: Playbook, channel: PlayedChannel) -> None:
+    """As a get over HTTP has it, while it waits for more."""
+    old(book, channel)
+    heard: list[Any] = []
+    identity = channel.peer.session.identity
+    direct = Direct(book.broker, book.broker.vhosts["/"], identity, Peer("management", True), heard.append)
+    direct.send(make(Basic.Get, queue="q", no_ack=False))
+    assert heard[-1].message[3] == b"1"
+    assert compact(book)
+    direct.close()
+    assert [body for body, _ in drain(book)] == ["1", "2", "3"]
+    assert not book.broker.direct_sessions
 
 
 def test_again_and_again(book: Playbook, channel: PlayedChannel) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.core import ledger, walk
+from broker.core import ledger, relocation, walk
 from broker.core.inspection import look
 from broker.core.login import Delay, Undecided
 from broker.core.relocation import (
@@ -344,6 +344,18 @@ def test_some_of_what_came_back_may_go_and_some_stay(book: Playbook, channel: Pl
     assert text_of(drain(book)) == "35"
 
 
+def test_what_came_back_goes_in_the_order_of_delivery(book: Playbook, channel: PlayedChannel) -> None:
+    """Chosen from behind the head of the heap that they are in."""
+    channel.declare("t", durable=True)
+    filled(book, channel)
+    for _ in range(9):
+        channel.get("q")
+    for tag in (9, 8, 7, 6, 5, 4, 3, 2, 1):
+        channel.nack(tag)
+    move(book, to_queue("t"), ids=ids(book, "23456789"))
+    assert (seen(book), seen(book, "t")) == ("1", "23456789")
+
+
 def test_a_full_queue_takes_what_it_can(book: Playbook, channel: PlayedChannel) -> None:
     channel.declare("t", durable=True, arguments={"x-max-length": 3, "x-overflow": "reject-publish"})
     filled(book, channel)
@@ -400,6 +412,15 @@ def test_a_store_that_fails_is_told_of(book: Playbook, two: Any) -> None:
     book.disk.fail()
     with pytest.raises(StoreFailed):
         carry_out(book, steps)
+
+
+def test_it_ends_when_it_must_not_go_on(book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relocation, "STEP", 2)
+    channel.declare("t", durable=True)
+    core = filled(book, channel)
+    found = carry_out(book, relocate(core, to_queue("t"), lambda _: None, goes_on=lambda: len(core.ready) > 5))
+    assert (found.moved, found.is_complete, left(found)) == (4, False, {})
+    assert (seen(book), seen(book, "t")) == ("56789", "1234")
 
 
 def test_a_queue_that_is_deleted_meanwhile_ends_it(book: Playbook, channel: PlayedChannel, two: Any) -> None:

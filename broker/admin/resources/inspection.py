@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin.bodies import Body
 from broker.admin.call import exchange_name
-from broker.admin.errors import BadRequest, Missing, NoSuchObject, NotAuthorised
+from broker.admin.errors import BadRequest, Missing, NoSuchObject, NotAuthorised, Unavailable
 from broker.admin.routing import Access, Route
 from broker.admin.shapes import inspection as shape
 from broker.admin.shapes.table import table_of
@@ -124,7 +124,13 @@ async def _relocate(call: Call, queue: Queue, body: Body, way: FindWay) -> Any:
             for key in way.keys:
                 identity.check_topic("write", vhost.name, name, key)
 
-    done = await carry_out(call, relocation.relocate(queue, way, permit, most=count, ids=ids, copies=body.flag("copy")))
+    def goes_on() -> bool:
+        return not call.context.node.alarms
+
+    if not goes_on():
+        raise Unavailable(f"publishers are blocked by an alarm: {', '.join(call.context.node.alarms)}")
+    work = relocation.relocate(queue, way, permit, most=count, ids=ids, copies=body.flag("copy"), goes_on=goes_on)
+    done = await carry_out(call, work)
     identity.conclude()
     return shape.of_relocation(done)
 

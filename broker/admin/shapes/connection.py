@@ -1,4 +1,4 @@
-"""Connections and channels as the API shows them."""
+"""Connections and channels as the API shows them. `pid` is Leveret's own: what log lines and rabbitmqctl call them by."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def of_connection(session: Session, reader: Reader, unset: str | None = None) ->
         "peer_cert_validity": unset,
         "peer_host": peer_host,
         "peer_port": peer_port,
+        "pid": session.broker.process_text(session.process),
         "port": port,
         "protocol": PROTOCOL,
         "reductions": 0,
@@ -90,7 +91,8 @@ def of_connection(session: Session, reader: Reader, unset: str | None = None) ->
 def details_of_connection(session: Session) -> dict[str, Any]:
     """What channels say of their connection, and exclusive queues of their owner."""
     _, _, peer_host, peer_port = endpoints(session.peer.name)
-    return {"name": session.peer.name, "peer_host": peer_host, "peer_port": peer_port}
+    pid = session.broker.process_text(session.process)
+    return {"name": session.peer.name, "peer_host": peer_host, "peer_port": peer_port, "pid": pid}
 
 
 def details_of_channel(channel: Channel) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def details_of_channel(channel: Channel) -> dict[str, Any]:
         "number": channel.number,
         "peer_host": peer_host,
         "peer_port": peer_port,
+        "pid": session.broker.process_text(channel.process),
         "user": session.identity.name,
     }
 
@@ -135,6 +138,7 @@ def of_channel(channel: Channel, reader: Reader) -> dict[str, Any]:
         "messages_uncommitted": 0 if transaction is None else len(transaction.publishes),
         "messages_unconfirmed": 0 if confirms is None else confirms.unconfirmed,
         "pending_raft_commands": 0,
+        "pid": session.broker.process_text(channel.process),
         "prefetch_count": channel.prefetch,
         "reductions": 0,
         "reductions_details": {"rate": 0.0},

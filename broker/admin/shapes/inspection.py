@@ -74,6 +74,7 @@ def of_relocation(done: Relocation) -> dict[str, Any]:
     return {
         "moved": done.moved,
         "moved_bytes": done.moved_bytes,
+        "is_complete": done.is_complete,
         "destinations": [
             {"exchange": exchange, "routing_key": routing_key, "queue": queue, "count": count}
             for (exchange, routing_key, queue), count in done.destinations.most_common(DESTINATIONS)

@@ -98,7 +98,7 @@ class QueueReader(Reader):
             return _EMPTY_QUORUM if queue.is_quorum else _EMPTY
         count, body_bytes = len(queue.ready) + queue.unacked, queue.body_bytes
         held, held_bytes, memory = queue.in_memory
-        leased_bytes = self._leased.bytes_of(queue)
+        leased_bytes, oldest = self._leased.of(queue)
         return {
             **(_EMPTY_QUORUM if queue.is_quorum else _EMPTY),
             "memory": memory,
@@ -114,7 +114,7 @@ class QueueReader(Reader):
             "message_bytes_ram": held_bytes,
             "message_bytes_paged_out": body_bytes - held_bytes,
             "message_bytes_persistent": body_bytes if queue.durable else 0,
-            "head_message_timestamp": head_timestamp(queue, self._leased),
+            "head_message_timestamp": head_timestamp(queue, oldest),
         }
 
 
@@ -173,8 +173,16 @@ _NO_CONSUMERS: Final[dict[str, Any]] = {
 }
 
 
+def head_timestamp(queue: Queue, oldest: Message | None) -> int | None:
+    """The timestamp property of the first message: the oldest that somebody has, or what is served next. None where it has none, or is on
+    the disk."""
+    if oldest is None and queue.ready.available:
+        oldest = queue.ready.head()
+    return None if oldest is None else content.timestamp(oldest[HEADER])
+
+
 class _Found:
-    """Of one queue: how many messages were found with somebody, the bytes of their bodies, and the oldest of them."""
+    """Of one queue: how many messages were found with somebody, their bytes, and the oldest of them."""
 
     __slots__ = ("body_bytes", "count", "oldest")
 
@@ -194,29 +202,22 @@ class Leased:
         self._broker = broker
         self._found: dict[Queue, _Found] | None = None
 
-    def bytes_of(self, queue: Queue) -> int:
-        """The bytes of the bodies that are out of one queue."""
-        ready, unacked = len(queue.ready), queue.unacked
+    def of(self, queue: Queue) -> tuple[int, Message | None]:
+        """The bytes of the bodies that are out of one queue, and the oldest of the messages."""
+        ready, unacked, size = len(queue.ready), queue.unacked, 0
         if not unacked:
-            return 0
-        if not ready:
-            return queue.body_bytes
-        found = self._of(queue)
-        count, size = (0, 0) if found is None else (found.count, found.body_bytes)
-        if count > unacked:
-            return size * unacked // count
-        size += (queue.body_bytes - size) * (unacked - count) // (ready + unacked - count)
-        return min(size, queue.body_bytes)
-
-    def oldest_of(self, queue: Queue) -> Message | None:
-        """The oldest of those messages, as far as was looked."""
-        found = self._of(queue) if queue.unacked else None
-        return None if found is None else found.oldest
-
-    def _of(self, queue: Queue) -> _Found | None:
+            return 0, None
         if self._found is None:
             self._found = self._look()
-        return self._found.get(queue)
+        found = self._found.get(queue)
+        if found is None:
+            return queue.body_bytes * unacked // (ready + unacked), None
+        if found.count > unacked:
+            size = found.body_bytes * unacked // found.count
+        else:
+            left = unacked - found.count
+            size = found.body_bytes + (queue.body_bytes - found.body_bytes) * left // max(ready + left, 1)
+        return min(size, queue.body_bytes) if ready else queue.body_bytes, found.oldest
 
     def _look(self) -> dict[Queue, _Found]:
         all_found: dict[Queue, _Found] = {}
@@ -234,12 +235,3 @@ class Leased:
                 if message[ID] < found.oldest[ID]:
                     found.oldest = message
         return all_found
-
-
-def head_timestamp(queue: Queue, leased: Leased) -> int | None:
-    """The timestamp property of the first message, the oldest that somebody has or what is served next. None where it has none, or is on
-    the disk."""
-    first = leased.oldest_of(queue)
-    if first is None and queue.ready.available:
-        first = queue.ready.head()
-    return None if first is None else content.timestamp(first[HEADER])

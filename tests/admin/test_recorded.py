@@ -1,0 +1,31 @@
+"""Both brokers walked through the same scenarios, and their answers compared with the recording: presence, type, and value where it is fixed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.admin import brokers, comparison, differences, recording
+from tests.admin.__main__ import walk_through
+from tests.admin.brokers import Managed
+from tests.admin.scenarios import SCENARIOS
+
+
+@pytest.fixture(scope="module")
+def managed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    directory: Path = tmp_path_factory.mktemp("managed")
+    chosen = brokers.rabbitmq() if request.config.getoption("--broker") == "rabbitmq" else brokers.leveret(directory)
+    with chosen as broker:
+        yield broker
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_answers(managed: Managed, scenario: str) -> None:
+    found = list(comparison.compare(scenario, walk_through(managed, scenario)))
+    assert not found, "\n" + "\n".join(comparison.report(found))
+
+
+@pytest.mark.parametrize("row", differences.ROWS, ids=lambda row: f"{row.steps} {row.path}")
+def test_every_difference_is_about_something(row: differences.Row) -> None:
+    assert row.why
+    assert any(differences.matches(row, scenario, step) for scenario in SCENARIOS for step in recording.load(scenario))
