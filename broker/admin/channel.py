@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from broker.admin.access import may_enter
 from broker.admin.errors import BadRequest, HttpError, Missing, NotAuthorised
 from broker.core.direct import Closed, Direct, Reply
 from broker.core.login import Undecided
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from protocol.methods import Method
 
 log = logging.getLogger("management")
+
+REFUSED: Final = "Access refused."
 
 
 class DirectChannel:
@@ -78,7 +81,7 @@ def of_command(error: AmqpError) -> HttpError:
     if error.code == NOT_FOUND:
         return Missing(error.text)
     if error.code in (ACCESS_REFUSED, NOT_ALLOWED):
-        return NotAuthorised("Access refused.")
+        return NotAuthorised(REFUSED)
     return BadRequest(error.text)
 
 
@@ -99,6 +102,8 @@ def of_publish(error: AmqpError) -> HttpError:
 @asynccontextmanager
 async def channel(call: Call, vhost: VHost, refused: Callable[[AmqpError], HttpError] = of_command) -> AsyncIterator[DirectChannel]:
     """`async with channel(call, vhost) as opened: await opened.do(...)`. What AMQP refuses is raised as `refused` says it."""
+    if not await may_enter(call.context, call.identity, vhost.name):
+        raise NotAuthorised(REFUSED)
     opened: DirectChannel | None = None
     try:
         opened = DirectChannel(call, vhost)

@@ -80,6 +80,15 @@ class Http:
         assert answer.status == 200, (path, answer)
         return answer.json
 
+    def do(self, method: str, path: str, body: Any = None) -> int:
+        """The status."""
+        return self.ask(method, path, body).status
+
+    def refusal(self, method: str, path: str, body: Any = None) -> tuple[int, str, str]:
+        """Status, error and reason."""
+        answer = self.ask(method, path, body)
+        return answer.status, answer.json["error"], answer.json["reason"]
+
     def _ask(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Answer:
         self._connection.request(method, path, body=data, headers=headers)
         with self._connection.getresponse() as response:

@@ -171,7 +171,12 @@ ROWS: tuple[Row, ...] = (
     Row("methods: GET /whoami (Accept: *bert*)", "headers.content-type", "application/json", "there is JSON only"),
     *answers("methods: GET /whoami (Accept: text/html)", {ONE_OF: [200, 406]}, "<any>", "a browser sees it too"),
     Row("methods: GET /overview/*", "body", nothing_is_empty, "JSON has empty objects"),
-    Row("methods: *preflight*", "headers.access-control-allow-methods", or_like("DELETE, GET, HEAD, OPTIONS, POST, PUT"), "what the API takes"),
+    Row(
+        "methods: *preflight*",
+        "headers.access-control-allow-methods",
+        or_like("DELETE, GET, HEAD, OPTIONS, POST, PUT"),
+        "what the API takes",
+    ),
     Row("methods: HEAD //", "headers.content-type", or_like("text/html; charset=utf-8"), "a page of its own"),
     # --- spaces
     *accepted("*GET /*/with+space*", 200, "tools that escape as in a query: KEDA, Datadog"),

@@ -1,10 +1,13 @@
 """Queues over HTTP: what RabbitMQ 3.10.8 answered to the same requests, but where a comment says otherwise."""
 
+from collections.abc import Iterator
 from urllib.parse import quote
 
+import pika
 import pytest
 
-from tests.admin.objects.served import Api, Served
+from tests.admin.client import Http
+from tests.admin.served import Served
 from tests.runtime.process import soon
 
 LOCKED = (
@@ -14,8 +17,9 @@ LOCKED = (
 
 
 @pytest.fixture
-def api(served: Served) -> Api:
-    return served.api
+def api(shared: Served) -> Iterator[Http]:
+    with shared.api() as http:
+        yield http
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def queues(vhost: str) -> str:
     return f"/api/queues/{vhost}"
 
 
-def test_declaring_is_201_then_204_and_takes_what_clients_send(api: Api, queues: str) -> None:
+def test_declaring_is_201_then_204_and_takes_what_clients_send(api: Http, queues: str) -> None:
     sent = {"durable": "true", "auto_delete": "false", "name": "other", "vhost": "nowhere", "queue_type": None, "payload_file": 1}
     assert api.do("PUT", f"{queues}/lenient", sent) == 201
     assert api.do("PUT", f"{queues}/lenient", {"durable": True}) == 204
@@ -32,19 +36,19 @@ def test_declaring_is_201_then_204_and_takes_what_clients_send(api: Api, queues:
     assert (facts["durable"], facts["auto_delete"], facts["exclusive"], facts["arguments"]) == (True, False, False, {})
 
 
-def test_no_body_at_all_is_a_transient_queue(api: Api, queues: str) -> None:
+def test_no_body_at_all_is_a_transient_queue(api: Http, queues: str) -> None:
     assert [api.do("PUT", f"{queues}/bare", body) for body in (None, b"", b"null", {"arguments": []})] == [201, 204, 204, 204]
     assert api.get(f"{queues}/bare")["durable"] is False
 
 
-def test_arguments_keep_their_types(api: Api, queues: str) -> None:
+def test_arguments_keep_their_types(api: Http, queues: str) -> None:
     arguments = {"x-max-length": 10, "a": 1, "b": 1.5, "c": True, "d": [1, "x", {"k": []}], "e": {"f": "g"}, "u": "hä"}
     assert api.do("PUT", f"{queues}/typed", {"arguments": arguments}) == 201
     assert api.do("PUT", f"{queues}/typed", {"arguments": arguments}) == 204
     assert api.get(f"{queues}/typed")["arguments"] == arguments
 
 
-def test_what_is_refused_is_refused_in_amqps_words(api: Api, vhost: str, queues: str) -> None:
+def test_what_is_refused_is_refused_in_amqps_words(api: Http, vhost: str, queues: str) -> None:
     api.do("PUT", f"{queues}/there", {"durable": True})
 
     def refused(name: str, body: object) -> tuple[int, str, str]:
@@ -67,7 +71,7 @@ def test_what_is_refused_is_refused_in_amqps_words(api: Api, vhost: str, queues:
     assert api.refusal("PUT", "/api/queues/nowhere/q", {}) == (404, "not_found", "vhost_not_found")
 
 
-def test_what_is_not_there(api: Api, vhost: str, queues: str) -> None:
+def test_what_is_not_there(api: Http, vhost: str, queues: str) -> None:
     missing = (404, "Object Not Found", "Not Found")
     assert api.refusal("GET", f"{queues}/nope") == missing
     assert api.refusal("DELETE", f"{queues}/nope") == missing
@@ -75,7 +79,7 @@ def test_what_is_not_there(api: Api, vhost: str, queues: str) -> None:
     assert api.refusal("GET", "/api/queues/nowhere") == missing
 
 
-def test_any_name_survives_the_path(api: Api, queues: str) -> None:
+def test_any_name_survives_the_path(api: Http, queues: str) -> None:
     for name in ("a b", "a+b", "a/b", "%2F", "a%b", "ä", " ", "."):
         path = f"{queues}/{quote(name, safe='')}"
         assert api.do("PUT", path) == 201
@@ -83,9 +87,9 @@ def test_any_name_survives_the_path(api: Api, queues: str) -> None:
         assert api.do("DELETE", path) == 204
 
 
-def test_deleting_if_empty_or_unused(api: Api, served: Served, vhost: str, queues: str) -> None:
+def test_deleting_if_empty_or_unused(api: Http, shared: Served, vhost: str, queues: str) -> None:
     api.do("PUT", f"{queues}/full", {})
-    with served.client(vhost) as channel:
+    with shared.channel(vhost) as channel:
         channel.confirm_delivery()
         channel.basic_publish("", "full", b"x")
         channel.queue_declare("used")
@@ -98,13 +102,13 @@ def test_deleting_if_empty_or_unused(api: Api, served: Served, vhost: str, queue
         assert api.do("DELETE", f"{queues}/used") == 204
 
 
-def test_an_exclusive_queue_is_shown_with_its_owner_and_is_nobody_elses(api: Api, served: Served, vhost: str, queues: str) -> None:
-    with served.client(vhost) as channel:
+def test_an_exclusive_queue_is_shown_with_its_owner_and_is_nobody_elses(api: Http, shared: Served, vhost: str, queues: str) -> None:
+    with shared.channel(vhost) as channel:
         channel.queue_declare("private", exclusive=True)
         facts = api.get(f"{queues}/private")
         owner = facts["owner_pid_details"]
         assert facts["exclusive"] is True
-        assert (owner["peer_host"], owner["name"]) == ("127.0.0.1", f"127.0.0.1:{owner['peer_port']} -> 127.0.0.1:{served.broker.port}")
+        assert (owner["peer_host"], owner["name"]) == ("127.0.0.1", f"127.0.0.1:{owner['peer_port']} -> 127.0.0.1:{shared.port}")
         locked = (400, "bad_request", LOCKED.format(vhost))
         for method, path, body in (("DELETE", "", None), ("DELETE", "/contents", None), ("PUT", "", {})):
             assert api.refusal(method, f"{queues}/private{path}", body) == locked
@@ -124,14 +128,14 @@ FIELDS = {
 }  # fmt: skip
 
 
-def test_one_queue_with_everything_that_readers_look_for(api: Api, served: Served, vhost: str, queues: str) -> None:
+def test_one_queue_with_everything_that_readers_look_for(api: Http, shared: Served, vhost: str, queues: str) -> None:
     api.do("PUT", f"/api/policies/{vhost}/ttl", {"pattern": "^whole$", "definition": {"message-ttl": 600_000}, "apply-to": "queues"})
-    with served.client(vhost) as channel:
+    with shared.channel(vhost) as channel:
         channel.queue_declare("whole", durable=True, arguments={"x-max-length": 100})
         channel.basic_qos(prefetch_count=3)
         channel.confirm_delivery()
         for size in range(1, 11):
-            channel.basic_publish("", "whole", b"x" * size, served.properties(timestamp=1_700_000_000 + size))
+            channel.basic_publish("", "whole", b"x" * size, pika.BasicProperties(timestamp=1_700_000_000 + size))
         got = channel.basic_get("whole")[0]
         assert got is not None
         channel.basic_consume("whole", lambda *_: None, consumer_tag="me", arguments={"x-priority": 1})
@@ -153,14 +157,14 @@ def test_one_queue_with_everything_that_readers_look_for(api: Api, served: Serve
         assert (facts["exclusive_consumer_tag"], facts["single_active_consumer_tag"]) == (None, None)
 
 
-def test_without_a_policy_its_definition_is_an_empty_object(api: Api, queues: str) -> None:
+def test_without_a_policy_its_definition_is_an_empty_object(api: Http, queues: str) -> None:
     api.do("PUT", f"{queues}/free", {})
     facts = api.get(f"{queues}/free")
     assert (facts["policy"], facts["effective_policy_definition"]) == (None, {})
     assert "message_stats" not in facts  # nothing has happened
 
 
-def test_a_quorum_queue_names_its_members(api: Api, queues: str) -> None:
+def test_a_quorum_queue_names_its_members(api: Http, queues: str) -> None:
     api.do("PUT", f"{queues}/quorum", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
     facts = api.get(f"{queues}/quorum")
     assert facts["type"] == "quorum"
@@ -169,8 +173,8 @@ def test_a_quorum_queue_names_its_members(api: Api, queues: str) -> None:
     assert "x-queue-type" in facts["arguments"]
 
 
-def test_single_active_consumers(api: Api, served: Served, vhost: str, queues: str) -> None:
-    with served.client(vhost) as channel:
+def test_single_active_consumers(api: Http, shared: Served, vhost: str, queues: str) -> None:
+    with shared.channel(vhost) as channel:
         channel.queue_declare("single", arguments={"x-single-active-consumer": True})
         channel.basic_consume("single", lambda *_: None, consumer_tag="first")
         channel.basic_consume("single", lambda *_: None, consumer_tag="second")
@@ -183,15 +187,15 @@ def test_single_active_consumers(api: Api, served: Served, vhost: str, queues: s
 BASIC = {"arguments", "auto_delete", "durable", "exclusive", "name", "node", "state", "type", "vhost"}
 
 
-def test_without_stats_there_is_only_what_was_declared(api: Api, queues: str) -> None:
+def test_without_stats_there_is_only_what_was_declared(api: Http, queues: str) -> None:
     api.do("PUT", f"{queues}/quiet", {})
     assert api.get(f"{queues}/quiet?disable_stats=true").keys() == BASIC
     listed = {each["name"]: each for each in api.get(f"{queues}?disable_stats=true&enable_queue_totals=true")}
     assert listed["quiet"].keys() == BASIC | {"messages", "messages_ready", "messages_unacknowledged"}
 
 
-def test_lists_have_columns_pages_and_an_order(api: Api, served: Served) -> None:
-    vhost = served.vhost("pages")
+def test_lists_have_columns_pages_and_an_order(api: Http, shared: Served) -> None:
+    vhost = shared.add_vhost("pages")
     for name in ("b", "a", "C", "aa"):
         api.do("PUT", f"/api/queues/{vhost}/{name}")
     api.do(
@@ -203,18 +207,13 @@ def test_lists_have_columns_pages_and_an_order(api: Api, served: Served) -> None
     assert [each["name"] for each in api.get(listed)] == ["C", "a", "aa", "b"]
     assert api.get(listed + ",messages&sort=messages&sort_reverse=true")[0] == {"name": "b", "messages": 1}
     page = api.get(listed + "&page=1&page_size=2&name=a")
-    assert page == {
-        "total_count": 4, "item_count": 2, "filtered_count": 2, "page": 1, "page_size": 2, "page_count": 1, "items": [{"name": "a"}, {"name": "aa"}],
-    }  # fmt: skip
-    assert [each["name"] for each in api.get("/api/queues/detailed?columns=name,vhost&sort=name") if each["vhost"] == vhost] == [
-        "C",
-        "a",
-        "aa",
-        "b",
-    ]
+    assert page.pop("items") == [{"name": "a"}, {"name": "aa"}]
+    assert page == {"total_count": 4, "item_count": 2, "filtered_count": 2, "page": 1, "page_size": 2, "page_count": 1}
+    detailed = api.get("/api/queues/detailed?columns=name,vhost&sort=name")
+    assert [each["name"] for each in detailed if each["vhost"] == vhost] == ["C", "a", "aa", "b"]
 
 
-def test_what_an_exchange_keeps_is_the_exchanges_to_show(api: Api, served: Served, vhost: str, queues: str) -> None:
+def test_what_an_exchange_keeps_is_the_exchanges_to_show(api: Http, shared: Served, vhost: str, queues: str) -> None:
     exchange = f"/api/exchanges/{vhost}/later"
     assert api.do("PUT", exchange, {"type": "x-delayed-message", "arguments": {"x-delayed-type": "fanout"}}) == 201
     sent = {"routing_key": "", "payload": "", "payload_encoding": "string", "properties": {"headers": {"x-delay": 600_000}}}
@@ -225,22 +224,33 @@ def test_what_an_exchange_keeps_is_the_exchanges_to_show(api: Api, served: Serve
     assert "amq.delayed.later" not in [each["destination"] for each in api.get(f"/api/bindings/{vhost}")]
 
 
-def test_actions_on_mirrors_are_taken(api: Api, queues: str) -> None:
+def test_actions_on_mirrors_are_taken(api: Http, queues: str) -> None:
     api.do("PUT", f"{queues}/acted", {})
     assert api.do("POST", f"{queues}/acted/actions", {"action": "sync"}) == 204
     assert api.refusal("POST", f"{queues}/acted/actions", {}) == (400, "bad_request", "[{key_missing,action}]")
     assert api.do("POST", f"{queues}/acted/actions", {"action": "explode"}) == 400
 
 
-def test_users_need_their_rights(served: Served, vhost: str, queues: str) -> None:
-    served.api.do("PUT", f"{queues}/ours", {})
-    stranger = served.user("stranger", "management")
-    assert stranger.refusal("GET", f"{queues}/ours") == (401, "not_authorised", "User not authorised to access virtual host")
-    assert stranger.get("/api/queues") == []
-    reader = served.user("queue-reader", "management", **{vhost: "^mine"})
-    assert reader.get(f"{queues}/ours")["name"] == "ours"
-    assert reader.refusal("PUT", f"{queues}/ours", {}) == (401, "not_authorised", "Access refused.")
-    assert reader.refusal("DELETE", f"{queues}/ours") == (401, "not_authorised", "Access refused.")
-    assert reader.do("PUT", f"{queues}/mine", {}) == 201
+def test_users_need_their_rights(shared: Served, api: Http, vhost: str, queues: str) -> None:
+    api.do("PUT", f"{queues}/ours", {})
+    with shared.user("stranger", "management") as stranger:
+        assert stranger.refusal("GET", f"{queues}/ours") == (401, "not_authorised", "User not authorised to access virtual host")
+        assert stranger.get("/api/queues") == []
+    with shared.user("queue-reader", "management", **{vhost: "^mine"}) as reader:
+        assert reader.get(f"{queues}/ours")["name"] == "ours"
+        assert reader.refusal("PUT", f"{queues}/ours", {}) == (401, "not_authorised", "Access refused.")
+        assert reader.refusal("DELETE", f"{queues}/ours") == (401, "not_authorised", "Access refused.")
+        assert reader.do("PUT", f"{queues}/mine", {}) == 201
     # A monitor sees other users' connections, but not into vhosts that it may not enter.
-    assert served.user("queue-monitor", "monitoring").get("/api/queues") == []
+    with shared.user("queue-monitor", "monitoring") as monitor:
+        assert monitor.get("/api/queues") == []
+
+
+def test_an_administrator_sees_all_and_does_nothing_without_permissions(shared: Served, api: Http, vhost: str, queues: str) -> None:
+    api.do("PUT", f"{queues}/theirs", {})
+    refused = (401, "not_authorised", "Access refused.")
+    got = {"ackmode": "ack_requeue_false", "encoding": "auto", "count": 1}
+    with shared.user("queue-administrator", "administrator") as administrator:
+        assert administrator.get(f"{queues}/theirs")["name"] == "theirs"
+        assert administrator.refusal("PUT", f"{queues}/another", {}) == refused
+        assert administrator.refusal("POST", f"{queues}/theirs/get", got) == refused

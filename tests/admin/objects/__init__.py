@@ -1,1 +1,0 @@
-"""Queues, exchanges, bindings and messages over HTTP, on one broker."""
