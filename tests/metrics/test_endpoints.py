@@ -152,6 +152,15 @@ class TestSettings:
             assert told.of("rabbitmq_identity_info", rabbitmq_endpoint="per-object", rabbitmq_cluster="hares") == 1
 
 
+def test_with_a_login(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with Scraped(tmp_path_factory.mktemp("metrics") / "login", "prometheus.authentication.enabled = true") as broker:
+        answer = get(broker.metrics_port, "/metrics/per-object")
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="RabbitMQ Management"')
+        assert get(broker.metrics_port, "/metrics", authorization=basic("nobody")).status == 401
+        told = Samples(get(broker.metrics_port, "/metrics", authorization=basic("guest")).text)
+        assert told.of("rabbitmq_auth_attempts_failed_total", protocol="http") == 1
+
+
 def test_the_id_of_the_cluster_is_that_of_its_data(fresh: Scraped, busy: Scraped) -> None:
     """All samples are joined with it: another one after each start would make another cluster of it."""
     names = [scrape(broker.metrics_port).labels("rabbitmq_identity_info") for broker in (fresh, busy)]
