@@ -133,7 +133,8 @@ def api_for(kind: str, context: Context) -> Api:
     """What serves one kind of socket (door.Opening)."""
     config = context.config
     if kind == "prometheus":
-        return Api(context, metrics.routes(config.prometheus.path, Access.ANYBODY))
+        wanted = Access.MONITORING if config.prometheus.authentication_enabled else Access.ANYBODY
+        return Api(context, metrics.routes(config.prometheus.path, wanted))
     return Api(context, ROUTES, prefix=config.management.path_prefix, is_local=kind == "local")
 
 
