@@ -54,7 +54,7 @@ class Call:
     def __init__(self, context: Context, request: BaseRequest, path: Mapping[str, str], identity: Identity, peer_address: str) -> None:
         self.context = context
         self.request = request
-        self.path = path if request.method == "PUT" else _with_spaces(context.broker, path)
+        self.path = path
         self.identity = identity
         self.peer_address = peer_address
         self.query = request.query
@@ -142,7 +142,7 @@ class Call:
         await self.context.commit()
 
 
-def _with_spaces(broker: Broker, path: Mapping[str, str]) -> Mapping[str, str]:
+def with_spaces(broker: Broker, path: dict[str, str]) -> dict[str, str]:
     """Several tools write a space as `+`, which is right in a query and not in a path: so it is taken where nothing else fits."""
     if not any("+" in value for value in path.values()):
         return path

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from broker.admin import access, jsons
 from broker.admin.authentication import count, log_in, no_login
-from broker.admin.call import Answer, Call
+from broker.admin.call import Answer, Call, with_spaces
 from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
 from broker.admin.routing import Access, Route, Router
@@ -82,6 +82,8 @@ class Api:
         if request.method == "OPTIONS":
             return Answer(headers={"Allow": ", ".join(self._router.allowed(path))})
         route, names = self._router.find(request.method, path)
+        if request.method != "PUT":
+            names = with_spaces(self._context.broker, names)
         call = Call(self._context, request, names, _NOBODY, request.remote or "")
         if route.access is not Access.ANYBODY:
             call.identity = await self._identify(request)
