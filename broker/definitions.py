@@ -64,9 +64,9 @@ def export(operations: Operations) -> Document:
     vhosts = list(broker.vhosts.values())
     users = [user.to_json() for user in operations.users]
     return {
-        **_versions(),
+        **_versions(operations),
         "product_name": identity.LEVERET_NAME,
-        "product_version": identity.LEVERET_VERSION,
+        "product_version": broker.compat.version,
         "users": [of_user(user) for user in users],
         "vhosts": [_vhost(vhost) for vhost in vhosts],
         "permissions": [{"user": user["name"], **given} for user in users for given in user["permissions"]],
@@ -84,7 +84,7 @@ def export_vhost(operations: Operations, name: str) -> Document:
     """The definitions of one vhost, as GET /api/definitions/VHOST gives them. Raises NotFound."""
     vhost = operations.vhost(name)
     return {
-        **_versions(),
+        **_versions(operations),
         "parameters": list(parameters_of(vhost)),
         "policies": [of_policy(policy) for policy in vhost.policies.values()],
         "queues": [_queue(queue) for queue in _queues(vhost)],
@@ -93,8 +93,10 @@ def export_vhost(operations: Operations, name: str) -> Document:
     }
 
 
-def _versions() -> Document:
-    return {"rabbit_version": identity.RABBITMQ_VERSION, "rabbitmq_version": identity.RABBITMQ_VERSION}
+def _versions(operations: Operations) -> Document:
+    """Of the RabbitMQ that the broker behaves like: what imports it may look."""
+    version = operations.broker.compat.version
+    return {"rabbit_version": version, "rabbitmq_version": version}
 
 
 def of_user(user: Document) -> Document:
