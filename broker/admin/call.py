@@ -9,7 +9,7 @@ from broker.admin.bodies import Body
 from broker.admin.errors import BadRequest, NoSuchObject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Container, Mapping
 
     from aiohttp.web import BaseRequest
 
@@ -54,7 +54,7 @@ class Call:
     def __init__(self, context: Context, request: BaseRequest, path: Mapping[str, str], identity: Identity, peer_address: str) -> None:
         self.context = context
         self.request = request
-        self.path = path
+        self.path = path if request.method == "PUT" else _with_spaces(context.broker, path)
         self.identity = identity
         self.peer_address = peer_address
         self.query = request.query
@@ -140,6 +140,22 @@ class Call:
     async def commit(self) -> None:
         """Wait until what was changed is durable. Raises HttpError 500."""
         await self.context.commit()
+
+
+def _with_spaces(broker: Broker, path: Mapping[str, str]) -> Mapping[str, str]:
+    """Several tools write a space as `+`, which is right in a query and not in a path: so it is taken where nothing else fits."""
+    if not any("+" in value for value in path.values()):
+        return path
+    vhost = broker.vhosts.get(path.get("vhost", "")) or broker.vhosts.get(path.get("vhost", "").replace("+", " "))
+    names: dict[str, Container[str]] = {"vhost": broker.vhosts}
+    if vhost is not None:
+        names |= {"name": vhost.queues, "exchange": vhost.exchanges, "source": vhost.exchanges}
+        names["destination"] = vhost.exchanges if path.get("kind") == "e" else vhost.queues
+    spaced = {name: value.replace("+", " ") for name, value in path.items()}
+    return {
+        name: spaced[name] if name in names and value not in names[name] and spaced[name] in names[name] else value
+        for name, value in path.items()
+    }
 
 
 def exchange_name(named: str) -> str:

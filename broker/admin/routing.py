@@ -1,6 +1,6 @@
 """From a path to a route: segments that stand for themselves, and segments that stand for a name.
 
-    /api/queues/%2F/my+queue  ->  Route("GET", "/api/queues/{vhost}/{name}", ...), {"vhost": "/", "name": "my queue"}
+    /api/queues/%2F/my%20queue  ->  Route("GET", "/api/queues/{vhost}/{name}", ...), {"vhost": "/", "name": "my queue"}
 
 Paths are cut before they are decoded, so that a name may have any character. A slash at the end makes no difference.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote_plus
+from urllib.parse import unquote
 
 from broker.admin.errors import MethodNotAllowed, NoSuchObject
 
@@ -107,7 +107,7 @@ class Router:
             raise NoSuchObject
         node, positions = found
         try:
-            return node, [unquote_plus(segments[position], errors="surrogateescape") for position in positions]
+            return node, [unquote(segments[position], errors="surrogateescape") for position in positions]
         except UnicodeError:
             raise NoSuchObject from None
 

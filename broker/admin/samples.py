@@ -14,6 +14,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from broker.admin.errors import BadRequest
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -53,6 +55,7 @@ class Windows:
     __slots__ = ("_windows",)
 
     def __init__(self, query: MultiMapping[str], now_ms: int) -> None:
+        """Raises BadRequest."""
         self._windows = {table: _window(query, table, now_ms) for table in TABLES} if query else {}
 
     def of(self, table: str) -> Window | None:
@@ -66,7 +69,7 @@ def _window(query: MultiMapping[str], table: str, now_ms: int) -> Window | None:
     except (KeyError, ValueError):
         return None
     if age <= 0 or step <= 0 or age // step > SAMPLES_MAX:
-        return None
+        raise BadRequest(f"Invalid range parameters: age {age}, incr {step}")
     last_ms = now_ms // (step * 1000) * step * 1000
     return Window(last_ms - age * 1000, last_ms, step * 1000)
 
@@ -217,14 +220,16 @@ class Rates:
 
     @property
     def unchanged_since_ms(self) -> int | None:
-        """When the figures last changed; None if they did since the last sample."""
+        """When the figures last changed, as far as samples tell; None if they did since the last sample."""
         history = self._history
-        return history.changed_ms if history is not None and history.figures and history.figures[-1] == self._now else None
+        if history is None or not history.figures:
+            return None if any(self._now) else self._now_ms
+        return history.changed_ms if history.figures[-1] == self._now else None
 
     def details(self, position: int, table: str) -> dict[str, Any]:
         """`x_details` of the figure at that position: its rate a second, and the samples of the table's window if one is asked for."""
         window = self._windows.of(table)
-        if window is None or self._history is None:
+        if window is None:
             return QUIET if self._is_still else {"rate": self._rate(position)}
         samples = [{"sample": self._at(time_ms, position), "timestamp": time_ms} for time_ms in window.times()]
         details: dict[str, Any] = {"rate": self._rate(position), "samples": samples}
@@ -236,8 +241,7 @@ class Rates:
         return details
 
     def _at(self, time_ms: int, position: int) -> int:
-        assert self._history is not None
-        found = self._history.at(time_ms)
+        found = None if self._history is None else self._history.at(time_ms)
         return 0 if found is None else found[1][position]
 
     def _rate(self, position: int) -> float:

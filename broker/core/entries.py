@@ -82,6 +82,7 @@ def exchange_entry(vhost: VHost, exchange: Exchange) -> tuple[str, bytes]:
         "type": exchange.type,
         "auto_delete": exchange.auto_delete,
         "internal": exchange.internal,
+        "declared_by": exchange.declared_by,
         "arguments": to_json(exchange.arguments),
     }
     return exchange_key(vhost.name, exchange.name), dump(value)

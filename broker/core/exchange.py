@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from broker.core.internal_events import INTERNAL_USER
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
 from protocol.tables import type_name
@@ -122,8 +123,8 @@ class Exchange:
     is_queue: ClassVar[bool] = False
 
     __slots__ = (
-        "_by_destination", "alternate", "arguments", "auto_delete", "binding_count", "dropped", "durable", "had_binding", "internal",
-        "name", "own_alternate", "policy", "published_in", "published_out", "returned",
+        "_by_destination", "alternate", "arguments", "auto_delete", "binding_count", "declared_by", "dropped", "durable", "had_binding",
+        "internal", "name", "own_alternate", "policy", "published_in", "published_out", "returned",
     )  # fmt: skip
 
     def __init__(
@@ -140,6 +141,8 @@ class Exchange:
         self.alternate = self.own_alternate
         """The one that counts: its own, or else a policy's."""
         self.policy: Policy | None = None
+        self.declared_by = INTERNAL_USER
+        """The user who did."""
         self.had_binding = False
         """auto_delete acts when the last binding as source goes, so not on an exchange that never had one (contract 3.4)."""
         self.binding_count = 0

@@ -18,6 +18,7 @@ from broker.core.arguments import QueueArguments
 from broker.core.exchanges import create
 from broker.core.exchanges.delayed_message import DelayedMessage
 from broker.core.exchanges.message_deduplication import MessageDeduplication
+from broker.core.internal_events import INTERNAL_USER
 from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
 from broker.core.policy import Policy
 from broker.core.priorities import PriorityReady
@@ -106,7 +107,9 @@ def _restore_global_parameter(broker: Broker, _key: str, names: list[str], value
 def _restore_exchange(broker: Broker, _: str, names: list[str], value: dict[str, Any]) -> None:
     vhost, name = names
     bits = {"durable": True, "auto_delete": value["auto_delete"], "internal": value["internal"]}
-    broker.vhosts[vhost].restore_exchange(create(value["type"], name, **bits, arguments=entries.arguments_of(value)))
+    exchange = create(value["type"], name, **bits, arguments=entries.arguments_of(value))
+    exchange.declared_by = value.get("declared_by", INTERNAL_USER)
+    broker.vhosts[vhost].restore_exchange(exchange)
 
 
 def _restore_queue(broker: Broker, key: str, names: list[str], value: dict[str, Any]) -> None:

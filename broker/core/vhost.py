@@ -138,6 +138,7 @@ class VHost:
     def add_exchange(self, kind: str, name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: Table) -> Exchange:
         """A new exchange. Raises ChannelException 406 for an unknown type, and for arguments that it refuses."""
         exchange = create(kind, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments)
+        exchange.declared_by = self.broker.acting_user
         self.restore_exchange(exchange)
         self.broker.topology += 1
         if durable:

@@ -66,7 +66,8 @@ def _figures(queue: Queue, leased: Leased) -> Values:
     unacked_bytes, oldest = leased.of(queue)
     return (
         consumers, capacity, capacity, memory_bytes, held, held_bytes, held - unacked, unacked, count * is_kept, body_bytes * is_kept,
-        body_bytes, body_bytes - unacked_bytes, unacked_bytes, count - held, body_bytes - held_bytes, head_timestamp(queue, oldest), 0, 0, None,
+        body_bytes, body_bytes - unacked_bytes, unacked_bytes, count - held, body_bytes - held_bytes,
+        head_timestamp(queue, oldest), 0, 0, None,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ def test_no_body_is_a_transient_direct_exchange(api: Http, vhost: str, exchanges
     assert [api.do("PUT", f"{exchanges}/bare") for _ in range(2)] == [201, 204]
     assert api.get(f"{exchanges}/bare") == {
         "name": "bare", "vhost": vhost, "type": "direct", "durable": False, "auto_delete": False, "internal": False, "arguments": {},
+        "user_who_performed_action": "guest",
         "incoming": [], "outgoing": [],
     }  # fmt: skip
 

@@ -124,7 +124,7 @@ class TestAttempts:
         api.ask("DELETE", path)
         with Wire.connect(served) as wire:
             wire.close()
-        with pytest.raises(Exception):  # noqa: B017, PT011
+        with pytest.raises(Exception):  # noqa: B017
             Wire.connect(served, password="wrong")
         counted = {"protocol": "amqp091", "auth_attempts": 2, "auth_attempts_failed": 1, "auth_attempts_succeeded": 1}
         soon(lambda: counted in api.get(path))

@@ -29,7 +29,7 @@ ROUTER = make("GET /api/queues", "GET /api/queues/{vhost}", "GET /api/queues/det
         ("/api/queues/%2F", "/api/queues/{vhost}", {"vhost": "/"}),
         ("/api/queues/%2F/", "/api/queues/{vhost}", {"vhost": "/"}),
         ("/api/queues/detailed", "/api/queues/detailed", {}),
-        ("/api/queues/a+b%20c", "/api/queues/{vhost}", {"vhost": "a b c"}),
+        ("/api/queues/a+b%20c", "/api/queues/{vhost}", {"vhost": "a+b c"}),
         ("/api/queues/a%2Bb", "/api/queues/{vhost}", {"vhost": "a+b"}),
         ("/api/queues/%C3%A4", "/api/queues/{vhost}", {"vhost": "ä"}),
         ("/api/queues/%ff", "/api/queues/{vhost}", {"vhost": "\udcff"}),

@@ -3,6 +3,7 @@
 import pytest
 from multidict import MultiDict
 
+from broker.admin.errors import BadRequest
 from broker.admin.samples import KEPT_SECONDS, History, Kind, Rates, Samples, Windows
 
 NONE = Windows(MultiDict(), 0)
@@ -52,9 +53,13 @@ def test_a_window_has_samples_at_full_steps_the_latest_first() -> None:
 
 
 @pytest.mark.parametrize(("age", "step"), [("10", None), ("x", "5"), ("100000", "1"), ("0", "5"), ("10", "-5")])
-def test_windows_that_make_no_sense_are_none(age: str, step: str | None) -> None:
+def test_windows_that_make_no_sense(age: str, step: str | None) -> None:
     query = {"lengths_age": age} | ({} if step is None else {"lengths_incr": step})
-    assert Windows(MultiDict(query), 0).of("lengths") is None
+    if step is None or age == "x":
+        assert Windows(MultiDict(query), 0).of("lengths") is None
+    else:
+        with pytest.raises(BadRequest, match=f"Invalid range parameters: age {age}, incr {step}"):
+            Windows(MultiDict(query), 0)
 
 
 def test_a_day_is_kept_with_longer_and_longer_steps() -> None:

@@ -81,7 +81,9 @@ def test_exchanges_queues_and_bindings(api: ManagementApi) -> None:
 def test_messages(api: ManagementApi) -> None:
     api.queue.declare("q", VHOST)
     for number in range(3):
-        published = api.basic.publish(f"message {number}", "q", virtual_host=VHOST, properties={"headers": {"number": number}, "delivery_mode": 2})
+        published = api.basic.publish(
+            f"message {number}", "q", virtual_host=VHOST, properties={"headers": {"number": number}, "delivery_mode": 2}
+        )
         assert published == {"routed": True}
     (first,) = api.basic.get("q", VHOST, requeue=True)
     assert (first.body, first.properties["headers"]) == ("message 0", {"number": 0})

@@ -39,7 +39,13 @@ def test_users(client: Client) -> None:
     client.create_user("py-user", "secret", tags="management")
     assert "py-user" in [user["name"] for user in client.get_users()]
     client.set_vhost_permissions("py-rabbit", "py-user", "^a", "^b", "^c")
-    assert client.get_permission("py-rabbit", "py-user") == {"user": "py-user", "vhost": VHOST, "configure": "^a", "read": "^b", "write": "^c"}
+    assert client.get_permission("py-rabbit", "py-user") == {
+        "user": "py-user",
+        "vhost": VHOST,
+        "configure": "^a",
+        "read": "^b",
+        "write": "^c",
+    }
     assert len(client.get_user_permissions("py-user")) == 1
     assert len(client.get_vhost_permissions("py-rabbit")) == 2
     assert len(client.get_permissions()) >= 3

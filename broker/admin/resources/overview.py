@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from broker.admin.call import Call
     from broker.core.vhost import VHost
 
-_DISK: Final = {"disk_reads": 0, "disk_reads_details": {"rate": 0.0}, "disk_writes": 0, "disk_writes_details": {"rate": 0.0}}
+_DISK: Final = ("disk_reads", "disk_writes")
 """RabbitMQ's classic queues count these; here a message is read and written with others."""
 
 
@@ -81,7 +81,7 @@ def _figures(call: Call, vhosts: list[VHost], reader: Reader, everything: bool) 
         message_stats = add_up([stats.messages(names) for stats in of_vhosts])
         queue_totals = add_up([stats.with_details(figures.LENGTHS, "lengths") for stats in of_vhosts])
     return {
-        "message_stats": message_stats and message_stats | _DISK,
+        "message_stats": message_stats and message_stats | reader.of_nothing(_DISK, "msg_rates"),
         "churn_rates": whole.with_details(Churn.__slots__, "node_stats"),
         "queue_totals": queue_totals,
     }

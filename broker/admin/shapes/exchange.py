@@ -37,6 +37,7 @@ def of_exchange(placed: Placed, reader: Reader) -> dict[str, Any]:
     facts = basics(placed)
     if exchange.policy is not None:
         facts["policy"] = exchange.policy.name
+    facts["user_who_performed_action"] = exchange.declared_by
     if isinstance(exchange, DelayedMessage):
         facts["messages_delayed"] = 0 if exchange.delays is None else len(exchange.delays.ready)
     if reader.is_disabled:

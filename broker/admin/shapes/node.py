@@ -145,10 +145,8 @@ def of_node(node: Node, reader: Reader) -> dict[str, Any]:
         return facts
     facts |= reader.of("node", figures.NODE, node).with_details(figures.NODE, "node_stats")
     facts |= reader.of("broker", figures.BROKER, node.broker).with_details(_CHURN, "node_stats")
-    for name in _QUIET:
-        facts[name] = 0.0 if name.endswith("_time") else 0
-        facts[f"{name}_details"] = {"rate": 0.0}
-    return facts
+    facts |= reader.of_nothing([name for name in _QUIET if not name.endswith("_time")], "node_stats")
+    return facts | reader.of_nothing([name for name in _QUIET if name.endswith("_time")], "node_stats", 0.0)
 
 
 def log_files(node: Node) -> list[str]:

@@ -78,6 +78,7 @@ class QueueReader(Reader):
             facts["idle_since"] = time_text(stats.idle_since_ms)
         facts |= _of_consumers(queue)
         facts |= self._sizes(queue)
+        facts["garbage_collection"] = GARBAGE
         return facts
 
     def detailed(self, queue: Queue) -> dict[str, Any]:
@@ -85,7 +86,6 @@ class QueueReader(Reader):
         facts = self.shape(queue)
         if self.is_disabled:
             return facts
-        facts["garbage_collection"] = GARBAGE
         facts["consumer_details"] = [of_consumer(consumer) for consumer in queue.consumers]
         facts["deliveries"] = facts["incoming"] = []
         if queue.owner is not None:
@@ -135,6 +135,7 @@ _EMPTY: Final[dict[str, Any]] = {
     "recoverable_slaves": None,
     "reductions": 0,
     "reductions_details": {"rate": 0.0},
+    "garbage_collection": GARBAGE,
 }
 _EMPTY_QUORUM: Final[dict[str, Any]] = {**_EMPTY, "messages_dlx": 0, "message_bytes_dlx": 0}
 

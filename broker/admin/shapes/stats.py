@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from broker.admin.samples import Rates, Windows
 
@@ -12,10 +12,6 @@ if TYPE_CHECKING:
 
     from broker.admin.call import Call
     from broker.admin.samples import Figures
-
-
-IDLE_MS: Final = 5000
-"""What has changed lately isn't idle yet."""
 
 
 class Stats:
@@ -70,8 +66,16 @@ class Reader:
         """The figures of an object of a kind (figures.kinds); `names` are those of the kind."""
         figures = self._samples.kinds[kind].figures(each)
         rates = Rates(figures, self._now_ms, self._samples.history(kind, each), self._windows)
-        since_ms = rates.unchanged_since_ms
-        return Stats(names, figures, rates, since_ms if since_ms is not None and self._now_ms - since_ms >= IDLE_MS else None)
+        return Stats(names, figures, rates, rates.unchanged_since_ms)
+
+    def of_nothing(self, names: Sequence[str], table: str, zero: float = 0) -> dict[str, Any]:
+        """Figures that are always 0 here, and that readers expect to find."""
+        facts: dict[str, Any] = {}
+        details = Rates((0,), self._now_ms, None, self._windows)
+        for name in names:
+            facts[name] = zero
+            facts[f"{name}_details"] = details.details(0, table)
+        return facts
 
 
 def add_up(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

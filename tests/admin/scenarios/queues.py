@@ -34,7 +34,7 @@ def queues(walk: Walk) -> None:
     walk.put(f"/queues/{V}/classic", {"durable": True, "arguments": {"x-queue-type": "classic"}})
     for name in ("plain", "durable", "transient", "deleting", "strings", "admin", "all", "quorum", "classic"):
         walk.get(
-            f"/queues/{V}/{name}", until=lambda queue: has_stats(queue) and queue["exclusive_consumer_tag"] is None or "leader" in queue
+            f"/queues/{V}/{name}", until=lambda queue: (has_stats(queue) and queue["exclusive_consumer_tag"] is None) or "leader" in queue
         )
     walk.get(f"/queues/{V}/none")
     walk.get("/queues/nowhere/q")
