@@ -150,6 +150,7 @@ def with_spaces(broker: Broker, path: dict[str, str]) -> dict[str, str]:
     names: dict[str, Container[str]] = {"vhost": broker.vhosts}
     if vhost is not None:
         names |= {"name": vhost.queues, "exchange": vhost.exchanges, "source": vhost.exchanges}
+        names["destination"] = vhost.exchanges if path.get("kind") == "e" else vhost.queues
     spaced = {name: value.replace("+", " ") for name, value in path.items()}
     return {
         name: spaced[name] if name in names and value not in names[name] and spaced[name] in names[name] else value

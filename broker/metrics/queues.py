@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.admin.shapes.queue import Leased, head_timestamp, keeps_up
+from broker.admin.shapes.contents import ContentsReader
+from broker.admin.shapes.queue import keeps_up
 from broker.core import counters
 from broker.metrics.scrape import Group
 from broker.metrics.text import COUNTER, GAUGE, Family
@@ -50,24 +51,24 @@ CONSUMER_COUNT: Final = Group("queue_consumer_count", (_CONSUMERS,), _consumer_c
 
 
 def _metrics(scrape: Scrape) -> Iterator[Row | None]:
-    leased = Leased(scrape.broker)
+    reader = ContentsReader(scrape.broker)
     for found in scrape.queues():
-        yield None if found is None else (found[1], _figures(found[0], leased))
+        yield None if found is None else (found[1], _figures(found[0], reader))
 
 
-def _figures(queue: Queue, leased: Leased) -> Values:
+def _figures(queue: Queue, reader: ContentsReader) -> Values:
     ready, unacked = len(queue.ready), queue.unacked
     count, consumers = ready + unacked, len(queue.consumers)
     capacity = keeps_up(queue) if consumers else 0
     if not count:
         return (consumers, capacity, capacity, *_EMPTY)
     held, held_bytes, memory_bytes = queue.in_memory
-    body_bytes, is_kept = queue.body_bytes, queue.durable
-    unacked_bytes, oldest = leased.of(queue)
+    body_bytes, contents = queue.body_bytes, reader.of(queue)
+    leased_bytes = contents.leased_bytes
     return (
-        consumers, capacity, capacity, memory_bytes, held, held_bytes, held - unacked, unacked, count * is_kept, body_bytes * is_kept,
-        body_bytes, body_bytes - unacked_bytes, unacked_bytes, count - held, body_bytes - held_bytes,
-        head_timestamp(queue, oldest), 0, 0, None,
+        consumers, capacity, capacity, memory_bytes, held, held_bytes, held - unacked, unacked,
+        contents.persistent, contents.persistent_bytes, body_bytes, body_bytes - leased_bytes, leased_bytes,
+        count - held, body_bytes - held_bytes, contents.timestamp, 0, 0, None,
     )  # fmt: skip
 
 
@@ -85,8 +86,8 @@ METRICS: Final = Group(
         Family("queue_messages_ram_bytes", GAUGE, "Size of ready and unacknowledged messages stored in memory"),
         Family("queue_messages_ready_ram", GAUGE, "Ready messages stored in memory"),
         Family("queue_messages_unacked_ram", GAUGE, "Unacknowledged messages stored in memory"),
-        Family("queue_messages_persistent", GAUGE, "Messages of a durable queue, all of which are written down"),
-        Family("queue_messages_persistent_bytes", GAUGE, "Size in bytes of the messages of a durable queue"),
+        Family("queue_messages_persistent", GAUGE, "Persistent messages"),
+        Family("queue_messages_persistent_bytes", GAUGE, "Size in bytes of persistent messages"),
         Family("queue_messages_bytes", GAUGE, "Size in bytes of ready and unacknowledged messages"),
         Family("queue_messages_ready_bytes", GAUGE, "Size in bytes of ready messages"),
         Family("queue_messages_unacked_bytes", GAUGE, "Size in bytes of all unacknowledged messages"),

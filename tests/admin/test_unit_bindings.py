@@ -52,6 +52,16 @@ def test_a_binding_is_found_under_the_location_that_it_was_made_with(api: Http, 
     assert api.do("DELETE", f"{between}/{in_path}") == 404
 
 
+def test_a_location_leads_back_where_names_have_spaces(api: Http, vhost: str, between: str) -> None:
+    assert api.do("PUT", f"/api/queues/{vhost}/a%20target") == 201
+    made = api.ask("POST", f"/api/bindings/{vhost}/e/source/q/a%20target", {"routing_key": "a b"})
+    assert made.headers["location"] == "a+target/a%2Bb"
+    path = f"/api/bindings/{vhost}/e/source/q/{made.headers['location']}"
+    assert (api.get(path)["destination"], api.get(path)["routing_key"]) == ("a target", "a b")
+    assert api.do("DELETE", path) == 204
+    assert api.do("DELETE", f"/api/queues/{vhost}/a%20target") == 204
+
+
 def test_arguments_make_another_binding(api: Http, between: str) -> None:
     bodies = [{"routing_key": "k"}, {"routing_key": "k", "arguments": {"x": 1}}, {"routing_key": "k", "arguments": {"x": "1"}}]
     locations = [api.ask("POST", between, body).headers["location"] for body in bodies]

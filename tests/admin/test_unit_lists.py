@@ -20,8 +20,8 @@ Facts = dict[str, Any]
 
 def call(query: str = "") -> Call:
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    request = SimpleNamespace(query=MultiDict((name, value) for name, _, value in pairs))
-    return Call(cast("Any", None), cast("Any", request), {}, Identity("me"), "")
+    request = SimpleNamespace(method="GET", query=MultiDict((name, value) for name, _, value in pairs))
+    return Call(cast("Any", SimpleNamespace(broker=None)), cast("Any", request), {}, Identity("me"), "")
 
 
 def listed(objects: list[Any], query: str = "", **options: Any) -> Any:

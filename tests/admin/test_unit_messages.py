@@ -145,13 +145,11 @@ def test_what_amqp_refuses(box: Box, shared: Served, vhost: str) -> None:
     refused = box.api.refusal("POST", f"/api/exchanges/{vhost}/amq.rabbitmq.trace/publish", box.message())
     text = f"403 ACCESS_REFUSED - cannot publish to internal exchange 'amq.rabbitmq.trace' in vhost '{vhost}'"
     assert refused == (400, "bad_request", text)
-    assert box.api.do("POST", f"/api/exchanges/{vhost}/nope/publish", box.message()) == 404
+    # 3.13's words; 3.10 says it in AMQP's.
+    nowhere = f"/api/exchanges/{vhost}/nope/publish"
+    assert box.api.refusal("POST", nowhere, box.message()) == (404, "not_found", "exchange_not_found")
     body = {"ackmode": "ack_requeue_false", "count": 1, "encoding": "auto"}
-    assert box.api.refusal("POST", f"/api/queues/{vhost}/nope/get", body) == (
-        404,
-        "not_found",
-        f"NOT_FOUND - no queue 'nope' in vhost '{vhost}'",
-    )
+    assert box.api.refusal("POST", f"/api/queues/{vhost}/nope/get", body) == (404, "not_found", "queue_not_found")
     with shared.user("sender", "management", **{vhost: "^mine"}) as sender:
         assert sender.do("POST", f"{box.path}/get", body) == 401
         assert sender.do("POST", f"/api/exchanges/{vhost}/amq.direct/publish", box.message()) == 400
@@ -193,7 +191,7 @@ def test_counts_are_lenient(box: Box) -> None:
     assert [each["payload"] for each in box.get(count="2")] == ["0", "1"]
     assert box.get(count=0) == []
     assert [each["payload"] for each in box.get(count=-1)] == ["2", "3", "4"]
-    assert box.get(count="x")[0] == 400
+    assert box.get(count="x")[0] == box.get(count=None)[0] == 400
     assert box.get("nope")[0] == 400
     assert box.get(encoding="nope") == (400, "bad_request", "Unsupported encoding. Please use auto or base64.")
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pika
 import pytest
 
+from broker.admin.shapes.contents import READY_OF_ONE
 from tests.admin.client import Http
 from tests.admin.served import Served
 from tests.runtime.process import soon
@@ -135,7 +136,9 @@ def test_one_queue_with_everything_that_readers_look_for(api: Http, shared: Serv
         channel.basic_qos(prefetch_count=3)
         channel.confirm_delivery()
         for size in range(1, 11):
-            channel.basic_publish("", "whole", b"x" * size, pika.BasicProperties(timestamp=1_700_000_000 + size))
+            channel.basic_publish(
+                "", "whole", b"x" * size, pika.BasicProperties(timestamp=1_700_000_000 + size, delivery_mode=1 + size % 2)
+            )
         got = channel.basic_get("whole")[0]
         assert got is not None
         channel.basic_consume("whole", lambda *_: None, consumer_tag="me", arguments={"x-priority": 1})
@@ -143,7 +146,8 @@ def test_one_queue_with_everything_that_readers_look_for(api: Http, shared: Serv
         assert {name: type(facts[name]) for name in FIELDS} == FIELDS
         assert (facts["messages"], facts["messages_ready"], facts["consumers"]) == (10, 6, 1)
         assert (facts["message_bytes"], facts["message_bytes_ready"], facts["message_bytes_unacknowledged"]) == (55, 45, 10)
-        assert facts["head_message_timestamp"] == 1_700_000_001
+        assert (facts["messages_persistent"], facts["message_bytes_persistent"]) == (5, 25)
+        assert facts["head_message_timestamp"] == 1_700_000_001  # somebody has it
         assert (facts["policy"], facts["operator_policy"]) == ("ttl", None)
         assert facts["effective_policy_definition"] == {"message-ttl": 600_000}
         stats = facts["message_stats"]
@@ -155,6 +159,18 @@ def test_one_queue_with_everything_that_readers_look_for(api: Http, shared: Serv
         assert consumer["arguments"] == {"x-priority": 1}
         assert (consumer["queue"], consumer["channel_details"]["user"]) == ({"name": "whole", "vhost": vhost}, "guest")
         assert (facts["exclusive_consumer_tag"], facts["single_active_consumer_tag"]) == (None, None)
+
+
+def test_of_many_messages_some_are_looked_at(api: Http, shared: Served, vhost: str, queues: str) -> None:
+    with shared.channel(vhost) as channel:
+        channel.queue_declare("deep", durable=True)
+        channel.confirm_delivery()
+        for number in range(2 * READY_OF_ONE):
+            channel.basic_publish("", "deep", b"xx", pika.BasicProperties(delivery_mode=1 + number % 2))
+        facts = api.get(f"{queues}/deep")
+        assert (facts["messages"], facts["messages_persistent"]) == (2 * READY_OF_ONE, READY_OF_ONE)
+        assert facts["message_bytes_persistent"] == 2 * READY_OF_ONE
+        channel.queue_delete("deep")
 
 
 def test_without_a_policy_its_definition_is_an_empty_object(api: Http, queues: str) -> None:

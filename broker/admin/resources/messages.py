@@ -35,7 +35,7 @@ async def publish(call: Call) -> Any:
     body.require("routing_key", "properties", "payload", "payload_encoding")
     vhost, exchange = named_vhost(call), exchange_name(call.path["exchange"])
     if exchange not in vhost.exchanges:
-        raise Missing(f"NOT_FOUND - no {vhost.exchange_text(exchange)}")
+        raise Missing("exchange_not_found")
     routing_key = body.text("routing_key")
     check_name("routing_key", routing_key)
     payload = shape.body_of(body)
@@ -58,6 +58,10 @@ async def get(call: Call) -> Answer:
     body = await call.body()
     body.require("ackmode", "count", "encoding")
     vhost, name = named_vhost(call), call.path["name"]
+    if name not in vhost.queues:
+        raise Missing("queue_not_found")
+    if body.values["count"] is None:
+        raise BadRequest("count: expected a whole number")
     count, requeue, encoding, truncate = body.number("count"), _requeue_of(body), body.text("encoding"), _truncate_of(body)
     if encoding not in ENCODINGS:
         raise BadRequest("Unsupported encoding. Please use auto or base64.")

@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.admin import figures
 from broker.admin.shapes.connection import GARBAGE, details_of_connection, time_text
 from broker.admin.shapes.consumer import of_consumer
+from broker.admin.shapes.contents import ContentsReader
 from broker.admin.shapes.stats import Reader
 from broker.admin.shapes.table import json_of
-from broker.core.message import BODY, HEADER, ID
-from protocol import content
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
-    from broker.core.broker import Broker
-    from broker.core.message import Message
     from broker.core.queue import Queue
 
 RATES: Final = ("publish", *figures.TAKEN)
-LEASES_MAX: Final = 10_000
-"""So many unacked messages are looked at for one request, at the most."""
 
 
 class QueueReader(Reader):
@@ -34,7 +29,7 @@ class QueueReader(Reader):
         super().__init__(call)
         self.has_totals = call.context.config.management.enable_queue_totals or call.flag("enable_queue_totals")
         """How many messages there are is told though stats are disabled."""
-        self._leased = Leased(call.broker)
+        self._contents = ContentsReader(call.broker)
         self._members = [call.broker.node]
 
     def basics(self, queue: Queue) -> dict[str, Any]:
@@ -98,7 +93,7 @@ class QueueReader(Reader):
             return _EMPTY_QUORUM if queue.is_quorum else _EMPTY
         count, body_bytes = len(queue.ready) + queue.unacked, queue.body_bytes
         held, held_bytes, memory = queue.in_memory
-        leased_bytes, oldest = self._leased.of(queue)
+        contents = self._contents.of(queue)
         return {
             **(_EMPTY_QUORUM if queue.is_quorum else _EMPTY),
             "memory": memory,
@@ -106,15 +101,14 @@ class QueueReader(Reader):
             "messages_ready_ram": held - queue.unacked,
             "messages_unacknowledged_ram": queue.unacked,
             "messages_paged_out": count - held,
-            # Those of a durable queue are all in the log.
-            "messages_persistent": count if queue.durable else 0,
+            "messages_persistent": contents.persistent,
             "message_bytes": body_bytes,
-            "message_bytes_ready": body_bytes - leased_bytes,
-            "message_bytes_unacknowledged": leased_bytes,
+            "message_bytes_ready": body_bytes - contents.leased_bytes,
+            "message_bytes_unacknowledged": contents.leased_bytes,
             "message_bytes_ram": held_bytes,
             "message_bytes_paged_out": body_bytes - held_bytes,
-            "message_bytes_persistent": body_bytes if queue.durable else 0,
-            "head_message_timestamp": head_timestamp(queue, oldest),
+            "message_bytes_persistent": contents.persistent_bytes,
+            "head_message_timestamp": contents.timestamp,
         }
 
 
@@ -135,6 +129,7 @@ _EMPTY: Final[dict[str, Any]] = {
     "recoverable_slaves": None,
     "reductions": 0,
     "reductions_details": {"rate": 0.0},
+    "garbage_collection": GARBAGE,
 }
 _EMPTY_QUORUM: Final[dict[str, Any]] = {**_EMPTY, "messages_dlx": 0, "message_bytes_dlx": 0}
 
@@ -171,67 +166,3 @@ _NO_CONSUMERS: Final[dict[str, Any]] = {
     "exclusive_consumer_tag": None,
     "single_active_consumer_tag": None,
 }
-
-
-def head_timestamp(queue: Queue, oldest: Message | None) -> int | None:
-    """The timestamp property of the first message: the oldest that somebody has, or what is served next. None where it has none, or is on
-    the disk."""
-    if oldest is None and queue.ready.available:
-        oldest = queue.ready.head()
-    return None if oldest is None else content.timestamp(oldest[HEADER])
-
-
-class _Found:
-    """Of one queue: how many messages were found with somebody, their bytes, and the oldest of them."""
-
-    __slots__ = ("body_bytes", "count", "oldest")
-
-    def __init__(self, message: Message) -> None:
-        self.count = 0
-        self.body_bytes = 0
-        self.oldest = message
-
-
-class Leased:
-    """What is with somebody, and how big that is: looked for once for a request, in all channels that don't hold too much.
-
-    Queues don't count it, for that would cost each delivery something; where not all was looked at, the rest counts as an average.
-    """
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._found: dict[Queue, _Found] | None = None
-
-    def of(self, queue: Queue) -> tuple[int, Message | None]:
-        """The bytes of the bodies that are out of one queue, and the oldest of the messages."""
-        ready, unacked, size = len(queue.ready), queue.unacked, 0
-        if not unacked:
-            return 0, None
-        if self._found is None:
-            self._found = self._look()
-        found = self._found.get(queue)
-        if found is None:
-            return queue.body_bytes * unacked // (ready + unacked), None
-        if found.count > unacked:
-            size = found.body_bytes * unacked // found.count
-        else:
-            left = unacked - found.count
-            size = found.body_bytes + (queue.body_bytes - found.body_bytes) * left // max(ready + left, 1)
-        return min(size, queue.body_bytes) if ready else queue.body_bytes, found.oldest
-
-    def _look(self) -> dict[Queue, _Found]:
-        all_found: dict[Queue, _Found] = {}
-        left = LEASES_MAX
-        for channel in self._broker.open_channels():
-            if len(channel.unacked) > left:
-                continue
-            left -= len(channel.unacked)
-            for holder, message in channel.unacked.values():
-                found = all_found.get(holder.queue)
-                if found is None:
-                    found = all_found[holder.queue] = _Found(message)
-                found.count += 1
-                found.body_bytes += len(message[BODY])
-                if message[ID] < found.oldest[ID]:
-                    found.oldest = message
-        return all_found
