@@ -109,9 +109,9 @@ class Call:
 
     # --- what was sent ----------------------------------------------------------------------------------------------
 
-    async def read(self) -> bytes:
-        """The body. Raises BadRequest if it is longer than may be."""
-        most = self.context.config.management.max_body_size_bytes
+    async def read(self, most: int | None = None) -> bytes:
+        """The body. Raises BadRequest if it is longer than `most`, or than may be."""
+        most = self.context.config.management.max_body_size_bytes if most is None else most
         body = bytearray()
         async for chunk in self.request.content.iter_any():
             body += chunk
