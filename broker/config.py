@@ -135,6 +135,8 @@ class PrometheusOptions:
     """Likewise."""
     return_per_object_metrics: bool = False
     """At `path` too, and not only below it."""
+    authentication_enabled: bool = False
+    """Only users with the tag monitoring or administrator may see them."""
 
 
 @dataclass(frozen=True, slots=True)

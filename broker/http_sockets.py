@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.admin.door import Opening
@@ -44,10 +45,14 @@ def contexts(config: Config, amqp: Contexts | None) -> dict[str, Contexts]:
     for protocol, options in ((HTTPS, config.management), (PROMETHEUS_TLS, config.prometheus)):
         if options.tls_port is None:
             continue
-        if options.ssl_options is not None:
-            found[protocol] = Contexts(options.ssl_options)
-        elif config.ssl_options is not None:
-            found[protocol] = amqp or Contexts(config.ssl_options)
+        own, shared = options.ssl_options, config.ssl_options
+        if own is not None and (own.certfile is not None or shared is None):
+            found[protocol] = Contexts(own)
+        elif own is not None and shared is not None:
+            own = replace(own, certfile=shared.certfile, keyfile=shared.keyfile, password=shared.password)
+            found[protocol] = Contexts(own)
+        elif shared is not None:
+            found[protocol] = amqp or Contexts(shared)
         else:
             raise Unusable(f"{_KINDS[protocol]}.ssl.port needs {_KINDS[protocol]}.ssl.certfile or ssl_options.certfile")
     return found

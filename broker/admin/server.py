@@ -18,6 +18,7 @@ from broker.admin.routing import Access, Route, Router
 from broker.core.permissions import Identity, InvalidPattern, Permissions
 from broker.definitions import InvalidDefinitions
 from broker.metrics import serving as metrics
+from broker.node import HTTPS
 from broker.operations import InvalidOperation, NotFound
 from protocol.constants import ACCESS_REFUSED, NOT_FOUND
 from protocol.errors import AmqpError, ChannelException
@@ -72,6 +73,7 @@ class Api:
         return await _respond(request, answer)
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
+        self._check_certificate(request)
         path = request.rel_url.raw_path
         if self._prefix:
             if not f"{path}/".startswith(f"{self._prefix}/"):
@@ -96,6 +98,14 @@ class Api:
         except AmqpError as error:
             raise _of_amqp(error) from error
         return result if isinstance(result, Answer) else Answer(body=jsons.dumps(result))
+
+    def _check_certificate(self, request: web.BaseRequest) -> None:
+        """What OpenSSL isn't asked of a client's certificate (management.ssl.depth). Raises NotAuthorised."""
+        session = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+        contexts = self._context.node.tls.get(HTTPS)
+        if session is not None and contexts is not None and (objection := contexts.objection(session)) is not None:
+            log.warning("HTTP access denied: %s", objection)
+            raise NotAuthorised(objection)
 
     async def _identify(self, request: web.BaseRequest) -> Identity:
         if self._is_local:
@@ -123,7 +133,8 @@ def api_for(kind: str, context: Context) -> Api:
     """What serves one kind of socket (door.Opening)."""
     config = context.config
     if kind == "prometheus":
-        return Api(context, metrics.routes(config.prometheus.path, Access.ANYBODY))
+        wanted = Access.MONITORING if config.prometheus.authentication_enabled else Access.ANYBODY
+        return Api(context, metrics.routes(config.prometheus.path, wanted))
     return Api(context, ROUTES, prefix=config.management.path_prefix, is_local=kind == "local")
 
 

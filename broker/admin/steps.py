@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Gone(Exception):
-    """Nobody waits for the answer any more."""
+class Gone(HttpError):
+    """Nobody waits for the answer any more, so nobody gets this one."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "service_unavailable", "the client is gone")
 
 
 async def carry_out(call: Call, steps: Steps[T], *, only_while_asked: bool = False) -> T:

@@ -74,7 +74,10 @@ def _port(text: str) -> int:
 
 
 def _http_port(text: str) -> str:
-    return text if text == "none" else str(_port(text))
+    try:
+        return text if text == "none" else str(_port(text))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or none") from None
 
 
 def _host(text: str) -> str:

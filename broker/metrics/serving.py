@@ -129,13 +129,13 @@ async def _observed(
             sizes[0] += len(piece)
             yield piece
 
-    async for sent in _compressed(measured()) if encoding == GZIP else measured():
+    async for sent in compressed(measured()) if encoding == GZIP else measured():
         sizes[1] += len(sent)
         yield sent
     observer.add(registry, encoding, time.perf_counter() - begin, *sizes)
 
 
-async def _compressed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def compressed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """While one piece is compressed on a thread, the next one is made. The last one, which is often the only one, is done here."""
     loop = asyncio.get_running_loop()
     compressor = zlib.compressobj(_FASTEST, zlib.DEFLATED, _GZIP)

@@ -236,6 +236,29 @@ def _log_levels(value: Any) -> Pairs:
     return [(f"log.{_part(category)}.level", _word(level)) for category, level in map(_pair, _list(value))]
 
 
+def _http_listener(key: str) -> Callable[[Any], Pairs]:
+    """`[{port, 15672}, {ip, "::"}, {ssl_opts, [{certfile, "..."}]}]`."""
+
+    def make(value: Any) -> Pairs:
+        pairs: Pairs = []
+        for option in _tuples(value):
+            name, given = _pair(option)
+            inner = f"{key}.{_word(name)}"
+            if name in ("versions", "ciphers"):
+                pairs += _numbered(inner)(given)
+            elif name in ("ssl_opts", "cowboy_opts"):
+                pairs += _http_listener(inner)(given)
+            else:
+                pairs.append((inner, _word(given)))
+        return pairs
+
+    return make
+
+
+def _origins(value: Any) -> Pairs:
+    return _numbered("management.cors.allow_origins", may_be_empty=True)(value) or [("management.cors.allow_origins", "none")]
+
+
 _SCALARS: Final = """
     default_user default_pass default_vhost load_definitions heartbeat channel_max channel_max_per_node frame_max max_message_size
     connection_max vhost_max consumer_max_per_channel handshake_timeout ssl_handshake_timeout cluster_name default_queue_type
@@ -258,6 +281,19 @@ _TERMS: Final[Mapping[tuple[str, str], Callable[[Any], Pairs]]] = {
     ("rabbit", "disk_free_limit"): _limit("disk_free_limit", "mem_relative", number="absolute"),
     ("rabbit", "log_levels"): _log_levels,
     ("rabbitmq_management", "load_definitions"): _scalar("management.load_definitions"),
+    ("rabbitmq_management", "listener"): _http_listener("management.listener"),
+    ("rabbitmq_management", "tcp_config"): _http_listener("management.tcp"),
+    ("rabbitmq_management", "ssl_config"): _http_listener("management.ssl"),
+    ("rabbitmq_prometheus", "tcp_config"): _http_listener("prometheus.tcp"),
+    ("rabbitmq_prometheus", "ssl_config"): _http_listener("prometheus.ssl"),
+    ("rabbitmq_management", "cors_allow_origins"): _origins,
+    ("rabbitmq_management", "cors_max_age"): _scalar("management.cors.max_age"),
+    ("rabbitmq_management", "disable_management_stats"): _scalar("management.disable_stats"),
+    ("rabbitmq_management", "max_http_body_size"): _scalar("management.http.max_body_size"),
+    **{
+        ("rabbitmq_management", name): _scalar(f"management.{name}")
+        for name in ("path_prefix", "rates_mode", "login_session_timeout", "disable_basic_auth", "enable_queue_totals")
+    },
     ("rabbitmq_auth_backend_cache", "cached_backend"): _scalar("auth_cache.cached_backend"),
     ("rabbitmq_auth_backend_cache", "cache_ttl"): _scalar("auth_cache.cache_ttl"),
     **{

@@ -35,6 +35,12 @@ KEYS: Final = {
     "RABBITMQ_SSL_VERIFY": "ssl_options.verify",
     "RABBITMQ_SSL_FAIL_IF_NO_PEER_CERT": "ssl_options.fail_if_no_peer_cert",
     "RABBITMQ_SSL_DEPTH": "ssl_options.depth",
+    "RABBITMQ_MANAGEMENT_SSL_CACERTFILE": "management.ssl.cacertfile",
+    "RABBITMQ_MANAGEMENT_SSL_CERTFILE": "management.ssl.certfile",
+    "RABBITMQ_MANAGEMENT_SSL_KEYFILE": "management.ssl.keyfile",
+    "RABBITMQ_MANAGEMENT_SSL_VERIFY": "management.ssl.verify",
+    "RABBITMQ_MANAGEMENT_SSL_FAIL_IF_NO_PEER_CERT": "management.ssl.fail_if_no_peer_cert",
+    "RABBITMQ_MANAGEMENT_SSL_DEPTH": "management.ssl.depth",
 }
 """Variables that stand for one key."""
 IN_FILES: Final = ("RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST")
@@ -47,11 +53,6 @@ SILENT: Final = """
     RABBITMQ_LOG_FF_REGISTRY RABBITMQ_DBG RABBITMQ_QUORUM_DIR RABBITMQ_STREAM_DIR RABBITMQ_IO_THREAD_POOL_SIZE
 """.split()
 """Known, and nothing comes of them in Leveret that anybody would miss."""
-UNUSED: Final = tuple(
-    f"RABBITMQ_MANAGEMENT_SSL_{name}" for name in ("CACERTFILE", "CERTFILE", "KEYFILE", "VERIFY", "FAIL_IF_NO_PEER_CERT", "DEPTH")
-)
-"""Known, and what they ask for isn't there: a warning."""
-
 _PORT: Final = Setting("", "port", "integer", None, "", "a port from 0 to 65535", "", 0, 65535)
 _HOST: Final = Setting("", "host", "host", None, "", "an address, or auto for every address", "")
 _WATERMARK: Final = re.compile(r"(?P<number>[0-9]{0,20}\.[0-9]{1,20}|[0-9]{1,20})\s*(?P<unit>%|[A-Za-z]{0,3})")
@@ -99,9 +100,6 @@ def _from_rabbitmqs(reader: Reader, environ: Mapping[str, str], files: Files) ->
         source.host = _moving(reader, _HOST, environ, "RABBITMQ_NODE_IP_ADDRESS")
     if "RABBITMQ_NODE_PORT" in environ:
         source.port = _moving(reader, _PORT, environ, "RABBITMQ_NODE_PORT")
-    unused = [name for name in UNUSED if name in environ]
-    if unused:
-        reader.warnings.append(f"environment: Leveret goes on without {', '.join(unused)}")
     return source
 
 
@@ -226,7 +224,7 @@ def _from_leverets(reader: Reader, environ: Mapping[str, str]) -> Source:
     source = Source()
     # What names a file first: the value itself wins over it.
     for name, text in sorted(environ.items(), key=lambda variable: not variable[0].endswith("_FILE")):
-        if not name.startswith(table.VARIABLE_PREFIX) or name == "LEVERET_CONFIG_FILE":
+        if not name.startswith(table.VARIABLE_PREFIX) or name in ("LEVERET_CONFIG_FILE", "LEVERET_RUNTIME_DIR"):
             continue
         key = table.key_of_variable(name)
         if key is None and name.endswith("_FILE"):

@@ -244,4 +244,10 @@ ROWS: Final = (
         "false",
         "Metrics of each queue, channel and connection at that path, and not the sums alone.",
     ),
+    boolean(
+        "prometheus.authentication.enabled",
+        "prometheus.authentication_enabled",
+        "false",
+        "Ask for the login of a user with the tag monitoring or administrator.",
+    ),
 )

@@ -71,7 +71,8 @@ def shape(label: str, body: Any) -> Any:
     shaped = _shape(body, "")
     if "GET /consumers" in label:
         return unordered(shaped)
-    return _totals(shaped) if "GET /overview" in label or "GET /vhosts" in label else shaped
+    totals = ("GET /overview", "GET /vhosts", ": GET /exchanges")
+    return _totals(shaped) if any(part in label for part in totals) else shaped
 
 
 def _totals(body: Any) -> Any:

@@ -15,11 +15,12 @@ from tests.oracle.leveret import Leveret
 STARTED = re.compile(r"Management plugin: HTTP \(non-TLS\) listener started on port (\d+)")
 
 
-class Served(Leveret):
-    """`with Served() as broker: broker.api().get("/api/overview")`. Arguments and settings as for Leveret."""
+class Asked:
+    """What a broker with an HTTP API has: mixed in."""
 
-    def __init__(self, *arguments: str, **options: Any) -> None:
-        super().__init__(arguments=("--http-port", "0", *arguments), **options)
+    host: str
+    port: int
+    log: str
 
     @property
     def http_port(self) -> int:
@@ -56,3 +57,10 @@ class Served(Leveret):
         """Over AMQP, as guest."""
         with pika.BlockingConnection(pika.ConnectionParameters(self.host, self.port, vhost)) as connection:
             yield connection.channel()
+
+
+class Served(Leveret, Asked):
+    """`with Served() as broker: broker.api().get("/api/overview")`. Arguments and settings as for Leveret."""
+
+    def __init__(self, *arguments: str, **options: Any) -> None:
+        super().__init__(arguments=("--http-port", "0", *arguments), **options)

@@ -18,7 +18,7 @@ HEADERS = frozenset(
 SETS = frozenset({"allow", "vary", "access-control-allow-methods", "access-control-expose-headers"})
 """Their order means nothing."""
 LOOK_SECONDS = 0.05
-UNTIL_SECONDS = {"rabbitmq": 30.0, "leveret": 3.0}
+UNTIL_SECONDS = {"rabbitmq": 30.0, "leveret": 10.0}
 Until = Callable[[Any], Any]
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.core import walk
 from broker.core.inspection import BYTES_MAX, Filter, look
+from broker.core.relocation import to_queue
 from protocol.content import Properties
 from protocol.methods import Tx
 from protocol.tables import table_of
 from tests.core.deep import assert_nothing_left, bodies, drain, filled, put, text_of, to_cold_head, where
-from tests.core.stepped import carry_out, seen, text, unacked
+from tests.core.playbook import Got
+from tests.core.stepped import carry_out, move, seen, text, unacked
 
 if TYPE_CHECKING:
     from tests.core.playbook import Playbook, PlayedChannel
@@ -355,3 +359,57 @@ def test_what_a_transaction_is_about_to_ack_is_still_unacked(book: Playbook, cha
     other.commit()
     book.settle()
     assert unacked(book).seen == []
+
+
+# --- whatever has happened ------------------------------------------------------------------------------------------------
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"x_max_priority": 3},
+    {"x_queue_type": "quorum"},
+    {"x_queue_type": "quorum", "x_delivery_limit": 50},
+    {"x_max_length_bytes": 1000},
+]
+
+
+@pytest.mark.usefixtures("deep_queues")
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_look_and_a_consumer_see_the_same(book: Playbook, kind: dict[str, Any], durable: bool) -> None:
+    """After publishes, gets, requeues, acks, moves and restarts in any order."""
+    for seed in range(25):
+        chance, left = Random(seed), iter(LETTERS)
+        peer = book.connect()
+        channel = peer.channel()
+        name = f"q{seed}"
+        channel.declare(name, durable=durable or "x_queue_type" in kind, arguments={key.replace("_", "-"): kind[key] for key in kind})
+        channel.declare(f"t{seed}", durable=True)
+        tags: list[int] = []
+        for _ in range(60):
+            match chance.choice(("publish", "publish", "get", "get", "nack", "ack", "turn", "move", "restart" if durable else "turn")):
+                case "publish":
+                    for letter in islice(left, chance.choice((1, 1, 4))):
+                        channel.publish(name, letter.encode(), priority=chance.choice((None, 1, 2)))
+                case "get":
+                    channel.get(name)
+                    tags += [reply.tag for reply in channel.take() if isinstance(reply, Got)]
+                case "nack" if tags:
+                    channel.nack(tags.pop(chance.randrange(len(tags))))
+                case "ack" if tags:
+                    channel.ack(tags.pop(chance.randrange(len(tags))))
+                case "turn":
+                    book.settle()
+                case "move":
+                    ready = [each.message_id for each in carry_out(book, look(book.queue(name), 0, 1000)).seen]
+                    chosen = chance.sample(ready, min(len(ready), chance.randrange(3)))
+                    assert move(book, to_queue(f"t{seed}"), name, ids=chosen).moved == len(chosen)
+                case "restart" if chance.random() < 0.2:
+                    book.restart()
+                    channel, tags = book.connect().channel(), []
+        found = carry_out(book, look(book.queue(name), 0, 1000)).seen
+        offset = chance.randrange(len(found) + 1)
+        assert [each.message_id for each in carry_out(book, look(book.queue(name), offset, 3)).seen] == [
+            each.message_id for each in found[offset : offset + 3]
+        ]
+        assert drain(book, name) == [(each.body.decode(), each.redelivered) for each in found], seed

@@ -8,6 +8,7 @@ the Dockerfile begins with out of Debian's packages.
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,8 @@ class Engine:
         hard = _hard_limit()
         command = [
             "dockerd", f"--host=unix://{self._socket}", f"--data-root={self._home}/data", f"--exec-root={self._home}/run",
-            f"--pidfile={self._home}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none", f"--default-ulimit=nofile={hard}:{hard}",
+            f"--pidfile={self._home}/pid", "--iptables=false", "--ip6tables=false", "--bridge=none",
+            f"--default-ulimit=nofile={hard}:{hard}",
         ]  # fmt: skip
         with (self._home / "log").open("wb") as log:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -187,10 +189,11 @@ class Container:
         """`docker start`, of one that was stopped."""
         self.engine.docker("start", self.name)
 
-    def processes(self) -> dict[str, int]:
-        """The user ids of what runs in it, by the command's name."""
-        listed = self.engine.docker("top", self.name, "-eo", "pid,uid,comm").splitlines()[1:]
-        return {name: int(uid) for _, uid, name in (line.split(None, 2) for line in listed)}
+    def broker_user(self) -> int:
+        """The id of the user that the broker runs as."""
+        listed = self.engine.docker("top", self.name, "-eo", "pid,uid,args").splitlines()[1:]
+        (user,) = {int(uid) for _, uid, command in (line.split(None, 2) for line in listed) if re.search(r"python.* serve\b", command)}
+        return user
 
     # --- its network ------------------------------------------------------------------------------------------------
 

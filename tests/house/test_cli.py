@@ -48,6 +48,7 @@ def test_help_tells_the_defaults(leveret: Run) -> None:
         (["serve", "--prot", "5672"], "unrecognized arguments: --prot 5672"),
         (["serve", "--port"], "argument --port: expected one argument"),
         (["serve", "--port", "amqp"], "argument --port: 'amqp' is no port: expected 0 to 65535"),
+        (["serve", "--http-port", "some"], "argument --http-port: 'some' is no port: expected 0 to 65535, or none"),
         (["serve", "--port", "-1"], "argument --port: '-1' is no port: expected 0 to 65535"),
         (["serve", "--port", "65536"], "argument --port: '65536' is no port: expected 0 to 65535"),
         (["serve", "--port", "²"], "argument --port: '²' is no port: expected 0 to 65535"),

@@ -227,6 +227,40 @@ def test_the_default_data_directory_is_the_platforms(tmp_path: Path, monkeypatch
         (f"definitions.local.path = {HERE}\nmanagement.load_definitions = /", "load_definitions", Path(HERE)),
         ("definitions.skip_if_unchanged = true", "definitions_skip_if_unchanged", True),
         ("definitions.replace_default_user = true", "definitions_replace_default_user", True),
+        ("management.tcp.port = 8080\nmanagement.tcp.ip = ::1", "management", ManagementOptions(port=8080, ip="::1")),
+        ("management.tcp.port = none", "management", ManagementOptions(port=None)),
+        ("management.listener.port = 8080\nmanagement.listener.ip = ::1", "management", ManagementOptions(port=8080, ip="::1")),
+        ("management.listener.port = 8080\nmanagement.tcp.port = 8081", "management", ManagementOptions(port=8081)),
+        (
+            f"management.listener.port = 8443\nmanagement.listener.ssl = true\nmanagement.listener.ssl_opts.certfile = {HERE}",
+            "management",
+            ManagementOptions(tls_port=8443, ssl_options=TlsOptions(certfile=Path(HERE))),
+        ),
+        ("management.listener.ssl = true", "management", ManagementOptions(tls_port=15671)),
+        ("management.ssl.port = 8443\nmanagement.ssl.ip = ::1", "management", ManagementOptions(tls_port=8443, tls_ip="::1")),
+        (
+            (
+                f"management.ssl.certfile = {HERE}\nmanagement.ssl.keyfile = {HERE}\nmanagement.ssl.cacertfile = {HERE}\n"
+                "management.ssl.password = p\nmanagement.ssl.verify = verify_peer\nmanagement.ssl.fail_if_no_peer_cert = true\n"
+                "management.ssl.depth = 1\nmanagement.ssl.versions.1 = tlsv1.3\nmanagement.ssl.ciphers.1 = a\n"
+                "management.ssl.honor_cipher_order = false"
+            ),
+            "management",
+            ManagementOptions(
+                tls_port=15671,
+                ssl_options=TlsOptions(Path(HERE), Path(HERE), "p", Path(HERE), True, True, 1, ("tlsv1.3",), ("a",), False),
+            ),
+        ),
+        (f"prometheus.ssl.certfile = {HERE}", "prometheus", PrometheusOptions(tls_port=15691, ssl_options=TlsOptions(Path(HERE)))),
+        ("prometheus.ssl.port = 1", "prometheus", PrometheusOptions(tls_port=1)),
+        (
+            "management.cors.allow_origins.1 = https://a\nmanagement.cors.allow_origins.2 = *\nmanagement.cors.max_age = 5",
+            "management",
+            ManagementOptions(cors_allow_origins=("https://a", "*"), cors_max_age_seconds=5),
+        ),
+        ("management.cors.allow_origins = none", "management", ManagementOptions()),
+        ("management.login_session_timeout = 480", "management", ManagementOptions(login_session_minutes=480)),
+        ("management.disable_basic_auth = true", "management", ManagementOptions(disable_basic_auth=True)),
         ("connection_max = 10", "connection_max", 10),
         ("connection_max = infinity", "connection_max", None),
         ("max_connections = 11", "connection_max", 11),
@@ -614,6 +648,20 @@ def test_every_field_of_the_configuration_can_be_given_and_every_level_is_known(
         assert inner == fields_of(TlsOptions) - {"name", "sni"}
     assert {attribute.partition(".")[0] for attribute in given if "." in attribute} == sections.keys() | parts | made_of_several
     assert tuple(logs.LEVELS) == LOG_LEVELS
+
+
+def test_what_changes_nothing_is_told(conf: Path) -> None:
+    kept, mode = read(conf, "management.sample_retention_policies.basic.hour = 5\nmanagement.rates_mode = detailed\n").warnings
+    name = "management.sample_retention_policies.basic.hour"
+    assert kept == f"nothing comes of {name}: samples are kept as RabbitMQ keeps them by default"
+    assert mode == f"nothing comes of management.rates_mode = detailed ({conf}:2): rates are those of basic"
+    assert read(conf, "management.rates_mode = basic\n").warnings == ()
+
+
+@pytest.mark.parametrize(("typed", "port"), [("0", 0), ("8080", 8080), ("none", None)])
+def test_the_http_port_of_the_command_line_wins(conf: Path, typed: str, port: int | None) -> None:
+    conf.write_text("management.listener.port = 1\nmanagement.tcp.port = 2\n")
+    assert load(environ={"LEVERET_MANAGEMENT_TCP_PORT": "3"}, config_file=conf, http_port=typed).management.port == port
 
 
 def test_a_password_is_not_shown() -> None:

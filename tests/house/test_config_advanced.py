@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.config import AuthBackend, Config, ConfigError, Listener, TlsOptions, load
+from broker.config import AuthBackend, Config, ConfigError, Listener, ManagementOptions, TlsOptions, load
 from broker.settings import terms
 from broker.settings.terms import Atom, TermError
 
@@ -73,6 +73,34 @@ def test_what_a_term_gives(advanced: Path, term: str, attribute: str, value: Any
     config = read(advanced, f"%% a comment\n[\n {{rabbit, [{term}]}}\n].\n")
     assert attrgetter(attribute)(config) == value
     assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("term", "attribute", "value"),
+    [
+        ('{listener, [{port, 1567}, {ip, "127.0.0.1"}]}', "management", ManagementOptions(port=1567, ip="127.0.0.1")),
+        ("{tcp_config, [{port, 1568}]}", "management.port", 1568),
+        (
+            f"{{listener, [{{port, 1569}}, {{ssl, true}}, {{ssl_opts, [{{certfile, \"{HERE}\"}}, {{versions, ['tlsv1.3']}}]}}]}}",
+            "management",
+            ManagementOptions(tls_port=1569, ssl_options=TlsOptions(certfile=Path(HERE), versions=("tlsv1.3",))),
+        ),
+        (f'{{ssl_config, [{{certfile, "{HERE}"}}]}}', "management.tls_port", 15671),
+        ('{cors_allow_origins, ["https://a", "*"]}', "management.cors_allow_origins", ("https://a", "*")),
+        ("{cors_allow_origins, []}", "management.cors_allow_origins", ()),
+        ('{rates_mode, basic}, {path_prefix, "/x"}', "management.path_prefix", "/x"),
+        ("{disable_management_stats, true}", "management.disable_stats", True),
+    ],
+)
+def test_what_a_term_of_the_management_plugin_gives(advanced: Path, term: str, attribute: str, value: Any) -> None:
+    config = read(advanced, f"[{{rabbitmq_management, [{term}]}}].")
+    assert attrgetter(attribute)(config) == value
+    assert config.warnings == ()
+
+
+def test_options_of_its_listeners_that_leveret_has_not(advanced: Path) -> None:
+    (warning,) = read(advanced, "[{rabbitmq_management, [{tcp_config, [{port, 1}, {cowboy_opts, [{idle_timeout, 5}]}]}]}].").warnings
+    assert "rabbitmq_management.tcp_config (management.tcp.cowboy_opts.idle_timeout) (line 1)" in warning
 
 
 def test_it_wins_over_the_file_and_the_environment_over_it(advanced: Path, tmp_path: Path) -> None:

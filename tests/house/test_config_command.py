@@ -233,7 +233,6 @@ VARIABLES = sorted(
     {
         *environment.KEYS,
         *(name for name in environment.SILENT if "CONFIG_FILE" not in name),
-        *environment.UNUSED,
         *(f"{name}_FILE" for name in environment.IN_FILES),
     }
     | {f"RABBITMQ_{name}" for name in "NODE_PORT NODE_IP_ADDRESS NODENAME USE_LONGNAME LOGS LOG MNESIA_DIR MNESIA_BASE".split()}

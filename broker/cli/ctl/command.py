@@ -95,13 +95,20 @@ class Call:
         return self.options.get("node") or os.environ.get("RABBITMQ_NODENAME") or None
 
     @property
+    def shown_node(self) -> str:
+        """What to call the node before it was found: as it was asked for, or rabbit@HOST."""
+        if self._node is not None:
+            return self._node
+        return self.wanted_node or f"rabbit@{os.uname().nodename.partition('.')[0]}"
+
+    @property
     def found(self) -> Found:
         """The broker on this machine. Raises Failed."""
         if self._found is None:
             try:
                 self._found = control.find(self.wanted_node)
             except control.NoBroker as error:
-                raise node_down(self.wanted_node, str(error)) from error
+                raise node_down(self.shown_node, str(error)) from error
         return self._found
 
     @property
@@ -138,7 +145,7 @@ class Call:
     def timed_out(self) -> Failed:
         """What to raise when no answer came in time."""
         seconds = self.timeout_seconds
-        text = f"Error: operation {self.name} on node {self._node or self.wanted_node or self.found.node} timed out."
+        text = f"Error: operation {self.name} on node {self.shown_node} timed out."
         return Failed(f"{text} Timeout value used: {int((seconds or 0) * 1000)}", EXIT_TEMPORARY)
 
     # --- printing ---------------------------------------------------------------------------------------------------
@@ -187,11 +194,10 @@ def write_line(text: str) -> None:
     sys.stdout.flush()
 
 
-def node_down(node: str | None, why: str) -> Failed:
+def node_down(node: str, why: str) -> Failed:
     """What is said when there is no broker to talk to: RabbitMQ's first line, which scripts look for, and what is known here."""
-    shown = node or "rabbit"
     return Failed(
-        f"Error: unable to perform an operation on node '{shown}'. Please see diagnostics information and suggestions below.\n\n"
+        f"Error: unable to perform an operation on node '{node}'. Please see diagnostics information and suggestions below.\n\n"
         f"{why[:1].upper()}{why[1:]}.\n\n"
         " * Is the broker running, as this user or as one whose files this user may use?\n"
         " * Is it in another container or on another machine? Run the command there, or give it --url http://user:password@host:15672\n"

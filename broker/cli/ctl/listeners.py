@@ -77,7 +77,7 @@ def check_port_connectivity(call: Call) -> Output:
         head = f"Connection to ports of the following listeners on node {call.node} failed: "
         facts = {"result": "error", "node": call.node, "failures": failures}
         raise error("\n".join([head, *map(line, failures)]), facts=facts)
-    ports = ", ".join(str(port) for port in sorted(row["port"] for row in rows))
+    ports = ", ".join(map(str, sorted({row["port"] for row in rows})))
     how = f"using {address} for target IP address" if address else "using node hostname resolution"
     text = f"Successfully connected to ports {ports} on node {call.node} ({how})"
     return Output(text, json={"listeners": rows, "node": call.node, "result": "ok"})
@@ -100,7 +100,7 @@ def _connects(host: str, port: int, seconds: float) -> bool:
 def check_port_listener(call: Call) -> Output:
     """Whether it listens on a port."""
     port, rows = call.arguments[0], all_listeners(call)
-    ports = sorted(row["port"] for row in rows)
+    ports = sorted({row["port"] for row in rows})
     if int(port) not in ports:
         text = f"No listener for port {port} is active on node {call.node}. "
         text += f"Found listeners that use the following ports: {', '.join(map(str, ports))}"
@@ -117,7 +117,7 @@ def _check_port(call: Call) -> None:
 def check_protocol_listener(call: Call) -> Output:
     """Whether it speaks a protocol."""
     protocol, rows = normal_protocol(call.arguments[0]), all_listeners(call)
-    protocols = sorted(row["protocol"] for row in rows)
+    protocols = sorted({row["protocol"] for row in rows})
     if protocol not in protocols:
         text = f"No listener for protocol {protocol} is active on node {call.node}. "
         text += f"Found listeners for the following protocols: {', '.join(protocols)}"

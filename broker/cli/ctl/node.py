@@ -37,7 +37,7 @@ def await_startup(call: Call) -> Output | None:
         except control.NotRunning as missing:
             if call.url is None:
                 if time.monotonic() >= deadline:
-                    raise call.timed_out() if call.wanted_node is not None else _nobody(call, missing) from missing
+                    raise call.timed_out() from missing
                 time.sleep(TICK_SECONDS)
                 continue
         except control.NoBroker:
@@ -47,11 +47,6 @@ def await_startup(call: Call) -> Output | None:
         if time.monotonic() >= deadline:
             raise call.timed_out()
         time.sleep(TICK_SECONDS)
-
-
-def _nobody(call: Call, missing: control.NotRunning) -> Failed:
-    seconds = int(call.timeout_seconds or 0)
-    return Failed(f"Error: operation {call.name} timed out: {missing}. Timeout value used: {seconds * 1000}", 75)
 
 
 def await_online_nodes(call: Call) -> Output:
@@ -76,7 +71,7 @@ def wait(call: Call) -> Output | None:
         say(f"pid is {pid}")
     else:
         pid = call.options["pid"]
-    shown = call.wanted_node or f"process {pid}"
+    shown = call.shown_node
     say(f"Waiting for erlang distribution on node '{shown}' while OS process '{pid}' is running")
     while not _is_there(call):
         if not control.is_alive(pid):
@@ -116,7 +111,7 @@ def _wait_for_pid(call: Call, path: str, deadline: float) -> int:
             if os.path.getsize(path):
                 raise error("Error: garbage in pid file.") from problem
         if time.monotonic() >= deadline:
-            where = call.wanted_node or "rabbit"
+            where = call.shown_node
             raise Failed(f"Error: operation wait on node {where} timed out. Timeout value used: {_milliseconds(call)}", 75)
         time.sleep(TICK_SECONDS)
 
@@ -145,7 +140,7 @@ def stop(call: Call) -> Output | None:
     except Failed:
         if not call.options["idempotent"]:
             raise
-        return Output(f"Node {call.wanted_node or 'rabbit'} is no longer running")
+        return Output(f"Node {call.shown_node} is no longer running")
     if problem is not None:
         raise error(f"could not read pid from file {call.arguments[0]}. Error: {problem}")
     if pid is None:
@@ -155,7 +150,7 @@ def stop(call: Call) -> Output | None:
 
 
 def _stopping(call: Call) -> str:
-    where = call.wanted_node or (call.node if not call.options["idempotent"] else "of this machine")
+    where = call.shown_node if call.options["idempotent"] else call.node
     watching = f" (will monitor pid file {call.arguments[0]})" if call.arguments else ""
     return f"Stopping and halting node {where}{watching} ..."
 

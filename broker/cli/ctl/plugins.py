@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 from typing import Any, Final
 
 from broker.cli.ctl.command import ANY, Call, Command
-from broker.cli.ctl.errors import EXIT_SOFTWARE, Failed, Invalid, bad_argument, error
+from broker.cli.ctl.errors import EXIT_DATA, EXIT_SOFTWARE, Failed, Invalid, bad_argument, error
 from broker.cli.ctl.formats import Output, Style
 
 BUILT_IN: Final = {
@@ -62,33 +61,25 @@ def enable(call: Call) -> Output:
     names = list(SERVED) if call.options["all"] else call.arguments
     _check_known(names)
     warn(names)
-    enabled = set(_in_file())
-    _write(sorted(enabled | {name for name in names if name in SERVED}))
-    new = [name for name in names if name == EVENTS and EVENTS not in enabled]
-    return _told(call, "enabled", new)
+    return _told(call, "enabled", _turn(EVENTS in names or None))
 
 
 def disable(call: Call) -> Output:
     """What is built in stays."""
     names = list(SERVED) if call.options["all"] else call.arguments
-    enabled = set(_in_file())
-    gone = [name for name in names if name == EVENTS and EVENTS in enabled]
     stays = [name for name in names if name in BUILT_IN]
     if stays:
         sys.stdout.flush()
         sys.stderr.write(f"leveret: {', '.join(stays)}: built in, and can't be disabled\n")
-    _write(sorted(enabled - set(names)))
-    return _told(call, "disabled", gone)
+    return _told(call, "disabled", _turn(False if EVENTS in names else None))
 
 
 def set_plugins(call: Call) -> Output:
     """These and no others."""
     _check_known(call.arguments)
     warn(call.arguments)
-    before = set(_in_file())
-    _write(sorted(name for name in call.arguments if name in SERVED))
-    change = (EVENTS in call.arguments) != (EVENTS in before)
-    return Output("\n".join([*_configured(call), "Plugin configuration unchanged." if not change else _OFFLINE]))
+    changed = _turn(EVENTS in call.arguments)
+    return Output("\n".join([*_configured(call), _OFFLINE if changed else UNCHANGED]))
 
 
 def warn(names: list[str]) -> None:
@@ -100,22 +91,20 @@ def warn(names: list[str]) -> None:
 
 
 _OFFLINE: Final = "Offline change; changes will take effect at broker restart."
+UNCHANGED: Final = "Plugin configuration unchanged."
 
 
-def _told(call: Call, what: str, changed: list[str]) -> Output:
-    lines = _configured(call)
+def _told(call: Call, what: str, changed: bool) -> Output:
+    lines, names = _configured(call), [EVENTS] if changed else []
     if changed:
-        lines += [f"The following plugins have been {what}:", *(f"  {name}" for name in changed), "", f"set {len(_in_file())} plugins."]
-        lines.append(_OFFLINE)
+        lines += [f"The following plugins have been {what}:", f"  {EVENTS}", "", f"set {len(_enabled())} plugins.", _OFFLINE]
     else:
-        lines.append("Plugin configuration unchanged.")
-    return Output(
-        "\n".join(lines), json={what: changed, "mode": "offline" if changed else "online", "set": sorted({*BUILT_IN, *_in_file()})}
-    )
+        lines.append(UNCHANGED)
+    return Output("\n".join(lines), json={what: names, "mode": "offline" if changed else "online", "set": _enabled()})
 
 
 def _configured(call: Call) -> list[str]:
-    names = sorted({*BUILT_IN, *_in_file()})
+    names = _enabled()
     head = "The following plugins have been configured:"
     return [head, *(f"  {name}" for name in names), f"Applying plugin configuration to {node_name(call)}..."]
 
@@ -125,7 +114,7 @@ def node_name(call: Call) -> str:
     try:
         return call.node
     except Failed:
-        return call.wanted_node or f"rabbit@{socket.gethostname().partition('.')[0]}"
+        return call.shown_node
 
 
 # --- the file of enabled plugins ----------------------------------------------------------------------------------------
@@ -143,19 +132,26 @@ def _in_file() -> list[str]:
             text = file.read()
     except OSError:
         return []
-    return [name for name in re.findall(r"[a-z][a-z0-9_]*", re.sub(r"%.*", "", text)) if name in SERVED]
+    return re.findall(r"[a-z][a-z0-9_]*", re.sub(r"%.*", "", text))
 
 
-def _write(names: list[str]) -> None:
-    """Where there is a place for it; what is built in needs no file."""
-    path = file_path()
-    if names == sorted(_in_file()) or not os.access(os.path.dirname(path) or ".", os.W_OK):
-        return
+def _enabled() -> list[str]:
+    """What a broker that is started now serves."""
+    return sorted([*BUILT_IN, *[EVENTS] * (EVENTS in _in_file())])
+
+
+def _turn(on: bool | None) -> bool:
+    """Have rabbitmq_event_exchange in the file or not, None: as it is. What else stands there stays. True if that was a change."""
+    names, path = _in_file(), file_path()
+    if on is None or on == (EVENTS in names):
+        return False
+    names = [*names, EVENTS] if on else [name for name in names if name != EVENTS]
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"[{','.join(names)}].\n")
     except OSError as problem:
-        raise error(f"Could not update enabled plugins file at {path}: {problem.strerror}", 65) from problem
+        raise error(f"Could not update enabled plugins file at {path}: {problem.strerror}", EXIT_DATA) from problem
+    return True
 
 
 # --- telling ------------------------------------------------------------------------------------------------------------
@@ -174,7 +170,7 @@ def list_plugins(call: Call) -> Output:
     """All that RabbitMQ has; those that run are marked."""
     pattern = re.compile(call.arguments[0] if call.arguments else ".*")
     running = _running(call)
-    enabled = {*BUILT_IN, *_in_file(), *(running or ())}
+    enabled = {*_enabled(), *(running or ())}
     names = sorted(name for name in {*SERVED, *FOREIGN} - set(WITHOUT[3:]) if pattern.search(name))
     if call.options.get("enabled"):
         names = [name for name in names if name in enabled and name not in IMPLICIT]
@@ -235,7 +231,7 @@ def is_enabled(call: Call) -> Output:
     running = None if offline else _running(call)
     if running is None and not offline:
         raise Invalid("this command requires the target node to be running.", prefix="Error")
-    enabled = sorted({*BUILT_IN, *_in_file()} if running is None else running)
+    enabled = sorted(_enabled() if running is None else running)
     where = "" if offline else f" on node {call.node}"
     missing = [name for name in call.arguments if name not in enabled]
     if missing:

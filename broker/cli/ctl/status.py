@@ -326,6 +326,8 @@ def _proplist(value: Any) -> Any:
     """JSON as Erlang would have it: objects are lists of pairs."""
     if isinstance(value, dict):
         return [(Atom(name), _proplist(each)) for name, each in value.items()]
+    if value in ("infinity", "undefined"):
+        return Atom(value)
     return [_proplist(each) for each in value] if isinstance(value, list) else value
 
 

@@ -84,7 +84,7 @@ def publish(walk: Walk) -> None:
     walk.post(where, good | {"routing_key": "nobody"})
     walk.post(where, good | {"payload": "aGVsbG8=", "payload_encoding": "base64"})
     walk.post(where, good | {"name": "amq.default", "vhost": V, "props": {}, "extra": 1}, note="extra keys")
-    walk.post(where, good | {"properties": []}, note="properties []")
+    walk.post(where, good | {"properties": [], "routing_key": "nobody"}, note="properties []")
     walk.post(where, good | {"payload": ""}, note="an empty payload")
     walk.post(where, good | {"payload": "\u20ac \u00e9"}, note="UTF-8")
     properties = {

@@ -1,0 +1,196 @@
+"""The HTTP API over TLS: management.ssl.*, its older names, certificates that end, SIGHUP; and checks that fail."""
+
+import base64
+import http.client
+import json
+import re
+import shutil
+import signal
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.admin.client import Http
+from tests.admin.served import Asked, Served
+from tests.admin.test_unit_users import ask
+from tests.oracle.leveret import Leveret
+from tests.runtime.certificates import Authority
+from tests.runtime.faulty import Faulty
+from tests.runtime.process import log_lines, soon
+from tests.wire import Wire
+
+STARTED = re.compile(r"Management plugin: HTTPS listener started on port (\d+)")
+
+
+class Secure(Leveret):
+    """`settings` are lines of a configuration file."""
+
+    def __init__(self, directory: Path, *settings: str) -> None:
+        file = directory / "leveret.conf"
+        file.write_text("\n".join(("prometheus.tcp.port = none", *settings)))
+        super().__init__(arguments=("--config", str(file)))
+
+    @property
+    def https_port(self) -> int:
+        return int(STARTED.findall(self.log)[-1])
+
+    def connect(self, authority: Authority, certificate: Path | None = None) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=authority.file)
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        return http.client.HTTPSConnection("localhost", self.https_port, timeout=10, context=context)
+
+    def get(self, authority: Authority, path: str, certificate: Path | None = None) -> tuple[int, Any]:
+        connection = self.connect(authority, certificate)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Basic {base64.b64encode(b'guest:guest').decode()}"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def test_certificates_in_use(tmp_path: Path, authority: Authority) -> None:
+    """What the check tells of is what is presented, whatever lies in the files since; SIGHUP has them read again."""
+    certfile = tmp_path / "server.pem"
+    shutil.copy(authority.server("first"), certfile)
+    settings = (f"management.ssl.certfile = {certfile}", f"management.ssl.cacertfile = {authority.file}", "management.ssl.port = 0")
+    with Secure(tmp_path, *settings, "management.ssl.versions.1 = tlsv1.3") as broker:
+
+        def serial() -> str:
+            connection = broker.connect(authority)
+            connection.connect()
+            found = connection.sock.getpeercert()["serialNumber"]  # type: ignore[attr-defined]
+            connection.close()
+            return str(found)
+
+        status, overview = broker.get(authority, "/api/overview")
+        assert status == 200 and [each["protocol"] for each in overview["listeners"]].count("https") == 2
+        assert "non-TLS" not in broker.log  # as in RabbitMQ, with TLS alone set up
+        assert broker.get(authority, "/api/health/checks/protocol-listener/https") == (200, {"status": "ok", "protocol": "https"})
+
+        first = serial()
+        certfile.write_text("rubbish")
+        for within in ("1/days", "2/weeks"):
+            assert broker.get(authority, f"/api/health/checks/certificate-expiration/{within}") == (200, {"status": "ok"})
+        status, answer = broker.get(authority, "/api/health/checks/certificate-expiration/990/years")
+        assert (status, answer["status"], answer["reason"]) == (503, "failed", "Certificates expiring")
+        (told, _) = answer["expired"]
+        assert (told["protocol"], told["port"], told["certfile"]) == ("https", broker.https_port, str(certfile))
+        assert (
+            all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", end) for end in told["certfile_expires_on"]) and told["certfile_expires_on"]
+        )
+
+        broker._process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+        broker.wait_for_log(r"\[error\].*certificates are not reloaded.*management\.ssl\.certfile = .*no certificate")
+        assert serial() == first
+        shutil.copy(authority.server("second"), certfile)
+        broker._process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+        broker.wait_for_log(r"\[info\].*certificates reloaded")
+        assert serial() != first
+        assert broker.get(authority, "/api/whoami")[0] == 200
+
+
+def test_clients_with_certificates_by_the_older_names(tmp_path: Path, authority: Authority) -> None:
+    settings = {
+        "port": "0", "ssl": "true", "ssl_opts.certfile": authority.server("server"), "ssl_opts.cacertfile": authority.file,
+        "ssl_opts.verify": "verify_peer", "ssl_opts.fail_if_no_peer_cert": "true", "ssl_opts.depth": "0",
+    }  # fmt: skip
+    with Secure(tmp_path, *(f"management.listener.{name} = {value}" for name, value in settings.items())) as broker:
+        assert broker.get(authority, "/api/whoami", authority.client("c"))[0] == 200
+        with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+            broker.get(authority, "/api/whoami")
+        status, answer = broker.get(authority, "/api/whoami", authority.client_below("d", 1))
+        assert (status, answer["error"]) == (401, "not_authorised")
+        assert answer["reason"].endswith("longer than management.listener.ssl_opts.depth = 0 allows")
+
+
+def test_amqps_certificates_do_where_none_are_named(tmp_path: Path, authority: Authority) -> None:
+    settings = ("listeners.tcp = none", "listeners.ssl.1 = 127.0.0.1:0", f"ssl_options.certfile = {authority.server('server')}")
+    directory = tmp_path / "conf"
+    directory.mkdir()
+    file = directory / "leveret.conf"
+    file.write_text("\n".join((*settings, "management.ssl.port = 0", "prometheus.tcp.port = none")))
+    broker = Secure(tmp_path)
+    broker.arguments = ("--config", str(file))
+    with broker:
+        assert broker.get(authority, "/api/whoami")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FaultyServed"]:
+    with FaultyServed(tmp_path_factory.mktemp("faulty")) as broker:
+        yield broker
+
+
+class FaultyServed(Faulty, Asked):
+    """A disk that may fail, one connection, and pages of another origin."""
+
+    def __init__(self, directory: Path) -> None:
+        file = directory / "leveret.conf"
+        file.write_text("connection_max = 1\nmanagement.cors.allow_origins.1 = https://a.example\nmanagement.login_session_timeout = 5\n")
+        super().__init__(directory, arguments=("--http-port", "0", "--config", str(file)))
+
+
+def test_checks_that_fail(faulty: FaultyServed) -> None:
+    node = faulty.node
+    with faulty.api() as api:
+        assert ask(api, "GET", "/health") == ask(api, "GET", "/ready") == (200, {"status": "ok"})
+        faulty.fault("free 1000")
+        soon(lambda: api.ask("GET", "/api/health/checks/alarms").status == 503)
+        alarms = [{"resource": "disk space", "node": node}]
+        reasons = {"alarms": "There are alarms in effect in the cluster", "local-alarms": "There are alarms in effect on the node"}
+        for check, reason in reasons.items():
+            assert ask(api, "GET", f"/api/health/checks/{check}") == (503, {"status": "failed", "reason": reason, "alarms": alarms})
+        assert ask(api, "GET", "/api/healthchecks/node")[0] == 503
+        assert ask(api, "GET", "/ready") == (200, {"status": "ok"})  # consumers are still served
+        faulty.fault("")
+        soon(lambda: api.ask("GET", "/api/health/checks/alarms").status == 200)
+
+        with Wire.connect(faulty) as wire:
+            full = {"status": "failed", "reason": "node connection limit is reached"}
+            assert ask(api, "GET", "/api/health/checks/below-node-connection-limit") == (503, full)
+            assert ask(api, "GET", "/api/health/checks/ready-to-serve-clients") == (503, {**full, "connections": 1})
+            wire.close()
+        soon(lambda: api.ask("GET", "/api/health/checks/below-node-connection-limit").status == 200)
+
+        assert api.ask("PUT", "/api/queues/%2F/q", {"durable": True}).status == 201
+        faulty.fault("write_synced EIO", "write EIO", "sync EIO")
+        message = {"properties": {"delivery_mode": 2}, "routing_key": "q", "payload": "lost", "payload_encoding": "string"}
+        api.ask("POST", "/api/exchanges/%2F/amq.default/publish", message)
+        soon(lambda: api.ask("GET", "/ready").status == 503)
+        refused = api.ask("PUT", "/api/vhosts/lost")
+        assert (refused.status, refused.json["error"]) == (500, "internal_server_error")
+        reason = "the message store failed, and nothing more can be made durable until a restart"
+        assert ask(api, "GET", "/ready") == (503, {"status": "failed", "reason": reason, "reasons": [reason]})
+        assert ask(api, "GET", "/health") == (200, {"status": "ok"})
+
+
+def test_pages_of_other_origins(faulty: FaultyServed) -> None:
+    with faulty.api() as api:
+        allowed = api.ask("OPTIONS", "/api/whoami", headers={"Origin": "https://a.example"})
+        assert allowed.headers["access-control-allow-origin"] == "https://a.example"
+        assert allowed.headers["access-control-max-age"] == "1800"
+        other = api.ask("GET", "/api/whoami", headers={"Origin": "https://b.example"})
+        assert "access-control-allow-origin" not in other.headers
+        assert other.json["login_session_timeout"] == 5
+
+
+def test_no_logins_with_passwords(tmp_path: Path) -> None:
+    file = tmp_path / "leveret.conf"
+    file.write_text("management.disable_basic_auth = true\n")
+    with Served("--config", str(file)) as broker, Http(broker.host, broker.http_port) as api:
+        for path, credentials in (("/api/whoami", ("guest", "guest")), ("/api/whoami", ("", ""))):
+            answer = api.ask("GET", path, credentials=credentials)
+            assert (answer.status, answer.json) == (401, {"error": "not_authorised", "reason": "HTTP access denied: basic auth disabled"})
+        assert api.ask("POST", "/api/login", b"username=guest&password=guest").status == 401
+        assert log_lines(broker, r"\[warning\].*HTTP access denied: basic auth disabled")
+        assert api.ask("GET", "/health").status == 200
