@@ -46,7 +46,9 @@ class Step(NamedTuple):
     def of(self, done: "subprocess.CompletedProcess[str]", node: str) -> "Step":
         """The same step with what it really printed."""
         out, err = normal(done.stdout, node), normal(NOTICE.sub("", done.stderr), node)
-        return self._replace(out="\n".join(sorted(out.splitlines())) + "\n" if self.is_sorted and out else out, err=err, status=done.returncode)
+        return self._replace(
+            out="\n".join(sorted(out.splitlines())) + "\n" if self.is_sorted and out else out, err=err, status=done.returncode
+        )
 
     def __str__(self) -> str:
         head = [f"@differs {self.differs}"] * bool(self.differs) + ["@sorted"] * self.is_sorted

@@ -82,6 +82,8 @@ def _run(call: Call) -> int:
     from broker.cli.ctl.api import TimedOut, Unreachable
 
     try:
+        if call.timeout_seconds is not None and call.timeout_seconds <= 0:
+            raise call.timed_out()
         if call.command.needs_broker:
             _ = call.node
         banner = call.banner()
@@ -128,11 +130,11 @@ def _help(tool: str, status: int) -> int:
 
 
 def _unknown(tool: str, name: str) -> int:
-    import difflib
+    from broker.cli.ctl import likeness
 
-    near = difflib.get_close_matches(name, table.names(tool), n=1, cutoff=0.75)
-    if near:
-        sys.stderr.write(f"\nCommand '{name}' not found. \nDid you mean '{near[0]}'? \n\n")
+    near = max(table.names(tool), key=lambda known: likeness.jaro(known, name))
+    if likeness.jaro(near, name) >= likeness.ALIKE:
+        sys.stderr.write(f"\nCommand '{name}' not found. \nDid you mean '{near}'? \n\n")
         return EXIT_USAGE
     sys.stderr.write(f"\nCommand '{name}' not found. \n")
     return _help(tool, EXIT_USAGE)

@@ -291,6 +291,7 @@ COMMANDS: Final = {
         "await_online_nodes <count>",
         (1, 1),
         "Will wait for at least {0} nodes to join the cluster of {node}. Timeout: {timeout} seconds.",
+        options=_TIMEOUT,
         defaults={"timeout": STARTUP_SECONDS},
         check=_check_count,
     ),

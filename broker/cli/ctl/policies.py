@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MISSING: Final = "Parameter does not exist"
+VHOST_LIMITS: Final = ("max-connections", "max-queues")
 USER_LIMITS: Final = ("max-connections", "max-channels")
 
 
@@ -146,9 +147,23 @@ def list_global_parameters(call: Call) -> Output:
 
 def set_vhost_limits(call: Call) -> Output:
     """In place of those there were."""
-    body = {"value": parsed(call.arguments[0])}
+    limits = parsed(call.arguments[0])
+    _check_limits(limits)
+    body = {"value": limits}
     _in_vhost(call, lambda: call.api.put("parameters", "vhost-limits", call.vhost, "limits", body=body))
     return call.done()
+
+
+def _check_limits(limits: Any) -> None:
+    """Raises Failed in RabbitMQ's words."""
+    if not isinstance(limits, dict):
+        raise error("JSON decoding error. Reason: badarg")
+    unknown = [(key, value) for key, value in limits.items() if key not in VHOST_LIMITS]
+    if unknown:
+        raise error(f"Validation failed\n\nUnrecognised terms {show(unknown)} in limits\n")
+    for name, value in limits.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise error(f"Validation failed\n\n{name} should be a number, actually was {show(value)}\n")
 
 
 def clear_vhost_limits(call: Call) -> Output:

@@ -20,6 +20,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 UNRESPONSIVE_COLUMNS: Final = ("name", "durable", "auto_delete", "arguments", "pid", "recoverable_slaves", "recoverable_mirrors", "type")
 TIMEOUT_SECONDS: Final = 60
+PEEKED_CHARACTERS: Final = 64
+PAYLOAD: Final = "payload (max 64 bytes)"
 _DEFAULTS: Final = {"timeout": TIMEOUT_SECONDS}
 _FIELDS: Final = {
     "owner_pid": "owner_pid_details",
@@ -110,19 +112,23 @@ def peek(call: Call) -> Output:
         raise
     if queue.get("type") != "quorum":
         raise error("Cannot peek into a classic queue")
-    found = call.api.get("leveret", "queues", call.vhost, name, "messages", offset=int(position) - 1, limit=1)
-    messages = found["messages"] if isinstance(found, dict) else found
-    if not messages:
+    found = call.api.get("leveret", "queues", call.vhost, name, "messages", offset=int(position) - 1, limit=1)["items"]
+    if not found:
         raise error("Target queue does not have a message at that position")
-    message = messages[0]
-    properties = message.get("properties") or {}
-    rows: list[Row] = [
-        {"keys": "payload", "values": message.get("payload")},
-        {"keys": "properties", "values": Table(properties)},
-        {"keys": "exchange", "values": message.get("exchange")},
-        {"keys": "routing_key", "values": message.get("routing_key")},
-    ]
-    return Output(rows=rows)
+    message = found[0]
+    properties = dict(message.get("properties") or {})
+    headers = properties.pop("headers", None) or {}
+    facts = {
+        **properties,
+        "routing_keys": message["routing_key"],
+        "exchange": message["exchange"],
+        PAYLOAD: message["payload"][:PEEKED_CHARACTERS],
+        **{f"header.{key}": value for key, value in headers.items()},
+        "header.x-delivery-count": message["delivery_count"],
+    }
+    rows: list[Row] = [{"keys": key, "values": value} for key, value in facts.items()]
+    told = facts | {"routing_keys": [message["routing_key"]]}
+    return Output(rows=rows, json={"message": dict(sorted(told.items())), "result": "ok"})
 
 
 def _check_peek(call: Call) -> None:
