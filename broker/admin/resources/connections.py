@@ -26,6 +26,7 @@ log = logging.getLogger("management")
 
 REASON: Final = "Closed via management plugin"
 """What a connection that is closed here is told, unless the request has an X-Reason."""
+NOT_YOURS: Final = "User not authorised to access object"
 
 
 def _sessions(call: Call) -> list[Session]:
@@ -57,7 +58,7 @@ def _check(call: Call, session: Session) -> None:
     """Monitors see what others have, administrators end it."""
     may = is_administrator(call.identity) if call.request.method == "DELETE" else is_monitor(call.identity)
     if not may and session.identity.name != call.user_name:
-        raise NotAuthorised("User not authorised to access object")
+        raise NotAuthorised(NOT_YOURS)
 
 
 # --- connections ----------------------------------------------------------------------------------------------------
@@ -70,6 +71,8 @@ async def list_connections(call: Call) -> Answer:
 
 async def list_connections_of_user(call: Call) -> Answer:
     """Lists the connections of one user."""
+    if not is_monitor(call.identity) and call.path["user"] != call.user_name:
+        raise NotAuthorised(NOT_YOURS)
     return await _list_connections(call, [each for each in _sessions(call) if each.identity.name == call.path["user"]])
 
 
