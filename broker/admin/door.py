@@ -103,7 +103,8 @@ class Door:
             if opening.socket.family == getattr(socket, "AF_UNIX", None):
                 server: asyncio.AbstractServer = await self._loop.create_unix_server(make, sock=opening.socket)
             else:
-                server = await self._loop.create_server(make, sock=opening.socket, ssl=opening.tls)
+                seconds = None if opening.tls is None else self._context.config.ssl_handshake_timeout_seconds
+                server = await self._loop.create_server(make, sock=opening.socket, ssl=opening.tls, ssl_handshake_timeout=seconds)
             self._servers.append(server)
         self._apis = list(apis.values())
 

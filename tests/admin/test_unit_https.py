@@ -174,6 +174,18 @@ def test_checks_that_fail(faulty: FaultyServed) -> None:
         assert ask(api, "GET", "/health") == (200, {"status": "ok"})
 
 
+def test_a_broker_that_stops_is_not_ready() -> None:
+    """It still answers while it waits for the peers' close-ok."""
+    with Served() as broker, broker.api() as api, Wire.connect(broker) as silent:
+        assert api.ask("GET", "/ready").status == 200
+        broker._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+        soon(lambda: api.ask("GET", "/ready").status == 503)
+        assert ask(api, "GET", "/ready")[1]["reasons"] == ["AMQP is not served (the broker is starting or stopping)"]
+        assert ask(api, "GET", "/api/health/checks/is-in-service")[0] == 503
+        assert ask(api, "GET", "/api/health/checks/ready-to-serve-clients")[0] == 503
+        silent.close()
+
+
 def test_pages_of_other_origins(faulty: FaultyServed) -> None:
     with faulty.api() as api:
         allowed = api.ask("OPTIONS", "/api/whoami", headers={"Origin": "https://a.example"})
