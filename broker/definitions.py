@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from broker import identity
 from broker.access import passwords
@@ -58,43 +58,71 @@ class InvalidDefinitions(ValueError):
 # --- export ---------------------------------------------------------------------------------------------------------
 
 
+class Section(NamedTuple):
+    """One part of a document: the objects as they were when it was asked for, and what is said of each."""
+
+    name: str
+    objects: list[Any]
+    shape: Callable[[Any], Document]
+
+    def items(self) -> list[Document]:
+        """What is said of all."""
+        return [self.shape(each) for each in self.objects]
+
+
 def export(operations: Operations) -> Document:
     """All definitions, as GET /api/definitions gives them. Exclusive queues are left out, and what every vhost has by itself."""
-    broker = operations.broker
-    vhosts = list(broker.vhosts.values())
-    users = [user.to_json() for user in operations.users]
-    return {
-        **_versions(),
-        "product_name": identity.LEVERET_NAME,
-        "product_version": identity.LEVERET_VERSION,
-        "users": [of_user(user) for user in users],
-        "vhosts": [_vhost(vhost) for vhost in vhosts],
-        "permissions": [{"user": user["name"], **given} for user in users for given in user["permissions"]],
-        "topic_permissions": [{"user": user["name"], **given} for user in users for given in user["topic_permissions"]],
-        "parameters": [{"vhost": vhost.name, **given} for vhost in vhosts for given in parameters_of(vhost)],
-        "global_parameters": [{"name": name, "value": value} for name, value in broker.global_parameters.items()],
-        "policies": [{"vhost": vhost.name, **of_policy(policy)} for vhost in vhosts for policy in vhost.policies.values()],
-        "queues": [{"vhost": vhost.name, **_queue(queue)} for vhost in vhosts for queue in _queues(vhost)],
-        "exchanges": [{"vhost": vhost.name, **_exchange(exchange)} for vhost in vhosts for exchange in _exchanges(vhost)],
-        "bindings": [{"vhost": vhost.name, **_binding(binding)} for vhost in vhosts for binding in _bindings(vhost)],
-    }
+    return {**head(operations), **{section.name: section.items() for section in sections(operations)}}
 
 
 def export_vhost(operations: Operations, name: str) -> Document:
     """The definitions of one vhost, as GET /api/definitions/VHOST gives them. Raises NotFound."""
-    vhost = operations.vhost(name)
-    return {
-        **_versions(),
-        "parameters": list(parameters_of(vhost)),
-        "policies": [of_policy(policy) for policy in vhost.policies.values()],
-        "queues": [_queue(queue) for queue in _queues(vhost)],
-        "exchanges": [_exchange(exchange) for exchange in _exchanges(vhost)],
-        "bindings": [_binding(binding) for binding in _bindings(vhost)],
+    return {**head(operations, name), **{section.name: section.items() for section in sections(operations, name)}}
+
+
+def head(operations: Operations, vhost: str | None = None) -> Document:
+    """What a document begins with: versions, of the RabbitMQ that the broker behaves like. What imports it may look."""
+    version = operations.broker.compat.version
+    versions = {"rabbit_version": version, "rabbitmq_version": version}
+    return versions if vhost is not None else versions | {"product_name": identity.LEVERET_NAME, "product_version": version}
+
+
+def sections(operations: Operations, name: str | None = None) -> list[Section]:
+    """All that there is, or what is in one vhost, and then without its name. Raises NotFound."""
+    if name is not None:
+        return _in_vhosts([operations.vhost(name)], named=False)
+    broker = operations.broker
+    vhosts = list(broker.vhosts.values())
+    users = [user.to_json() for user in operations.users]
+    granted = {
+        kind: [{"user": user["name"], **given} for user in users for given in user[kind]] for kind in ("permissions", "topic_permissions")
     }
+    return [
+        Section("users", users, of_user),
+        Section("vhosts", vhosts, _vhost),
+        *[Section(kind, given, dict) for kind, given in granted.items()],
+        Section("global_parameters", list(broker.global_parameters.items()), lambda pair: {"name": pair[0], "value": pair[1]}),
+        *_in_vhosts(vhosts, named=True),
+    ]
 
 
-def _versions() -> Document:
-    return {"rabbit_version": identity.RABBITMQ_VERSION, "rabbitmq_version": identity.RABBITMQ_VERSION}
+def _in_vhosts(vhosts: list[VHost], *, named: bool) -> list[Section]:
+    """What is in vhosts, with their names or without."""
+    kinds: tuple[tuple[str, Callable[[VHost], Iterable[Any]], Callable[[Any], Document]], ...] = (
+        ("parameters", parameters_of, dict),
+        ("policies", lambda vhost: vhost.policies.values(), of_policy),
+        ("queues", _queues, _queue),
+        ("exchanges", _exchanges, _exchange),
+        ("bindings", _bindings, _binding),
+    )
+    return [
+        Section(kind, [(vhost.name, each) for vhost in vhosts for each in objects(vhost)], _shape(shape, named=named))
+        for kind, objects, shape in kinds
+    ]
+
+
+def _shape(shape: Callable[[Any], Document], *, named: bool) -> Callable[[Any], Document]:
+    return lambda pair: {"vhost": pair[0], **shape(pair[1])} if named else shape(pair[1])
 
 
 def of_user(user: Document) -> Document:

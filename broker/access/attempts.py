@@ -10,6 +10,8 @@ HTTP: Final = "http"
 """RabbitMQ's words for the protocols."""
 SOURCES_MAX: Final = 1000
 """Sources remembered; past it the one goes whose last login is the oldest."""
+USER_MAX: Final = 255
+"""Characters of a user's name that are remembered: no user has a longer one."""
 
 
 class Source(NamedTuple):
@@ -52,7 +54,7 @@ class Attempts:
     def add(self, protocol: str, address: str, user: str, *, succeeded: bool) -> None:
         """A login was decided."""
         self.by_protocol.setdefault(protocol, Count()).add(succeeded=succeeded)
-        source = Source(address, user, protocol)
+        source = Source(address, user[:USER_MAX], protocol)
         self.by_source.setdefault(source, Count()).add(succeeded=succeeded)
         self.by_source.move_to_end(source)
         if len(self.by_source) > SOURCES_MAX:

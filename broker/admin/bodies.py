@@ -61,6 +61,13 @@ class Body:
             return default
         raise BadRequest(f"{name} is {_shown(value)}: expected text")
 
+    def string(self, name: str) -> str:
+        """A text, which has to be one."""
+        value = self.values.get(name)
+        if isinstance(value, str):
+            return value
+        raise BadRequest(f"{name} is {_shown(value)}: expected text")
+
     def flag(self, name: str, default: bool = False) -> bool:
         """true or false, or these words as text."""
         value = self.values.get(name, default)

@@ -54,7 +54,7 @@ class Call:
     def __init__(self, context: Context, request: BaseRequest, path: Mapping[str, str], identity: Identity, peer_address: str) -> None:
         self.context = context
         self.request = request
-        self.path = path if request.method == "PUT" else _with_spaces(context.broker, path)
+        self.path = path
         self.identity = identity
         self.peer_address = peer_address
         self.query = request.query
@@ -109,9 +109,9 @@ class Call:
 
     # --- what was sent ----------------------------------------------------------------------------------------------
 
-    async def read(self) -> bytes:
-        """The body. Raises BadRequest if it is longer than may be."""
-        most = self.context.config.management.max_body_size_bytes
+    async def read(self, most: int | None = None) -> bytes:
+        """The body. Raises BadRequest if it is longer than `most`, or than may be."""
+        most = self.context.config.management.max_body_size_bytes if most is None else most
         body = bytearray()
         async for chunk in self.request.content.iter_any():
             body += chunk
@@ -142,7 +142,7 @@ class Call:
         await self.context.commit()
 
 
-def _with_spaces(broker: Broker, path: Mapping[str, str]) -> Mapping[str, str]:
+def with_spaces(broker: Broker, path: dict[str, str]) -> dict[str, str]:
     """Several tools write a space as `+`, which is right in a query and not in a path: so it is taken where nothing else fits."""
     if not any("+" in value for value in path.values()):
         return path

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from broker.admin import access, jsons
+from broker.admin import access, jsons, origins
 from broker.admin.authentication import count, log_in, no_login
-from broker.admin.call import Answer, Call
+from broker.admin.call import Answer, Call, with_spaces
 from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
 from broker.admin.routing import Access, Route, Router
@@ -69,11 +69,12 @@ class Api:
             # A bug in one handler costs one request; the log has the traceback.
             log.exception("internal error on %s %s", request.method, request.path)
             answer = _refusal(HttpError(500, "internal_server_error", "the broker met an internal error, see its log"))
-        answer.headers |= _cors(request, self._context)
+        answer.headers |= origins.headers(request, self._context.config.management)
         return await _respond(request, answer)
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         self._check_certificate(request)
+        origins.check(request, self._context.config.management)
         path = request.rel_url.raw_path
         if self._prefix:
             if not f"{path}/".startswith(f"{self._prefix}/"):
@@ -82,6 +83,8 @@ class Api:
         if request.method == "OPTIONS":
             return Answer(headers={"Allow": ", ".join(self._router.allowed(path))})
         route, names = self._router.find(request.method, path)
+        if request.method != "PUT":
+            names = with_spaces(self._context.broker, names)
         call = Call(self._context, request, names, _NOBODY, request.remote or "")
         if route.access is not Access.ANYBODY:
             call.identity = await self._identify(request)
@@ -175,20 +178,6 @@ def _refusal(error: HttpError) -> Answer:
         headers["Allow"] = ", ".join(error.allowed)
     body = jsons.dumps({"error": error.error, "reason": error.reason}) if error.error else b""
     return Answer(error.status, body, headers)
-
-
-def _cors(request: web.BaseRequest, context: Context) -> dict[str, str]:
-    """What lets pages of other origins use the API, if those are configured (management.cors.allow_origins)."""
-    origin, allowed = request.headers.get("Origin"), context.config.management.cors_allow_origins
-    if origin is None or not ("*" in allowed or origin in allowed):
-        return {}
-    headers = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
-    if request.method == "OPTIONS":
-        headers["Access-Control-Max-Age"] = str(context.config.management.cors_max_age_seconds)
-        headers["Access-Control-Allow-Methods"] = "HEAD, GET, POST, PUT, DELETE, OPTIONS"
-        if asked := request.headers.get("Access-Control-Request-Headers"):
-            headers["Access-Control-Allow-Headers"] = asked
-    return headers
 
 
 async def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:

@@ -51,20 +51,22 @@ class StateDump:
             self._task = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
+        directory = self._directory
         lines: list[str] = []
         deadline = time.perf_counter() + SLICE_SECONDS
         for line in self.lines():
             lines.append(line)
             if time.perf_counter() > deadline:
+                if directory is None:
+                    _log(lines)
                 await asyncio.sleep(0)
                 deadline = time.perf_counter() + SLICE_SECONDS
-        text = "\n".join(lines)
-        if self._directory is None:
-            log.info("SIGUSR1: the state of the broker:\n%s", text)
+        if directory is None:
+            _log(lines)
             return
-        path = self._directory / time.strftime("state-%Y%m%d-%H%M%S.txt")
+        path = directory / time.strftime("state-%Y%m%d-%H%M%S.txt")
         try:
-            await asyncio.to_thread(_write_file, path, text)
+            await asyncio.to_thread(_write_file, path, lines)
         except OSError as error:
             log.error("SIGUSR1: the state can't be written to %s: %s", path, error.strerror)
         else:
@@ -236,6 +238,12 @@ def _text(text: str) -> str:
     return repr(text)
 
 
-def _write_file(path: Path, text: str) -> None:
+def _log(lines: list[str]) -> None:
+    """Write what there is so far; it is forgotten."""
+    log.info("SIGUSR1: the state of the broker:\n%s", "\n".join(lines))
+    lines.clear()
+
+
+def _write_file(path: Path, lines: list[str]) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE), "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+        file.writelines(f"{line}\n" for line in lines)

@@ -195,6 +195,11 @@ ROWS: tuple[Row, ...] = (
     *refused("messages: POST *({'count': 1.5})", "no number of messages"),
     Row("messages: POST *", "body[].properties.headers.b[]", lambda shape: None if shape == "undefined" else shape, "JSON has null"),
     *answers("overview: PUT /feature-flags/quorum_queue/enable (no body)", 204, None, "there is nothing to say"),
+    *answers("users: POST /users/bulk-delete", {ONE_OF: [400, 204, 401]}, "<any>", "who isn't there needn't be deleted"),
+    *accepted("permissions: PUT *({'configure': 5,*", 204, "numbers are taken as they would be written"),
+    *accepted("*policies: PUT *({'pattern': 5,*", 201, "numbers are taken as they would be written"),
+    *accepted("(tags: policymaker|tags: administrator|parameters): PUT /parameters/nothing/*", 201, "parameters of plugins are kept"),
+    *accepted("definitions-import: POST *{'component': 'nothing',*", 204, "parameters of plugins are kept"),
     # --- 3.13
     Row("vhosts: *", "body**default_queue_type", or_like("quorum"), "virtual hosts have one"),
     *answers("*GET /users?page=*", 200, "<object>", "3.13 has pages of users"),
@@ -211,6 +216,12 @@ ROWS: tuple[Row, ...] = (
     Row("*GET /feature-flags", "body", "<list>", "which there are, differs from version to version"),
     Row("attempts: GET /auth", "body.*", OPTIONAL, "no OAuth; other keys in 3.13"),
     # --- other
+    *(
+        Row(steps, "body**user_who_performed_action", or_like("rmq-internal"), "nobody declared these")
+        for steps in ("*GET /exchanges/(xs|access|access-other)", "*GET /exchanges/*/amq.*")
+    ),
+    Row("*", "body**idle_since", OPTIONAL, "idle is what hasn't changed since the last sample"),
+    Row("rates: *", "body**_details.samples[].sample", "<int|float>", "a number"),
     Row("*GET /extensions", "body", "<list>", "scripts of RabbitMQ's pages"),
     Row("attempts: GET /auth/attempts/{node}/source", "body", "<list>", "RabbitMQ counts by source only if it is told to"),
     Row("exchanges: PUT *({'type': ''})", "body.reason", "<string>", ""),

@@ -18,7 +18,7 @@ def test_consumers_and_whose_they_are(shared: Served, vhost: str) -> None:
         assert details == {
             "connection_name": f"127.0.0.1:{details['peer_port']} -> 127.0.0.1:{shared.port}",
             "name": f"127.0.0.1:{details['peer_port']} -> 127.0.0.1:{shared.port} (1)",
-            "node": details["node"], "number": 1, "peer_host": "127.0.0.1", "peer_port": details["peer_port"], "user": "guest",
+            "node": details["node"], "pid": details["pid"], "number": 1, "peer_host": "127.0.0.1", "peer_port": details["peer_port"], "user": "guest",
         }  # fmt: skip
         assert one == {
             "arguments": {"x-priority": 2}, "ack_required": True, "active": True, "activity_status": "up", "consumer_tag": "one",

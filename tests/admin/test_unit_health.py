@@ -141,6 +141,8 @@ class TestLogins:
             wrong = api.ask("POST", "/api/login", body, credentials=NOBODY, headers=form)
             assert (wrong.status, wrong.json) == (401, {"error": "not_authorized", "reason": "Login failed"})
             assert wrong.headers["www-authenticate"] == 'Basic realm="RabbitMQ Management"'
+        long = api.ask("POST", "/api/login", b"x" * 10_000, credentials=NOBODY, headers=form)
+        assert (long.status, long.json) == (400, bad("Exceeded HTTP request body size limit"))
         api.ask("PUT", "/api/users/plain", {"tags": "", "password": "x"})
         plain = api.ask("POST", "/api/login", b"username=plain&password=x", credentials=NOBODY, headers=form)
         assert (plain.status, plain.json["reason"]) == (401, "Not management user")

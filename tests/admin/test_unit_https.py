@@ -184,6 +184,35 @@ def test_pages_of_other_origins(faulty: FaultyServed) -> None:
         assert other.json["login_session_timeout"] == 5
 
 
+OTHER = "https://b.example"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 204),  # no browser
+        ({"Origin": "https://a.example", "Sec-Fetch-Site": "cross-site"}, 204),  # allowed
+        ({"Origin": "http://{host}"}, 204),
+        ({"Origin": OTHER, "X-Forwarded-Host": "b.example"}, 204),  # our own page behind a proxy
+        ({"Origin": OTHER, "Sec-Fetch-Site": "same-origin"}, 204),
+        ({"Origin": OTHER, "Sec-Fetch-Site": "cross-site", "X-Forwarded-Host": "b.example"}, 403),
+        ({"Origin": "http://{host}", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": OTHER}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_a_page_of_another_origin_changes_nothing(faulty: FaultyServed, headers: dict[str, str], status: int) -> None:
+    """A form needs no leave of CORS, and browsers send the login that they remember."""
+    host = f"{faulty.host}:{faulty.http_port}"
+    told = {name: value.format(host=host) for name, value in headers.items()}
+    with faulty.api() as api:
+        answer = api.ask("POST", "/api/users/bulk-delete", {"users": []}, headers=told)
+        assert answer.status == status, answer
+        if status == 403:
+            assert answer.json["error"] == "forbidden" and "management.cors.allow_origins" in answer.json["reason"]
+        assert api.ask("GET", "/api/whoami", headers=told).status == 200
+
+
 def test_no_logins_with_passwords(tmp_path: Path) -> None:
     file = tmp_path / "leveret.conf"
     file.write_text("management.disable_basic_auth = true\n")

@@ -40,6 +40,7 @@ class TestPolicies:
             ({"definition": LIMIT}, "[{key_missing,pattern}]"),
             ({"pattern": "a", "definition": {}}, "Validation failed\n\nno policy provided\n"),
             ({"pattern": "a", "definition": 'x"'}, 'definition is "x\\"": expected an object'),
+            ({"pattern": 5, "definition": LIMIT}, "pattern is 5: expected text"),
             ({"pattern": "a", "definition": LIMIT, "priority": "x"}, 'priority is "x": expected a whole number'),
         ],
     )
@@ -100,6 +101,8 @@ class TestParameters:
 
     def test_where_nothing_is(self, api: Http) -> None:
         assert api.get("/api/parameters/nope") == []
+        refused = bad("Validation failed\n\ncomponent nope not found\n")
+        assert ask(api, "PUT", "/api/parameters/nope/v1/x", {"value": 1}) == (400, refused)
         assert ask(api, "GET", "/api/parameters/vhost-limits/nope") == (404, NOT_FOUND)
         body = {"value": {"max-queues": 1}}
         expected = (404, {"error": "not_found", "reason": "vhost_not_found"})

@@ -130,6 +130,7 @@ class TestPermissions:
             ("theirs/nope", EVERYTHING, "vhost_or_user_not_found"),
             ("theirs/outsider", None, "[{key_missing,configure},{key_missing,write},{key_missing,read}]"),
             ("theirs/outsider", {"configure": "", "write": ""}, "[{key_missing,read}]"),
+            ("theirs/outsider", {**EVERYTHING, "write": 5}, "write is 5: expected text"),
         ],
     )
     def test_what_cannot_be_granted(self, api: Http, path: str, body: Any, reason: str) -> None:
@@ -185,6 +186,7 @@ class TestLimits:
                 (400, "limit 'max-foo' of virtual host 'theirs': expected one of max-connections, max-queues"),
             ),
             ("theirs/max-queues", {}, (400, "[{key_missing,value}]")),
+            ("theirs/max-queues", {"value": None}, (400, "value is null: expected a whole number")),
             ("theirs/max-queues", {"value": "many"}, (400, 'value is "many": expected a whole number')),
             ("nope/max-queues", {"value": 1}, (404, "vhost_not_found")),
         ],

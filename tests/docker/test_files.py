@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from broker.config import AMQP_PORT, MANAGEMENT_PORT, PROMETHEUS_PORT
 from tests.docker.engine import ROOT
+from tests.oracle.leveret import Leveret
 
 DOCKER = ROOT / "docker"
 DOCKERFILE = re.sub(r"\\\n", " ", (DOCKER / "Dockerfile").read_text())
@@ -59,3 +61,13 @@ def test_a_dashboard_has_a_title_for_each_panel_and_a_place_of_its_own(path: Pat
         assert max(x for x, _ in cells) < 24
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+def test_what_the_dashboards_ask_for_is_there() -> None:
+    asked = {name for path in DASHBOARDS for name in re.findall(r"rabbitmq_\w+", path.read_text())}
+    assert len(asked) > 20
+    with Leveret() as broker:
+        (port,) = re.findall(r"Prometheus metrics: HTTP \(non-TLS\) listener started on port (\d+)", broker.log)
+        with urllib.request.urlopen(f"http://{broker.host}:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+    assert not asked - set(re.findall(r"^(\w+)", text, flags=re.MULTILINE))

@@ -66,8 +66,7 @@ def test_it_is_active_once_it_serves(machine: Container) -> None:
     assert "configuration read from /etc/leveret/leveret.conf" in journal(machine)
     assert "[warning]" not in journal(machine)
     assert machine.exec("ls", "/var/lib/leveret/log", "/run/leveret").returncode == 0
-    pid = shown(machine, "MainPID")
-    assert machine.exec("stat", "--format=%U", f"/proc/{pid}").stdout.strip() == "leveret"
+    assert int(shown(machine, "UID")) > 0
     with machine.connect() as wire:
         wire.close()
 

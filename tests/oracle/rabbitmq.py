@@ -155,22 +155,19 @@ class RabbitMQ:
 
     def ctl(self, *arguments: str) -> str:
         """What `rabbitmqctl --quiet ARGUMENTS` prints about this node; it costs a second or two. Raises BrokerFailed with its complaint."""
-        script = server_script()
-        assert script is not None and self._home is not None
-        command = [str(Path(script).with_name("rabbitmqctl")), "--quiet", "--node", self.node, *arguments]
-        done = subprocess.run(
-            command,
-            env=self._environment,
-            cwd=self._home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=CTL_SECONDS,
-            check=False,
-        )
+        done = self.tool("rabbitmqctl", "--quiet", *arguments)
         if done.returncode:
             raise BrokerFailed(f"rabbitmqctl {arguments[0]} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def tool(self, name: str, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        """One of RabbitMQ's command line tools, about this node, to its end."""
+        script = server_script()
+        assert script is not None and self._home is not None
+        command = [str(Path(script).with_name(name)), "--node", self.node, *arguments]
+        return subprocess.run(
+            command, env=self._environment, cwd=self._home, input=stdin, capture_output=True, text=True, timeout=CTL_SECONDS, check=False
+        )
 
     def _prepare(self, home: Path) -> dict[str, str]:
         """Directories, cookie and configuration; returns the environment that the node runs in."""

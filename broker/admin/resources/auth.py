@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from broker.access.attempts import Attempts, Count
     from broker.admin.call import Call
 
+FORM_BYTES_MAX: Final = 8192
+"""Of a login: whoever sends it may be anybody."""
+
 
 def get_auth(_call: Call) -> Any:
     """Tells how browsers log in: with a name and a password, and not by OAuth."""
@@ -26,7 +29,7 @@ def get_auth(_call: Call) -> Any:
 async def login(call: Call) -> Any:
     """Checks a name and a password, sent as a form (`username`, `password`). No session comes of it: each request says who asks."""
     basic_auth_is_on(call.context)
-    form = parse_qs((await call.read()).decode("utf-8", "surrogateescape"), keep_blank_values=True, errors="surrogateescape")
+    form = parse_qs((await call.read(FORM_BYTES_MAX)).decode("utf-8", "surrogateescape"), keep_blank_values=True, errors="surrogateescape")
     if "username" not in form or "password" not in form:
         raise NotAuthenticated
     name = form["username"][0]

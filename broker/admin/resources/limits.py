@@ -25,6 +25,8 @@ async def _value(call: Call) -> dict[str, int]:
     """The limit in the path, with the number in the body."""
     body = await call.body()
     body.require("value")
+    if body.values["value"] is None:
+        raise BadRequest("value is null: expected a whole number")
     return {call.path["name"]: body.number("value")}
 
 

@@ -23,7 +23,9 @@ log = logging.getLogger("management")
 
 CLUSTER_NAME: Final = "cluster_name"
 _USED: Final = (LIMITS[0], OPERATOR_POLICY, POLICY)
-"""The components that mean something here; others are those of RabbitMQ's plugins, and are kept."""
+"""The components that mean something here."""
+_KEPT: Final = ("shovel", "federation", "federation-upstream", "federation-upstream-set")
+"""Those of RabbitMQ's plugins: kept for whoever moves on with the definitions, and nothing comes of them."""
 
 
 def _parameters(vhost: VHost, component: str | None) -> list[dict[str, Any]]:
@@ -63,12 +65,14 @@ async def put_parameter(call: Call) -> Answer:
     body = await call.body()
     body.require("value")
     component, name = call.path["component"], call.path["name"]
+    if component not in (*_USED, *_KEPT):
+        raise refusal(f"component {component} not found")
     is_new = all(found["name"] != name for found in _parameters(vhost, component))
     try:
         call.operations.set_parameter(vhost.name, component, name, body.values["value"], acting_user=call.user_name)
     except InvalidPolicy as error:
         raise refusal(str(error)) from error
-    if component not in _USED:
+    if component in _KEPT:
         log.warning("parameter '%s' of component '%s' is kept, but nothing here acts on it", name, component)
     await call.commit()
     return created() if is_new else done()

@@ -68,7 +68,7 @@ async def put_permissions(call: Call) -> Answer:
     body = await call.body()
     body.require("configure", "write", "read")
     is_new = user.permissions(vhost) is None
-    patterns = [body.text(kind) for kind in ("configure", "write", "read")]
+    patterns = [body.string(kind) for kind in ("configure", "write", "read")]
     call.operations.set_permissions(user.name, vhost, *patterns, acting_user=call.user_name)
     await call.commit()
     return created() if is_new else done()
@@ -116,7 +116,7 @@ async def put_topic_permissions(call: Call) -> Answer:
     body = await call.body()
     body.require("exchange", "write", "read")
     is_new = not topic_permissions_of([user], vhost)
-    exchange, write, read = (body.text(name) for name in ("exchange", "write", "read"))
+    exchange, write, read = (body.string(name) for name in ("exchange", "write", "read"))
     call.operations.set_topic_permissions(user.name, vhost, exchange, write, read, acting_user=call.user_name)
     await call.commit()
     return created() if is_new else done()

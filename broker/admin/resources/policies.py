@@ -97,7 +97,7 @@ async def _put(call: Call, *, operator: bool) -> Answer:
         call.operations.set_policy(
             vhost.name,
             name,
-            body.text("pattern"),
+            body.string("pattern"),
             body.object("definition"),
             priority=body.number("priority"),
             apply_to=body.text("apply-to", "all"),

@@ -93,6 +93,7 @@ def _writes(walk: Walk, name: str) -> None:
     walk.delete(f"/topic-permissions/{VHOST}/guest")
     walk.quietly("DELETE", f"/user-limits/{name}/max-channels")
     walk.quietly("DELETE", f"/operator-policies/{mine}")
+    walk.quietly("DELETE", f"/parameters/nothing/{mine}")
 
 
 def permissions(walk: Walk) -> None:

@@ -100,6 +100,7 @@ def parameters(walk: Walk) -> None:
     for body in ({}, {"value": 5}, {"value": {"nope": 5}}, {"value": {"max-queues": "x"}}):
         walk.put(f"/parameters/vhost-limits/{V}/limits", body, note=str(body))
     walk.put(f"/parameters/nothing/{V}/n", {"value": {}})
+    walk.quietly("DELETE", f"/parameters/nothing/{V}/n")
     walk.put("/parameters/vhost-limits/nowhere/limits", {"value": {"max-queues": 5}})
     walk.put(f"/parameters/policy/{V}/n", {"value": {"pattern": "^q", "definition": {"max-length": 1}}})
     walk.delete(f"/parameters/vhost-limits/{V}/limits")
