@@ -14,7 +14,6 @@ def test_consumers_and_whose_they_are(shared: Served, vhost: str) -> None:
         channel.basic_consume("consumed", lambda *_: None, consumer_tag="two", auto_ack=True)
         one, two = soon(lambda: len(found := api.get(f"/api/consumers/{vhost}")) == 2 and found)
         details = one.pop("channel_details")
-        assert details.pop("pid").startswith("<")  # Leveret's own
         assert details == {
             "connection_name": f"127.0.0.1:{details['peer_port']} -> 127.0.0.1:{shared.port}",
             "name": f"127.0.0.1:{details['peer_port']} -> 127.0.0.1:{shared.port} (1)",
