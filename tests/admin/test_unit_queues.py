@@ -161,6 +161,24 @@ def test_one_queue_with_everything_that_readers_look_for(api: Http, shared: Serv
         assert (facts["exclusive_consumer_tag"], facts["single_active_consumer_tag"]) == (None, None)
 
 
+def test_the_first_message_is_the_oldest_whoever_has_it(api: Http, shared: Served, vhost: str, queues: str) -> None:
+    with shared.channel(vhost) as channel:
+        other = channel.connection.channel()
+        channel.queue_declare("shared-out")
+        channel.confirm_delivery()
+        for second in range(3):
+            channel.basic_publish("", "shared-out", b"", pika.BasicProperties(timestamp=1_700_000_000 + second))
+        first, second_tag = other.basic_get("shared-out")[0].delivery_tag, channel.basic_get("shared-out")[0].delivery_tag
+        timestamps = [api.get(f"{queues}/shared-out")["head_message_timestamp"]]
+        other.basic_ack(first)
+        soon(lambda: api.get(f"{queues}/shared-out")["messages"] == 2)
+        timestamps.append(api.get(f"{queues}/shared-out")["head_message_timestamp"])
+        channel.basic_ack(second_tag)
+        soon(lambda: api.get(f"{queues}/shared-out")["messages"] == 1)
+        timestamps.append(api.get(f"{queues}/shared-out")["head_message_timestamp"])
+        assert timestamps == [1_700_000_000, 1_700_000_001, 1_700_000_002]
+
+
 def test_of_many_messages_some_are_looked_at(api: Http, shared: Served, vhost: str, queues: str) -> None:
     with shared.channel(vhost) as channel:
         channel.queue_declare("deep", durable=True)
