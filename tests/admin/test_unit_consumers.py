@@ -17,7 +17,7 @@ def test_consumers_and_whose_they_are(shared: Served, vhost: str) -> None:
         connection = f"127.0.0.1:{details['peer_port']} -> 127.0.0.1:{shared.port}"
         assert details == {
             "connection_name": connection, "name": f"{connection} (1)", "node": details["node"], "number": 1, "peer_host": "127.0.0.1",
-            "peer_port": details["peer_port"], "user": "guest",
+            "peer_port": details["peer_port"], "user": "guest", "pid": details["pid"],  # the last is Leveret's own
         }  # fmt: skip
         assert one == {
             "arguments": {"x-priority": 2}, "ack_required": True, "active": True, "activity_status": "up", "consumer_tag": "one",
