@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin.call import exchange_name
 from broker.admin.channel import channel, named_vhost, of_get, of_publish
-from broker.admin.errors import BadRequest, Missing, Unavailable
+from broker.admin.errors import BadRequest, Missing
 from broker.admin.lists import Pacer, joined
 from broker.admin.resources.queues import check_name
 from broker.admin.routing import Access, Route
@@ -40,8 +40,6 @@ async def publish(call: Call) -> Any:
     check_name("routing_key", routing_key)
     payload = shape.body_of(body)
     header = shape.header_of(body.object("properties"), len(payload))
-    if alarms := call.context.node.alarms:
-        raise Unavailable(f"publishers are blocked by an alarm: {', '.join(alarms)}")
     async with channel(call, vhost, of_publish) as opened:
         await opened.do(make(Confirm.Select))
         await opened.publish(join_routing(exchange, routing_key), MANDATORY, header, payload)
