@@ -34,6 +34,7 @@ USERS_DIR: Final = "/run/user"
 ADDRESS_BYTES_MAX: Final = 103
 """What every system takes for the path of a Unix-domain socket (Linux 107, macOS 103)."""
 BACKLOG: Final = 128
+USUAL_PORT: Final = 5672
 CONNECT_SECONDS: Final = 5.0
 """A broker accepts at once, or has too many waiting already; either way it is alive."""
 
@@ -143,10 +144,13 @@ def announce(
 
 
 def find(node: str | None = None, *, environ: Mapping[str, str] = os.environ) -> Found:
-    """The one running broker, or the one of that node name (`rabbit` is short for rabbit@HOST). Raises NotRunning, Ambiguous, Forbidden."""
+    """The one running broker, or the one of that node name (`rabbit` is short for rabbit@HOST). Of several it is the one on the usual port:
+    the others are those of tests, mostly. Raises NotRunning, Ambiguous, Forbidden."""
     for places in (_own_places(environ), _others_places(environ)):
         live = [each for place in places if place.is_trusted() for each in _live(place.directory)]
         fit = [each for each in live if node is None or node in (each.node, each.node.partition("@")[0])]
+        if len(fit) > 1 and len(usual := [each for each in fit if USUAL_PORT in each.amqp_ports]) == 1:
+            fit = usual
         if len(fit) > 1:
             which = "".join(
                 f"\n  {each.node}: process {each.pid}, AMQP port {_ports(each)}, data in {each.data_dir or 'memory'}" for each in fit

@@ -8,7 +8,6 @@ import pytest
 
 from tests.admin.client import Http
 from tests.admin.served import Served
-from tests.runtime.process import soon
 
 PROPERTIES = {
     "content_type": "text/plain", "content_encoding": "utf-8", "headers": {"a": 1, "b": "c", "d": {"e": [1, 2.5, True, "x"]}},

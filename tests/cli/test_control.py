@@ -33,14 +33,14 @@ def announced(environ: dict[str, str]) -> Iterator[Announcement]:
     made.close()
 
 
-def leave(directory: Path, pid: int, node: str = "rabbit@other", *, listens: bool = False) -> socket.socket:
+def leave(directory: Path, pid: int, node: str = "rabbit@other", *, listens: bool = False, port: int = 1) -> socket.socket:
     """What a broker of that process id would have there."""
     directory.mkdir(mode=0o700, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(directory / f"{pid}.sock"))
     if listens:
         listener.listen()
-    card = {"pid": pid, "node": node, "amqp_ports": [1], "data_dir": None, "started_ms": 0}
+    card = {"pid": pid, "node": node, "amqp_ports": [port], "data_dir": None, "started_ms": 0}
     (directory / f"{pid}.json").write_text(json.dumps(card))
     return listener
 
@@ -91,7 +91,7 @@ def test_a_broker_of_another_container_stays(environ: dict[str, str]) -> None:
 
 
 def test_the_name_chooses_among_several(announced: Announcement, environ: dict[str, str]) -> None:
-    with leave(Path(environ["LEVERET_RUNTIME_DIR"]), DEAD, "hare@other", listens=True):
+    with leave(Path(environ["LEVERET_RUNTIME_DIR"]), DEAD, "hare@other", listens=True, port=5672):
         with pytest.raises(Ambiguous, match=r"(?s)2 brokers are running; choose one.*rabbit@orders: .*port 5672, 5671") as refused:
             find(environ=environ)
         assert {each.node for each in refused.value.found} == {"rabbit@orders", "hare@other"}
@@ -99,6 +99,11 @@ def test_the_name_chooses_among_several(announced: Announcement, environ: dict[s
         assert find("hare", environ=environ).pid == DEAD
         with pytest.raises(NotRunning, match="as node 'rabbit@elsewhere'"):
             find("rabbit@elsewhere", environ=environ)
+
+
+def test_of_several_it_is_the_one_on_the_usual_port(announced: Announcement, environ: dict[str, str]) -> None:
+    with leave(Path(environ["LEVERET_RUNTIME_DIR"]), DEAD, listens=True, port=5673):
+        assert find(environ=environ).pid == os.getpid()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x"}', '{"pid": 1, "node": "n", "amqp_ports": 1}', "\xff"])
