@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_without_a_directory_the_state_is_in_the_log(memory: Leveret) -> None:
     line = memory.wait_for_log(r"\[info\] \S+ SIGUSR1: the state of the broker:")
     head = line.partition("SIGUSR1")[0]
     soon(lambda: f"{head}vhost '/': queues=0" in memory.log)
+
+
+def test_asking_during_the_start_ends_nothing(listening: Listening, variables: Callable[..., None]) -> None:
+    """There is no state yet, and what a signal does to a process by itself is to end it."""
+    variables(NOTIFY_SOCKET=listening.variable)
+    broker = Leveret()
+    starting = threading.Thread(target=broker.start)
+    starting.start()
+    assert listening.next() == ["STATUS=Startup in progress"]
+    os.kill(broker.pid, signal.SIGUSR1)
+    assert listening.next()[0] == "READY=1"
+    starting.join()
+    assert broker.stop() == 0
 
 
 def test_a_directory_that_cannot_be_written_is_told(start: Start, tmp_path: Path) -> None:
