@@ -140,7 +140,7 @@ ROWS: tuple[Row, ...] = (
         for steps in ("logins: GET /whoami (Basic*)", "logins: GET /whoami (nonsense)")
         for row in (
             Row(steps, "status", 401, "no credentials that anybody could read"),
-            Row(steps, "headers.www-authenticate", OPTIONAL, ""),
+            Row(steps, "headers.www-authenticate", OPTIONAL, "as above"),
         )
     ),
     *answers("logins: GET /whoami (Bearer abc)", 401, "<any>", "no OAuth"),
@@ -165,9 +165,9 @@ ROWS: tuple[Row, ...] = (
         "3.13's",
     ),
     *answers("methods: OPTIONS /nope", {ONE_OF: [200, 404]}, "<any>", "what isn't there has no methods"),
-    Row("methods: OPTIONS /nope", "headers.allow", OPTIONAL, ""),
+    Row("methods: OPTIONS /nope", "headers.allow", OPTIONAL, "as above"),
     *answers("methods: DELETE /nope", {ONE_OF: [405, 404]}, "<any>", "what isn't there has no methods"),
-    Row("methods: DELETE /nope", "headers.allow", OPTIONAL, ""),
+    Row("methods: DELETE /nope", "headers.allow", OPTIONAL, "as above"),
     *answers("methods: GET /whoami (Accept: *bert*)", 200, "<object>", "there is JSON only"),
     Row("methods: GET /whoami (Accept: *bert*)", "headers.content-type", "application/json", "there is JSON only"),
     *answers("methods: GET /whoami (Accept: text/html)", {ONE_OF: [200, 406]}, "<any>", "a browser sees it too"),
@@ -179,6 +179,14 @@ ROWS: tuple[Row, ...] = (
         "what the API takes",
     ),
     Row("methods: HEAD //", "headers.content-type", or_like("text/html; charset=utf-8"), "a page of its own"),
+    Row("logins: nobody: POST /login", "headers.set-cookie", OPTIONAL, "no cookie with a password in it"),
+    *answers(
+        "methods: HEAD //(cli|cli/|cli/rabbitmqadmin|mgmt)",
+        404,
+        None,
+        "the script is RabbitMQ's; Leveret's is a command, installed with it",
+    ),
+    Row("methods: HEAD //cli/rabbitmqadmin", "headers.content-type", "<string>", "as above"),
     # --- spaces
     *accepted("*GET /*/with+space*", 200, "tools that escape as in a query: KEDA, Datadog"),
     # --- leniency
@@ -221,7 +229,7 @@ ROWS: tuple[Row, ...] = (
     Row("rates: *", "body**_details.samples[].sample", "<int|float>", "a number"),
     Row("*GET /extensions", "body", "<list>", "scripts of RabbitMQ's pages"),
     Row("attempts: GET /auth/attempts/{node}/source", "body", "<list>", "RabbitMQ counts by source only if it is told to"),
-    Row("exchanges: PUT *({'type': ''})", "body.reason", "<string>", ""),
+    Row("exchanges: PUT *({'type': ''})", "body.reason", "<string>", "another word for what there isn't"),
     Row("*", "body", without_cluster_id, "there is no cluster"),
     Row("*", "body.global_parameters", without_cluster_id, "there is no cluster"),
     Row("queues*: *enable_queue_totals=true", "body[].exclusive", or_like(False), "null for quorum queues"),
