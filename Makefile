@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-ORACLE_TESTS := tests/conformance tests/clients tests/security/test_hostile.py
+ORACLE_TESTS := tests/conformance tests/clients tests/security/test_hostile.py tests/admin/test_recorded.py
 # Changes of these alone make a set-up out of date: the packages are installed editable.
 RECIPE := pyproject.toml hatch_build.py Makefile
 
@@ -16,7 +16,7 @@ help:
 	@echo "make test     set up .venv and run the test suite"
 	@echo "make install  set up .venv, for $(BIN)/leveret"
 	@echo "make lint     ruff, mypy --strict, import-linter, hadolint, shellcheck"
-	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server, node and, as root, dockerd)"
+	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server, node, prometheus and, as root, dockerd)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
 	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"
@@ -42,7 +42,7 @@ oracle: $(VENV)/.test-ready
 	.ci/oracle
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker rabbitmq
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker leveret
-	$(PYTEST) tests/core tests/house tests/docker -m oracle
+	$(PYTEST) tests/core tests/house tests/admin tests/docker -m oracle
 
 soak: $(VENV)/.test-ready
 	$(PYTEST) tests -m soak

@@ -25,7 +25,11 @@ def test_answers(managed: Managed, scenario: str) -> None:
     assert not found, "\n" + "\n".join(comparison.report(found))
 
 
-@pytest.mark.parametrize("row", differences.ROWS, ids=lambda row: f"{row.steps} {row.path}")
-def test_every_difference_is_about_something(row: differences.Row) -> None:
-    assert row.why
-    assert any(differences.matches(row, scenario, step) for scenario in SCENARIOS for step in recording.load(scenario))
+@pytest.mark.parametrize("steps", sorted({row.steps for row in differences.ROWS}))
+def test_every_difference_is_about_something(steps: str) -> None:
+    """Headers come with a status, and may or may not have been there."""
+    rows = [row for row in differences.ROWS if row.steps == steps]
+    recorded = [(scenario, step) for scenario in SCENARIOS for step in recording.load(scenario)]
+    for row in rows:
+        assert row.why
+        assert row.path.startswith("headers.") or any(differences.matches(row, *each) for each in recorded), row

@@ -83,7 +83,7 @@ def _channel_ready(channel: dict[str, Any]) -> bool:
         (False, True): channel["messages_uncommitted"] == 1 and channel["acks_uncommitted"] == 1 and stats.get("get") == 1,
         (False, False): stats.get("deliver") == 2 and channel["messages_unacknowledged"] == 2,
     }
-    return bool(wanted[channel["confirm"], channel["transactional"]] and channel["state"] == "running" and "idle_since" in channel)
+    return bool(wanted[channel["confirm"], channel["transactional"]] and channel["state"] == "running")
 
 
 def _seen_by(walk: Walk, first: Wire, second: Wire) -> None:
