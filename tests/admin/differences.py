@@ -196,9 +196,7 @@ ROWS: tuple[Row, ...] = (
     Row("messages: POST *", "body[].properties.headers.b[]", lambda shape: None if shape == "undefined" else shape, "JSON has null"),
     *answers("overview: PUT /feature-flags/quorum_queue/enable (no body)", 204, None, "there is nothing to say"),
     *answers("users: POST /users/bulk-delete", {ONE_OF: [400, 204, 401]}, "<any>", "who isn't there needn't be deleted"),
-    *accepted("permissions: PUT *({'configure': 5,*", 204, "numbers are taken as they would be written"),
-    *accepted("*policies: PUT *({'pattern': 5,*", 201, "numbers are taken as they would be written"),
-    *accepted("(tags: policymaker|tags: administrator|parameters): PUT /parameters/nothing/*", 201, "parameters of plugins are kept"),
+    *refused("*policies: PUT *({'pattern': 5,*", "the text says what was expected"),
     *accepted("definitions-import: POST *{'component': 'nothing',*", 204, "parameters of plugins are kept"),
     # --- 3.13
     Row("vhosts: *", "body**default_queue_type", or_like("quorum"), "virtual hosts have one"),
