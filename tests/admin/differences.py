@@ -204,7 +204,12 @@ ROWS: tuple[Row, ...] = (
     Row("messages: POST *", "body[].properties.headers.b[]", lambda shape: None if shape == "undefined" else shape, "JSON has null"),
     *answers("overview: PUT /feature-flags/quorum_queue/enable (no body)", 204, None, "there is nothing to say"),
     *answers("users: POST /users/bulk-delete", {ONE_OF: [400, 204, 401]}, "<any>", "who isn't there needn't be deleted"),
+<<<<<<< HEAD
     *accepted("definitions-import: POST *{'component': 'nothing',*", 204, "files of brokers with other plugins come in"),
+=======
+    *refused("*policies: PUT *({'pattern': 5,*", "the text says what was expected"),
+    *accepted("definitions-import: POST *{'component': 'nothing',*", 204, "parameters of plugins are kept"),
+>>>>>>> 8d52b62e5aec07544ee1aeeccd7ab68f822c5d6e
     # --- 3.13
     Row("vhosts: *", "body**default_queue_type", or_like("quorum"), "virtual hosts have one"),
     *answers("*GET /users?page=*", 200, "<object>", "3.13 has pages of users"),
