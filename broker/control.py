@@ -171,14 +171,18 @@ def read_pid(path: str) -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """True if there is such a process, whoever owns it."""
+    """True if there is such a process, whoever owns it, and it hasn't ended: one that only waits for its parent to notice has."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except (PermissionError, OverflowError):
-        return pid > 0
-    return True
+    except PermissionError:
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except (OSError, IndexError):  # not Linux, or just gone
+        return not os.path.isdir("/proc/self")
 
 
 class _Place(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 
 from broker.cli import tools
 from tests.house.conftest import ROOT, clean_environment
+from tests.house.conftest import leveret as leveret
 from tests.oracle.leveret import Leveret
 
 Tool = Callable[..., subprocess.CompletedProcess[str]]
@@ -22,7 +23,7 @@ class Served(Leveret):
     """A broker that announces itself where no other is, and the tools that find it there."""
 
     def __init__(self, home: Path, arguments: tuple[str, ...] = ()) -> None:
-        super().__init__(arguments=arguments)
+        super().__init__(home / f"data-{id(self)}", arguments=arguments)
         self.runtime = home / "run"
         self.plugins_file = home / "enabled_plugins"
         self.variables = {"LEVERET_RUNTIME_DIR": str(self.runtime), "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.plugins_file)}

@@ -14,6 +14,7 @@ import pytest
 from broker import control
 from broker.control import Ambiguous, Announcement, Forbidden, NotRunning, announce, find
 from tests.house.conftest import ROOT
+from tests.wire import eventually
 
 ROOTLESS = os.geteuid() != 0
 DEAD = 2**22 - 1
@@ -211,9 +212,14 @@ def test_the_pid_file(tmp_path: Path, environ: dict[str, str]) -> None:
 
 def test_the_living_and_the_dead() -> None:
     assert control.is_alive(os.getpid()) and control.is_alive(1)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert ended.stdout is not None
+    ended.stdout.read()
+    eventually(lambda: not control.is_alive(ended.pid))  # though nobody has waited for it yet
+    ended.stdout.close()
     ended.wait()
     assert not control.is_alive(ended.pid)
+    assert not control.is_alive(2**70)
 
 
 def test_commands_import_next_to_nothing() -> None:

@@ -92,6 +92,7 @@ def encode(value: Any) -> str:
 
 
 def _jsonable(value: Any) -> Any:
+    """What isn't set is an empty text there too."""
     if isinstance(value, Table):
         return terms.typed(value)
     if isinstance(value, dict):
@@ -120,7 +121,7 @@ def _table(rows: Sequence[Row], style: Style) -> str:
     if not style.aligned:
         return "\n".join("\t".join(line) for line in ([header, *lines] if style.headers else lines))
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    numeric = [all(isinstance(row[name], int | float) for row in rows) for name in header]
+    numeric = [all(type(row[name]) in (int, float) for row in rows) for name in header]
     shown = [_aligned(line, widths, numeric) for line in lines]
     return "\n".join([style.bold(_aligned(header, widths, numeric)), *shown] if style.headers else shown)
 

@@ -23,12 +23,6 @@ TIMEOUT_SECONDS: Final = 60
 PEEKED_CHARACTERS: Final = 64
 PAYLOAD: Final = "payload (max 64 bytes)"
 _DEFAULTS: Final = {"timeout": TIMEOUT_SECONDS}
-_FIELDS: Final = {
-    "owner_pid": "owner_pid_details",
-    "disk_reads": "backing_queue_status",
-    "disk_writes": "backing_queue_status",
-}
-"""Columns that the API has under another name."""
 
 
 def list_queues(call: Call) -> Output:
@@ -36,26 +30,34 @@ def list_queues(call: Call) -> Output:
     columns = columns_of(call, "name", "messages")
     if call.options.get("offline") and not call.options.get("online"):
         return Output(rows=[])
-    asked = ",".join(dict.fromkeys(["name", *columns, *(_FIELDS[name] for name in columns if name in _FIELDS)]))
+    asked = ",".join(dict.fromkeys(["name", *columns, *["exclusive"] * ("owner_pid" in columns)]))
     try:
-        queues = call.api.get("queues", call.vhost, columns=asked, disable_stats=False)
+        queues = call.api.get("queues", call.vhost, columns=asked)
     except Refused as refused:
         if refused.status == 404:
             return Output(rows=[])
         raise
+    if "owner_pid" in columns:
+        for queue in queues:
+            queue["owner_pid"] = _owner(call, queue["name"]) if queue["exclusive"] else None
     return Output(rows=[{name: _value(queue, name) for name in columns} for queue in queues])
+
+
+def _owner(call: Call, queue: str) -> str | None:
+    """The pid of the connection whose queue it is; only the single queue's object says that."""
+    try:
+        found = call.api.get("queues", call.vhost, queue, columns="owner_pid_details")
+    except Refused:
+        return None  # gone meanwhile
+    owner = found.get("owner_pid_details") or {}
+    return owner.get("pid", owner.get("name"))
 
 
 def _value(queue: dict[str, Any], column: str) -> Any:
     value = queue.get(column)
     if column == "arguments":
         return Table(value or {})
-    if column == "owner_pid" and value is None:
-        owner = queue.get("owner_pid_details") or {}
-        return owner.get("pid", owner.get("name"))
-    if column in ("disk_reads", "disk_writes") and value is None:
-        return 0
-    return value
+    return 0 if value is None and column in ("disk_reads", "disk_writes") else value
 
 
 def list_unresponsive_queues(call: Call) -> Output:
