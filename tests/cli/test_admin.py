@@ -84,6 +84,7 @@ CLASSIC = """
     -u guest -p wrong list queues
     -U http://guest:guest@localhost:1 list queues
     help nope
+    list queues --nope
 """
 """From here on to the end nothing is left of it."""
 SECOND = {
@@ -134,11 +135,8 @@ def test_the_classic_one_says_what_it_did(served: Served, http_port: int, tmp_pa
     assert admin("declare queue name=c1 durable=true") == (0, "queue declared\n", "")
     assert admin("publish routing_key=c1 payload=hello") == (0, "Message published\n", "")
     assert admin("publish routing_key=nope payload=x") == (0, "Message published but NOT routed\n", "")
-    assert admin("list queues") == (
-        0,
-        "+------+----------+\n| name | messages |\n+------+----------+\n| c1   | 1        |\n+------+----------+\n",
-        "",
-    )
+    table = "+------+----------+\n| name | messages |\n+------+----------+\n| c1   | 1        |\n+------+----------+\n"
+    assert admin("list queues") == (0, table, "")
     assert admin("-q list queues name -f tsv") == (0, "c1\n", "")
     assert admin("get queue=c1 ackmode=ack_requeue_false payload_file=got.txt")[0] == 0
     assert (tmp_path / "got.txt").read_text() == "hello"
@@ -211,7 +209,8 @@ def test_the_second_one_has_tables_and_exit_statuses(served: Served, http_port: 
     assert admin("declare", "queue", "--nope", "x")[0] == 2
     assert admin("declare", "binding", "--source", "x")[0] == 2
     assert admin("declare", "queue", "--name", "q", "--durable", "perhaps")[0] == 64
-    assert admin("foo", "bar")[0] == 2
+    assert admin("foo", "bar") == (1, "", "\nERROR: Action foo not understood\n\nrabbitmqadmin --help for help\n\n")
+    assert admin("--non-interactive", "foo", "bar")[0] == 2
     assert admin("--username", "guest", "--password", "wrong", "users", "list")[0] == 65
     file = tmp_path / "defs.json"
     assert admin("definitions", "export", "--file", str(file)) == (0, "", "")

@@ -51,7 +51,9 @@ def is_second(words: Sequence[str]) -> bool:
         return False
     verb, *rest = command
     if verb not in CLASSIC_VERBS:
-        return True
+        from broker.cli.ctl.admin_commands import COMMANDS
+
+        return verb.replace("-", "_") in COMMANDS
     if verb == "list":
         return bool(rest) and rest[0] in SECOND_LISTS
     if verb == "show":

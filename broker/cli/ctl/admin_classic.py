@@ -127,20 +127,24 @@ def main(words: Sequence[str]) -> int:
     try:
         if parsed.invalid:
             name, value = parsed.invalid[0]
-            raise Wrong(f"no such option: {name}" if not value else f"option {name}: '{value}' is not what it takes")
+            wrong = f"no such option: {name}" if not value else f"option {name}: invalid value: '{value}'"
+            sys.stderr.write(f"Usage\n=====\n  rabbitmqadmin [options] subcommand\n\nrabbitmqadmin: error: {wrong}\n")
+            return 2
         if "version" in parsed.options:
             from broker.identity import RABBITMQ_VERSION
 
             _say(f"rabbitmqadmin {RABBITMQ_VERSION}")
             return 0
         if "help" in parsed.options or parsed.arguments[:1] == ["help"]:
+            if parsed.arguments[1:] and parsed.arguments[1:] not in (["subcommands"], ["config"]):
+                raise Wrong("help topic must be one of:\n  subcommands\n  config")
             _say(_help())
             return 0
         if not parsed.arguments:
             raise Wrong("Action not specified")
         Admin(_settings(parsed.options)).run(parsed.arguments[0], parsed.arguments[1:])
-    except Wrong as wrong:
-        sys.stderr.write(f"\nERROR: {wrong}\n\nrabbitmqadmin --help for help\n\n")
+    except Wrong as problem:
+        sys.stderr.write(f"\nERROR: {problem}\n\nrabbitmqadmin --help for help\n\n")
         return 1
     except Died as died:
         sys.stdout.flush()

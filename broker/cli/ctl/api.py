@@ -35,6 +35,10 @@ class Transport(Protocol):
     """How the API is reached."""
 
     @property
+    def place(self) -> str:
+        """Who doesn't answer, if nobody does."""
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """Sent with each request."""
 
@@ -50,6 +54,7 @@ class SocketTransport:
     """The control socket of a broker on this machine."""
 
     def __init__(self, found: Found) -> None:
+        self.place = "the broker"
         self.headers: Mapping[str, str] = {}
         self.prefix = ""
         self._found = found
@@ -78,6 +83,7 @@ class TcpTransport:
 
         self.host = host
         self.port = port
+        self.place = f"the HTTP API at {host}:{port}"
         self.prefix = prefix.rstrip("/")
         self.tls = tls
         """An ssl.SSLContext for https."""
@@ -112,6 +118,7 @@ class Api:
     """See the module. `timeout_seconds` is that of each step on the socket; None waits for ever."""
 
     def __init__(self, transport: Transport, timeout_seconds: float | None = None) -> None:
+        self.place = transport.place
         self._transport = transport
         self._timeout_seconds = timeout_seconds
         self._connection: http.client.HTTPConnection | None = None

@@ -42,6 +42,12 @@ def _nothing(call: Call) -> Any:
     return []
 
 
+def _alarms(call: Call) -> Any:
+    node = call.api.get("nodes", call.node, columns="mem_alarm,disk_free_alarm")
+    rung = [name for name, key in (("memory", "mem_alarm"), ("disk", "disk_free_alarm")) if node.get(key)]
+    return [((Atom("resource_limit"), Atom(name), Atom(call.node)), []) for name in rung]
+
+
 def _version(call: Call) -> Any:
     return Characters(call.api.get("overview", columns="rabbitmq_version")["rabbitmq_version"])
 
@@ -66,7 +72,7 @@ ANSWERS: Final[dict[str, Callable[[Call], Any]]] = {
     "rabbit_nodes:all_running()": _nodes,
     "rabbit_nodes:list_members()": _nodes,
     "nodes()": _nothing,
-    "rabbit_alarm:get_alarms()": _nothing,
+    "rabbit_alarm:get_alarms()": _alarms,
     "rabbit_misc:version()": _version,
     "rabbit_amqqueue:count()": _queues,
     "length(rabbit_amqqueue:list())": _queues,

@@ -95,7 +95,7 @@ def _run(call: Call) -> int:
     except TimedOut:
         raise call.timed_out() from None
     except Unreachable as error:
-        raise node_down(call.shown_node, f"the broker doesn't answer: {error}") from error
+        raise node_down(call.shown_node, f"{call.api.place} doesn't answer: {error}") from error
     except Refused as refused:
         raise Failed(f"Error:\n{refused.reason}") from refused
     text = output.render(call.style()) if output is not None else None

@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
 
 ROWS: Final = (
-    Row("help", "report", "cdpqu", HELP, "usage of these tools and of their commands"),
+    Row("help", "report", "cdpqsu", HELP, "usage of these tools and of their commands"),
     Row("autocomplete", "report", "cdpq", HELP, "names of commands, for shells that complete them"),
     Row("version", "status", "cdp", HELP, "the version of RabbitMQ that these tools are like"),
     Row("await_startup", "node", "c", NODES, "wait until the broker is up"),
