@@ -164,9 +164,10 @@ def _response(route: Route, status: int) -> dict[str, Any]:
     elif status == 200 and route.shows:
         response["content"] = {"application/json": {"schema": _shown(route)}}
     elif status >= 400:
-        response["content"] = {
-            "application/json": {"schema": schemas.of("Health" if (route.shows, status) == ("Health", 503) else "Error")}
-        }
+        error = "Health" if status == 503 and route.shows == "Health" else "Error"
+        response["content"] = {"application/json": {"schema": schemas.of(error)}}
+        if "/" in route.shows:
+            response["content"]["text/plain"] = {"schema": {"type": "string"}}
     return response
 
 

@@ -108,9 +108,7 @@ def _is_plain(text: str) -> bool:
 _OBJECTS: Final = "users vhosts permissions topic_permissions global_parameters parameters policies queues exchanges bindings"
 SCHEMAS: Final = {
     "Definitions": {
-        "rabbit_version rabbitmq_version product_name product_version original_vhost_name": "string",
-        "explanation": "string",
-        "metadata": "object",
+        "rabbit_version rabbitmq_version product_name product_version": "string",
         _OBJECTS: "[object]",
     },
 }

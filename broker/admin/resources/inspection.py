@@ -165,7 +165,7 @@ _LOOK: Final = {
     "offset": "integer: Messages to pass over.",
     "limit": f"integer: Messages to show, {MOST} at the most.",
     "state": "'ready'|'unacked': Those that wait, or those that consumers have.",
-    "filter": "string: What messages have to have: a text, or words such as exchange:NAME.",
+    "filter": "string: A text in the body or the routing key, or NAME=VALUE of a header or property.",
     "truncate": "integer: Bytes of each body that are shown.",
     "encoding": "'auto'|'base64': How bodies are shown; auto is text where it is UTF-8.",
 }
