@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.admin.samples import Figures, Kind
+from broker.admin.schemas import counted
 from broker.core import counters
 from broker.core.counters import Churn, Given, Taken
 
@@ -31,6 +32,8 @@ CONNECTION: Final = SOCKET
 VHOST: Final = (*LENGTHS, *GIVEN, *TAKEN, *SOCKET[:2])
 BROKER: Final = (*VHOST, *Churn.__slots__)
 NODE: Final = ("mem_used", "fd_used", "sockets_used", "disk_free")
+
+SCHEMAS: Final = {"MessageStats": counted(" ".join((*GIVEN, *TAKEN, *EXCHANGE, "disk_reads", "disk_writes")))}
 
 
 def of_queue(queue: Queue) -> Figures:

@@ -24,6 +24,20 @@ from broker.core.permissions import InvalidPattern, compiled, octets
 if TYPE_CHECKING:
     from broker.admin.call import Call
 
+SORTED: Final = {
+    "columns": "string: Parts of each item, separated by commas; a dot leads deeper.",
+    "sort": "string: A column to sort by.",
+    "sort_reverse": "boolean: The other way round.",
+}
+"""What a list reads of the query, for the OpenAPI document."""
+PAGED: Final = SORTED | {
+    "page": "integer: A page of the list, from 1.",
+    "page_size": "integer: Items on a page, 500 at the most.",
+    "name": "string: With page: only items whose name contains this.",
+    "use_regex": "boolean: That is a regular expression.",
+}
+ONLY: Final = {"columns": "string: Parts of the object, separated by commas; a dot leads deeper."}
+
 T = TypeVar("T")
 Facts = dict[str, Any]
 Columns = dict[str, Any]

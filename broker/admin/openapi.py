@@ -1,4 +1,4 @@
-"""The API as an OpenAPI document (https://spec.openapis.org/oas/v3.1.0), made of the routes, so that it can't say anything else."""
+"""The API as an OpenAPI document (https://spec.openapis.org/oas/v3.1.0), made of the routes and of what shapes say of themselves."""
 
 from __future__ import annotations
 
@@ -6,33 +6,79 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from broker import identity
+from broker.admin import figures, schemas
+from broker.admin.resources import (
+    auth,
+    cluster,
+    control,
+    definitions,
+    features,
+    health,
+    limits,
+    messages,
+    nodes,
+    overview,
+    parameters,
+    policies,
+    vhosts,
+)
 from broker.admin.routing import Access
+from broker.admin.shapes import binding, connection, consumer, exchange, message, node, queue, stats, user, vhost
+from broker.admin.shapes import inspection as inspection_shapes
 
 if TYPE_CHECKING:
     from broker.admin.context import Context
     from broker.admin.routing import Route
 
+_MODULES: Final = (
+    auth, binding, cluster, connection, consumer, control, definitions, exchange, features, figures, health, inspection_shapes, limits,
+    message, messages, node, nodes, overview, parameters, policies, queue, stats, user, vhost, vhosts,
+)  # fmt: skip
+"""Those that have SCHEMAS."""
 _NAME: Final = re.compile(r"\{(\w+)\}")
-_ERROR: Final = {
-    "type": "object",
-    "required": ["error", "reason"],
-    "properties": {"error": {"type": "string"}, "reason": {"type": ["string", "array"]}},
+_SCHEMAS: Final = {
+    "Error": {"error": "string!", "reason": "string|[string]!"},
+    "Page": {"total_count item_count filtered_count page page_size page_count": "integer!"},
 }
 _NAMES: Final = {
-    "vhost": "A virtual host; %2F is /.",
+    "application": "An application of RabbitMQ's: rabbit.",
+    "channel": "A channel by its name: the connection's, and its number in parentheses.",
+    "component": "What the parameter is of, such as vhost-limits.",
+    "connection": "A connection by its name.",
+    "destination": "A queue or an exchange.",
+    "endpoint": "per-object, detailed or memory-breakdown.",
     "exchange": "An exchange; amq.default is the one without a name.",
+    "file": "The name of a file.",
+    "kind": "What the destination is: q, a queue, or e, an exchange.",
+    "node": "The node, as GET /api/overview has it.",
+    "pattern": "A regular expression.",
+    "properties_key": "A binding's properties_key.",
     "source": "An exchange; amq.default is the one without a name.",
-    "props": "A binding's properties_key.",
+    "unit": "days, weeks, months or years.",
+    "vhost": "A virtual host; %2F is /.",
+    "within": "How many of the unit.",
 }
-_LIST: Final = {
-    "columns": "Parts of each item, separated by commas; a dot leads deeper.",
-    "sort": "A column to sort by.",
-    "sort_reverse": "true: the other way round.",
-    "page": "A page of the list, from 1.",
-    "page_size": "Items on a page, 500 at the most.",
-    "name": "With page: only items whose name contains this.",
-    "use_regex": "true: that is a regular expression.",
+_STATUSES: Final = {
+    200: "Here it is.",
+    201: "It is new.",
+    204: "Done.",
+    301: "See Location.",
+    303: "Done; see Location.",
+    400: "What was sent makes no sense.",
+    401: "Log in, or ask somebody who may.",
+    403: "A page of another origin may change nothing.",
+    404: "Something in the path isn't there.",
+    412: "Something stands in the way.",
+    415: "What was sent is of a kind that isn't taken.",
+    500: "The message store failed: nothing more can be made durable until a restart.",
+    503: "Not now; the body says why.",
 }
+_USUAL: Final = {"GET": (200,), "PUT": (201, 204), "DELETE": (204,)}
+_DESCRIPTION: Final = """\
+The management API of RabbitMQ {version}, and what Leveret has beside it under /api/leveret.
+
+Bodies are taken as RabbitMQ takes them: "true" is as good as true, "1" as 1, no body as an empty object, and fields that nobody asked for
+are passed over. Of answers, only fields that can't be left out by `columns` and `disable_stats` are marked as required."""
 
 
 def document(context: Context) -> dict[str, Any]:
@@ -42,43 +88,22 @@ def document(context: Context) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    named = _SCHEMAS | {name: fields for module in _MODULES for name, fields in module.SCHEMAS.items()}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Leveret HTTP API",
             "version": identity.LEVERET_VERSION,
-            "description": f"RabbitMQ {context.node.version}'s management API, and what Leveret has beside it under /api/leveret.",
+            "description": _DESCRIPTION.format(version=context.node.version),
         },
         "servers": [{"url": context.config.management.path_prefix.rstrip("/") or "/"}],
         "security": [{"basic": []}],
         "paths": paths,
-        "components": {"securitySchemes": {"basic": {"type": "http", "scheme": "basic"}}, "schemas": {"Error": _ERROR}},
+        "components": {
+            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "schemas": {name: schemas.of_fields(fields) for name, fields in sorted(named.items())},
+        },
     }
-
-
-def _operation(route: Route) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": operation_id(route),
-        "summary": route.summary,
-        "x-access": route.access.value,
-        "responses": _responses(route),
-    }
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": _NAMES.get(name, f"A {name}.")}
-        for name in _NAME.findall(route.path)
-    ]
-    if route.is_list:
-        parameters += [
-            {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
-            for name, text in _LIST.items()
-        ]
-    if parameters:
-        operation["parameters"] = parameters
-    if route.body is not None:
-        operation["requestBody"] = {"required": False, "content": {"application/json": {"schema": _schema(route.body)}}}
-    if route.access is Access.ANYBODY:
-        operation["security"] = []
-    return operation
 
 
 def operation_id(route: Route) -> str:
@@ -87,23 +112,69 @@ def operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *words])
 
 
-def _responses(route: Route) -> dict[str, Any]:
-    error = {"description": "Why not.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    done = {"description": "Done."}
-    responses: dict[str, Any] = {"200": {"description": "Here it is."}} if route.method in ("GET", "POST") else {}
-    if route.method in ("PUT", "POST"):
-        responses |= {"201": {"description": "It is new."}}
-    if route.method != "GET":
-        responses |= {"204": done, "400": error}
-    if route.access is not Access.ANYBODY:
-        responses["401"] = {"description": "Log in, or ask somebody who may."}
-    return responses | {"4XX": error, "503": error}
+def success_of(route: Route) -> tuple[int, ...]:
+    """The statuses that say that it worked."""
+    return route.statuses or _USUAL.get(route.method) or ((200,) if route.shows else (204,))
 
 
-def _schema(body: dict[str, str]) -> dict[str, Any]:
-    """A schema of an object, by the names and types of its fields (`durable`: `boolean`); a type with `!` is required."""
-    return {
-        "type": "object",
-        "properties": {name: {} if kind.rstrip("!") == "any" else {"type": kind.rstrip("!")} for name, kind in body.items()},
-        "required": [name for name, kind in body.items() if kind.endswith("!")],
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": operation_id(route),
+        "summary": route.summary,
+        "x-access": route.access.value,
+        "responses": {str(status): _response(route, status) for status in sorted({*success_of(route), *_refusals(route)})},
     }
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": schemas.of("string"), "description": _NAMES.get(name, f"A {name}.")}
+        for name in _NAME.findall(route.path)
+    ]
+    for name, text in (route.query or {}).items():
+        kind, _, description = text.partition(": ")
+        parameters.append({"name": name, "in": "query", "schema": schemas.of(kind), "description": description})
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body:
+        content = {kind: {"schema": schemas.of_fields(route.body)} for kind in route.body_types}
+        operation["requestBody"] = {"required": any(kind.endswith("!") for kind in route.body.values()), "content": content}
+    if route.access is Access.ANYBODY:
+        operation["security"] = []
+    return operation
+
+
+def _refusals(route: Route) -> set[int]:
+    """What it may answer with beside success: what follows from what it is, and what it says itself."""
+    found = set(route.refusals)
+    if route.access is not Access.ANYBODY:
+        found.add(401)
+    if _NAME.search(route.path):
+        found.add(404)
+    if route.query or route.method != "GET":
+        found.add(400)
+    if route.method != "GET":
+        found |= {403, 500}
+    return found
+
+
+def _response(route: Route, status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": _STATUSES[status]}
+    if status in (301, 303):
+        response["headers"] = {"Location": {"schema": {"type": "string"}}}
+    elif status == 200 and "/" in route.shows:
+        response["content"] = {route.shows: {"schema": {"type": "string"}}}
+    elif status == 200 and route.shows:
+        response["content"] = {"application/json": {"schema": _shown(route)}}
+    elif status >= 400:
+        error = "Health" if status == 503 and route.shows == "Health" else "Error"
+        response["content"] = {"application/json": {"schema": schemas.of(error)}}
+        if "/" in route.shows:
+            response["content"]["text/plain"] = {"schema": {"type": "string"}}
+    return response
+
+
+def _shown(route: Route) -> dict[str, Any]:
+    """The schema of what is answered; of a list that has pages, that of one of them too."""
+    items = schemas.of(route.shows)
+    if "page" not in (route.query or {}):
+        return items
+    page = {"allOf": [schemas.of("Page"), {"type": "object", "properties": {"items": items}, "required": ["items"]}]}
+    return {"anyOf": [items, page]}

@@ -16,6 +16,7 @@ from broker.admin.errors import MethodNotAllowed, NoSuchObject
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
+    from broker.admin.schemas import Fields, Query
 
 Handler = Callable[["Call"], Any | Awaitable[Any]]
 
@@ -36,16 +37,21 @@ class Access(Enum):
 class Route(NamedTuple):
     """One method of one path. `path` has names in braces; the first line of the handler's docstring says what it does.
 
-    For the OpenAPI document: `body` has the fields of the JSON object that is sent, with their types in JSON Schema's words (`boolean`),
-    and a `!` behind those that are required; `is_list` says that the answer can be sorted, cut and paged (admin/lists.py).
+    For the OpenAPI document (schemas.py has the words for types): `body` are the fields of what is sent, as one of `body_types`, NO_BODY if
+    nothing is read of it; `query` what is read of the query; `shows` the type of what is answered, or its media type if it is no JSON;
+    `statuses` those of success, where they are others than usual for the method; `refusals` those that few routes answer with.
     """
 
     method: str
     path: str
     handler: Handler
     access: Access = Access.MANAGEMENT
-    body: dict[str, str] | None = None
-    is_list: bool = False
+    body: Fields | None = None
+    query: Query | None = None
+    shows: str = ""
+    statuses: tuple[int, ...] = ()
+    refusals: tuple[int, ...] = ()
+    body_types: tuple[str, ...] = ("application/json",)
 
     @property
     def summary(self) -> str:

@@ -36,6 +36,15 @@ SLICE: Final = 200
 TABLES: Final = ("lengths", "msg_rates", "data_rates", "node_stats")
 """What windows are asked for by: `lengths_age`, `msg_rates_incr`, ..."""
 
+QUERY: Final = {
+    name: text
+    for table in TABLES
+    for name, text in (
+        (f"{table}_age", f"integer: Samples of the last so many seconds, of figures of the kind {table}."),
+        (f"{table}_incr", "integer: Seconds between two of them."),
+    )
+}
+
 
 class Window(NamedTuple):
     """Samples from `first_ms` to `last_ms`, one every `step_ms`."""

@@ -29,6 +29,11 @@ QUEUE_FILTER_MAX: Final = 2000
 _GZIP: Final = 31
 """zlib's wbits for a gzip header, and the largest window."""
 _FASTEST: Final = 1
+_DETAILED: Final = {
+    "family": "string: Of detailed: a family of metrics; may be given several times.",
+    "vhost": "string: Of detailed: a virtual host; may be given several times.",
+    "queue": "string: Of detailed: a regular expression for the names of queues.",
+}
 IDENTITY: Final = "identity"
 GZIP: Final = "gzip"
 
@@ -36,7 +41,10 @@ GZIP: Final = "gzip"
 def routes(path: str, access: Access) -> tuple[Route, ...]:
     """What is served at a path, and below it."""
     path = path.rstrip("/")
-    return Route("GET", path or "/", metrics, access), Route("GET", f"{path}/{{endpoint}}", endpoint_metrics, access)
+    return (
+        Route("GET", path or "/", metrics, access, shows="text/plain"),
+        Route("GET", f"{path}/{{endpoint}}", endpoint_metrics, access, query=_DETAILED, shows="text/plain"),
+    )
 
 
 def metrics(call: Call) -> Answer:

@@ -88,13 +88,21 @@ def _counted(found: Count) -> dict[str, int]:
 
 
 _ATTEMPTS: Final = "/api/auth/attempts/{node}"
+_FORM: Final = ("application/x-www-form-urlencoded",)
+_COUNTS: Final = {"auth_attempts auth_attempts_failed auth_attempts_succeeded": "integer!", "protocol": "string!"}
+SCHEMAS: Final = {
+    "Auth": {"oauth_enabled": "boolean!"},
+    "Hash": {"ok": "string!"},
+    "Attempts": _COUNTS,
+    "AttemptsBySource": _COUNTS | {"remote_address username": "string!"},
+}
 ROUTES: Final = (
-    Route("GET", "/api/auth", get_auth, Access.ANYBODY),
-    Route("POST", "/api/login", login, Access.ANYBODY),
-    Route("GET", "/api/auth/hash_password/{password}", hash_password, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/hash-password", hash_password_in_body, Access.ADMINISTRATOR),
-    Route("GET", _ATTEMPTS, list_attempts, Access.MONITORING),
-    Route("GET", f"{_ATTEMPTS}/source", list_attempts_by_source, Access.MONITORING),
+    Route("GET", "/api/auth", get_auth, Access.ANYBODY, shows="Auth"),
+    Route("POST", "/api/login", login, Access.ANYBODY, {"username password": "string!"}, shows="'ok'", refusals=(401,), body_types=_FORM),
+    Route("GET", "/api/auth/hash_password/{password}", hash_password, Access.ADMINISTRATOR, shows="Hash"),
+    Route("POST", "/api/leveret/hash-password", hash_password_in_body, Access.ADMINISTRATOR, {"password": "string!"}, shows="Hash"),
+    Route("GET", _ATTEMPTS, list_attempts, Access.MONITORING, shows="[Attempts]"),
+    Route("GET", f"{_ATTEMPTS}/source", list_attempts_by_source, Access.MONITORING, shows="[AttemptsBySource]"),
     Route("DELETE", _ATTEMPTS, reset_attempts, Access.MONITORING),
     Route("DELETE", f"{_ATTEMPTS}/source", reset_attempts, Access.MONITORING),
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
     from broker.core.exchange import Destination
     from broker.core.exchange import Exchange as DeclaredExchange
     from broker.core.vhost import VHost
@@ -166,14 +167,22 @@ def _method(kind: Any, source: str, destination: str, routing_key: str, argument
     return method
 
 
+_POST: Final = {"routing_key": "string", "arguments": "object"}
+_ONE: Final = f"{PATH}/{{kind}}/{{destination}}/{{properties_key}}"
+
+
+def _lists(path: str, handler: Handler, access: Access = Access.VHOST) -> Route:
+    return Route("GET", path, handler, access, query=lists.SORTED, shows="[Binding]")
+
+
 ROUTES: Final = (
-    Route("GET", "/api/bindings", list_bindings),
-    Route("GET", "/api/bindings/{vhost}", list_bindings, Access.VHOST),
-    Route("GET", PATH + "/{kind}/{destination}", list_bindings_between, Access.VHOST),
-    Route("POST", PATH + "/{kind}/{destination}", post_binding, Access.VHOST),
-    Route("GET", PATH + "/{kind}/{destination}/{properties_key}", get_binding, Access.VHOST),
-    Route("DELETE", PATH + "/{kind}/{destination}/{properties_key}", delete_binding, Access.VHOST),
-    Route("GET", "/api/queues/{vhost}/{name}/bindings", list_bindings_of_queue, Access.VHOST),
-    Route("GET", "/api/exchanges/{vhost}/{exchange}/bindings/source", list_bindings_from, Access.VHOST),
-    Route("GET", "/api/exchanges/{vhost}/{exchange}/bindings/destination", list_bindings_to, Access.VHOST),
+    _lists("/api/bindings", list_bindings, Access.MANAGEMENT),
+    _lists("/api/bindings/{vhost}", list_bindings),
+    _lists(PATH + "/{kind}/{destination}", list_bindings_between),
+    Route("POST", PATH + "/{kind}/{destination}", post_binding, Access.VHOST, _POST, statuses=(201,)),
+    Route("GET", _ONE, get_binding, Access.VHOST, query=lists.ONLY, shows="Binding"),
+    Route("DELETE", _ONE, delete_binding, Access.VHOST),
+    _lists("/api/queues/{vhost}/{name}/bindings", list_bindings_of_queue),
+    _lists("/api/exchanges/{vhost}/{exchange}/bindings/source", list_bindings_from),
+    _lists("/api/exchanges/{vhost}/{exchange}/bindings/destination", list_bindings_to),
 )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.admin.call import Answer, done
 from broker.admin.errors import NoSuchObject
 from broker.admin.routing import Access, Route
+from broker.admin.schemas import NO_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -81,24 +83,29 @@ def _check_node(call: Call) -> None:
 
 
 def _absent(path: str, access: Access) -> tuple[Route, Route]:
-    return Route("GET", path, nothing, access), Route("GET", f"{path}/{{vhost}}", nothing_in_vhost, access)
+    return _nothing(path, nothing, access), _nothing(f"{path}/{{vhost}}", nothing_in_vhost, access)
 
 
+def _nothing(path: str, handler: Handler = nothing, access: Access = Access.ADMINISTRATOR) -> Route:
+    return Route("GET", path, handler, access, shows="array")
+
+
+SCHEMAS: Final = {"Processes": {"node": "string!", "row_count": "integer!", "processes": "array!"}}
 ROUTES: Final = (
-    Route("GET", "/api/version", version),
-    Route("GET", "/api/extensions", list_extensions),
+    Route("GET", "/api/version", version, shows="string"),
+    Route("GET", "/api/extensions", list_extensions, shows="array"),
     Route("DELETE", "/api/reset", reset, Access.ADMINISTRATOR),
     Route("DELETE", "/api/reset/{node}", reset, Access.ADMINISTRATOR),
-    Route("POST", "/api/rebalance/queues", rebalance, Access.ADMINISTRATOR),
-    Route("GET", "/api/config/effective", effective_configuration, Access.ADMINISTRATOR),
+    Route("POST", "/api/rebalance/queues", rebalance, Access.ADMINISTRATOR, NO_BODY),
+    Route("GET", "/api/config/effective", effective_configuration, Access.ADMINISTRATOR, shows="text/plain"),
     *_absent("/api/shovels", Access.MONITORING),
     *_absent("/api/federation-links", Access.MONITORING),
     *_absent("/api/stream/connections", Access.MANAGEMENT),
     *_absent("/api/stream/publishers", Access.MANAGEMENT),
     *_absent("/api/stream/consumers", Access.MANAGEMENT),
-    Route("GET", "/api/top/{node}", top, Access.ADMINISTRATOR),
+    Route("GET", "/api/top/{node}", top, Access.ADMINISTRATOR, shows="Processes"),
     *_absent("/api/traces", Access.ADMINISTRATOR),
-    Route("GET", "/api/traces/node/{node}", nothing, Access.ADMINISTRATOR),
-    Route("GET", "/api/trace-files", nothing, Access.ADMINISTRATOR),
-    Route("GET", "/api/trace-files/node/{node}", nothing, Access.ADMINISTRATOR),
+    _nothing("/api/traces/node/{node}"),
+    _nothing("/api/trace-files"),
+    _nothing("/api/trace-files/node/{node}"),
 )

@@ -13,6 +13,7 @@ from broker.admin.errors import NoSuchObject, NotAuthorised
 from broker.admin.routing import Access, Route
 from broker.admin.shapes import connection as shape
 from broker.admin.shapes import consumer as consumer_shape
+from broker.admin.shapes.stats import QUERY as STATS
 from broker.admin.shapes.stats import Reader
 
 if TYPE_CHECKING:
@@ -140,15 +141,20 @@ def get_channel(call: Call) -> Any:
     return lists.only(call, facts)
 
 
+_LIST: Final = lists.PAGED | STATS
+_ONE: Final = lists.ONLY | STATS
+_PATH: Final = "/api/connections/{connection}"
+_OF_USER: Final = "/api/connections/username/{user}"
+_IN_VHOST: Final = "/api/vhosts/{vhost}"
 ROUTES: Final = (
-    Route("GET", "/api/connections", list_connections),
-    Route("GET", "/api/connections/{connection}", get_connection),
-    Route("DELETE", "/api/connections/{connection}", close_connection),
-    Route("GET", "/api/connections/{connection}/channels", list_channels_of_connection),
-    Route("GET", "/api/connections/username/{user}", list_connections_of_user),
-    Route("DELETE", "/api/connections/username/{user}", close_connections_of_user),
-    Route("GET", "/api/vhosts/{vhost}/connections", list_connections, Access.VHOST_VISIBLE),
-    Route("GET", "/api/channels", list_channels),
-    Route("GET", "/api/channels/{channel}", get_channel),
-    Route("GET", "/api/vhosts/{vhost}/channels", list_channels, Access.VHOST_VISIBLE),
+    Route("GET", "/api/connections", list_connections, query=_LIST, shows="[Connection]"),
+    Route("GET", _PATH, get_connection, query=_ONE, shows="Connection"),
+    Route("DELETE", _PATH, close_connection),
+    Route("GET", f"{_PATH}/channels", list_channels_of_connection, query=_LIST, shows="[Channel]"),
+    Route("GET", _OF_USER, list_connections_of_user, query=_LIST, shows="[Connection]"),
+    Route("DELETE", _OF_USER, close_connections_of_user),
+    Route("GET", f"{_IN_VHOST}/connections", list_connections, Access.VHOST_VISIBLE, query=_LIST, shows="[Connection]"),
+    Route("GET", "/api/channels", list_channels, query=_LIST, shows="[Channel]"),
+    Route("GET", "/api/channels/{channel}", get_channel, query=_ONE, shows="ChannelInDetail"),
+    Route("GET", f"{_IN_VHOST}/channels", list_channels, Access.VHOST_VISIBLE, query=_LIST, shows="[Channel]"),
 )

@@ -9,6 +9,7 @@ from broker.admin.access import is_monitor
 from broker.admin.errors import BadRequest
 from broker.admin.routing import Route
 from broker.admin.shapes.consumer import of_consumer
+from broker.admin.shapes.stats import QUERY as STATS
 from broker.admin.shapes.stats import Reader
 
 if TYPE_CHECKING:
@@ -31,6 +32,6 @@ async def list_consumers(call: Call) -> Answer:
 
 
 ROUTES: Final = (
-    Route("GET", "/api/consumers", list_consumers),
-    Route("GET", "/api/consumers/{vhost}", list_consumers),
+    Route("GET", "/api/consumers", list_consumers, query=lists.SORTED | STATS, shows="[Consumer]"),
+    Route("GET", "/api/consumers/{vhost}", list_consumers, query=lists.SORTED | STATS, shows="[Consumer]"),
 )

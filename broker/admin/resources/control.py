@@ -15,10 +15,13 @@ from broker.access.backends import Credentials, Rejected
 from broker.admin.call import Answer, done
 from broker.admin.errors import BadRequest, Missing
 from broker.admin.routing import Access, Route
+from broker.admin.schemas import NO_BODY
 from broker.core.login import Attempt
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
+    from broker.admin.schemas import Fields
     from broker.config import Config
     from broker.node import Node
     from broker.operations import Operations
@@ -283,23 +286,44 @@ def _trace(call: Call, tracing: bool) -> Answer:
 
 _USER: Final = "/api/leveret/ctl/users/{user}"
 _TRACING: Final = "/api/leveret/ctl/vhosts/{vhost}/tracing"
+SCHEMAS: Final = {
+    "Authenticated": {"authenticated": "boolean!", "reason": "string!"},
+    "Facts": {
+        "state": "'running'|'stopped'!",
+        "os crypto_lib_version": "string!",
+        "command_line certificates": "[string]!",
+        "os_env": "{string}!",
+        "enabled_plugins_file": "string|null!",
+        "memory_high_watermark": "{number}!",
+    },
+}
+
+
+def _put(path: str, handler: Handler, body: Fields) -> Route:
+    return Route("PUT", path, handler, Access.ADMINISTRATOR, body, statuses=(204,))
+
+
+def _command(name: str, handler: Handler) -> Route:
+    return Route("POST", f"/api/leveret/ctl/{name}", handler, Access.ADMINISTRATOR, NO_BODY)
+
+
 ROUTES: Final = (
-    Route("PUT", f"{_USER}/password", put_password, Access.ADMINISTRATOR),
+    _put(f"{_USER}/password", put_password, {"password": "string"}),
     Route("DELETE", f"{_USER}/password", delete_password, Access.ADMINISTRATOR),
-    Route("PUT", f"{_USER}/tags", put_tags, Access.ADMINISTRATOR),
-    Route("POST", f"{_USER}/authenticate", authenticate, Access.ADMINISTRATOR),
-    Route("GET", "/api/leveret/ctl/facts", get_facts, Access.ADMINISTRATOR),
-    Route("GET", "/api/leveret/ctl/environment", get_environment, Access.ADMINISTRATOR),
-    Route("PUT", "/api/leveret/ctl/environment/{application}/{variable}", put_environment, Access.ADMINISTRATOR),
-    Route("PUT", "/api/leveret/ctl/memory-high-watermark", put_memory_high_watermark, Access.ADMINISTRATOR),
-    Route("PUT", "/api/leveret/ctl/disk-free-limit", put_disk_free_limit, Access.ADMINISTRATOR),
-    Route("PUT", "/api/leveret/ctl/log-level", put_log_level, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/ctl/rotate-logs", rotate_logs, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/ctl/collect-garbage", collect_garbage, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/ctl/stop", stop, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/ctl/suspend", suspend, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/ctl/resume", resume, Access.ADMINISTRATOR),
-    Route("POST", "/api/leveret/ctl/reset", reset, Access.ADMINISTRATOR),
-    Route("PUT", _TRACING, start_tracing, Access.ADMINISTRATOR),
+    _put(f"{_USER}/tags", put_tags, {"tags": "[string]!"}),
+    Route("POST", f"{_USER}/authenticate", authenticate, Access.ADMINISTRATOR, {"password": "string"}, shows="Authenticated"),
+    Route("GET", "/api/leveret/ctl/facts", get_facts, Access.ADMINISTRATOR, shows="Facts"),
+    Route("GET", "/api/leveret/ctl/environment", get_environment, Access.ADMINISTRATOR, shows="{object}"),
+    _put("/api/leveret/ctl/environment/{application}/{variable}", put_environment, {"value": "any"}),
+    _put("/api/leveret/ctl/memory-high-watermark", put_memory_high_watermark, {"relative absolute": "number"}),
+    _put("/api/leveret/ctl/disk-free-limit", put_disk_free_limit, {"mem_relative absolute": "number"}),
+    _put("/api/leveret/ctl/log-level", put_log_level, {"level": "|".join(f"'{level}'" for level in logs.LEVELS) + "!"}),
+    _command("rotate-logs", rotate_logs),
+    _command("collect-garbage", collect_garbage),
+    _command("stop", stop),
+    _command("suspend", suspend),
+    _command("resume", resume),
+    _command("reset", reset),
+    _put(_TRACING, start_tracing, NO_BODY),
     Route("DELETE", _TRACING, stop_tracing, Access.ADMINISTRATOR),
 )

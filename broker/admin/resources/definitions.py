@@ -105,8 +105,25 @@ def _is_plain(text: str) -> bool:
     return bool(text) and text.isascii() and text.isprintable()
 
 
-ROUTES: Final = tuple(
-    Route(method, path, handler, Access.ADMINISTRATOR)
-    for path in ("/api/definitions", "/api/definitions/{vhost}", "/api/all-configuration")
-    for method, handler in (("GET", export), ("POST", upload))
-)
+_OBJECTS: Final = "users vhosts permissions topic_permissions global_parameters parameters policies queues exchanges bindings"
+SCHEMAS: Final = {
+    "Definitions": {
+        "rabbit_version rabbitmq_version product_name product_version": "string",
+        _OBJECTS: "[object]",
+    },
+}
+_DOWNLOAD: Final = {"download": "string: Save as a file of this name."}
+_BODY_TYPES: Final = ("application/json", "multipart/form-data")
+
+
+def _both(path: str) -> tuple[Route, Route]:
+    return (
+        Route("GET", path, export, Access.ADMINISTRATOR, query=_DOWNLOAD, shows="Definitions"),
+        Route(
+            "POST", path, upload, Access.ADMINISTRATOR, {_OBJECTS: "[object]"},
+            statuses=(204, 303), refusals=(415,), body_types=_BODY_TYPES,
+        ),
+    )  # fmt: skip
+
+
+ROUTES: Final = (*_both("/api/definitions"), *_both("/api/definitions/{vhost}"), *_both("/api/all-configuration"))

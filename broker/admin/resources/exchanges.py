@@ -12,6 +12,7 @@ from broker.admin.channel import channel, named_vhost
 from broker.admin.resources.queues import check_name, check_node
 from broker.admin.routing import Access, Route
 from broker.admin.shapes import exchange as shape
+from broker.admin.shapes.stats import QUERY as STATS
 from broker.admin.shapes.stats import Reader
 from broker.admin.shapes.table import table_of
 from protocol.methods import Exchange, make
@@ -63,10 +64,15 @@ async def delete_exchange(call: Call) -> Answer:
     return done()
 
 
+_LIST: Final = lists.PAGED | STATS
+_ONE: Final = lists.ONLY | STATS
+_PUT: Final = {"type": "string", "durable auto_delete internal passive": "boolean", "arguments": "object", "node": "string"}
+_DELETE: Final = {"if-unused": "boolean: Only if nothing is bound to it."}
+_PATH: Final = "/api/exchanges/{vhost}/{exchange}"
 ROUTES: Final = (
-    Route("GET", "/api/exchanges", list_exchanges),
-    Route("GET", "/api/exchanges/{vhost}", list_exchanges, Access.VHOST),
-    Route("GET", "/api/exchanges/{vhost}/{exchange}", get_exchange, Access.VHOST),
-    Route("PUT", "/api/exchanges/{vhost}/{exchange}", put_exchange, Access.VHOST),
-    Route("DELETE", "/api/exchanges/{vhost}/{exchange}", delete_exchange, Access.VHOST),
+    Route("GET", "/api/exchanges", list_exchanges, query=_LIST, shows="[Exchange]"),
+    Route("GET", "/api/exchanges/{vhost}", list_exchanges, Access.VHOST, query=_LIST, shows="[Exchange]"),
+    Route("GET", _PATH, get_exchange, Access.VHOST, query=_ONE, shows="ExchangeInDetail"),
+    Route("PUT", _PATH, put_exchange, Access.VHOST, _PUT),
+    Route("DELETE", _PATH, delete_exchange, Access.VHOST, query=_DELETE),
 )

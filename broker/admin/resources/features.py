@@ -8,6 +8,7 @@ from broker.admin import lists
 from broker.admin.call import Answer, done
 from broker.admin.errors import BadRequest
 from broker.admin.routing import Access, Route
+from broker.admin.schemas import NO_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,9 +129,13 @@ async def _list(call: Call, facts: Iterable[dict[str, Any]]) -> Answer:
     return await lists.answer(call, list(facts), lambda each: each, default_sort=("name",), can_page=False)
 
 
+SCHEMAS: Final = {
+    "FeatureFlag": {"name desc doc_url state stability provided_by": "string"},
+    "DeprecatedFeature": {"name desc doc_url deprecation_phase provided_by": "string"},
+}
 ROUTES: Final = (
-    Route("GET", "/api/feature-flags", list_flags),
-    Route("PUT", "/api/feature-flags/{name}/enable", enable_flag, Access.ADMINISTRATOR),
-    Route("GET", "/api/deprecated-features", list_deprecated),
-    Route("GET", "/api/deprecated-features/used", list_deprecated_in_use),
+    Route("GET", "/api/feature-flags", list_flags, query=lists.SORTED, shows="[FeatureFlag]"),
+    Route("PUT", "/api/feature-flags/{name}/enable", enable_flag, Access.ADMINISTRATOR, NO_BODY, statuses=(204,)),
+    Route("GET", "/api/deprecated-features", list_deprecated, query=lists.SORTED, shows="[DeprecatedFeature]"),
+    Route("GET", "/api/deprecated-features/used", list_deprecated_in_use, query=lists.SORTED, shows="[DeprecatedFeature]"),
 )

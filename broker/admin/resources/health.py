@@ -17,6 +17,7 @@ from protocol import methods
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
 
 OK: Final = {"status": "ok"}
 FAILED: Final = 503
@@ -228,28 +229,48 @@ async def aliveness(call: Call) -> Any:
 _PROBE: Final = b"test_message"
 _CHECKS: Final = "/api/health/checks"
 _LEADERS: Final = f"{_CHECKS}/quorum-queues-without-elected-leaders"
+SCHEMAS: Final = {
+    "Health": {
+        "status": "'ok'|'failed'!",
+        "reason": "string",
+        "reasons": "[string]",
+        "alarms expired": "[object]",
+        "missing": "string|integer|[string]",
+        "port": "integer",
+        "ports": "[integer]",
+        "protocol": "string",
+        "protocols": "[string]",
+        "connections": "integer",
+    },
+}
+
+
+def _check(path: str, handler: Handler, access: Access = Access.MANAGEMENT) -> Route:
+    return Route("GET", path, handler, access, shows="Health", refusals=(400, FAILED))
+
+
 ROUTES: Final = (
-    Route("GET", "/health", health, Access.ANYBODY),
-    Route("GET", "/ready", ready, Access.ANYBODY),
-    Route("GET", f"{_CHECKS}/alarms", alarms),
-    Route("GET", f"{_CHECKS}/local-alarms", local_alarms),
-    Route("GET", f"{_CHECKS}/certificate-expiration/{{within}}/{{unit}}", certificate_expiration),
-    Route("GET", f"{_CHECKS}/port-listener/{{port}}", port_listener),
-    Route("GET", f"{_CHECKS}/protocol-listener/{{protocol}}", protocol_listener),
-    Route("GET", f"{_CHECKS}/virtual-hosts", virtual_hosts),
-    Route("GET", f"{_CHECKS}/node-is-quorum-critical", single_node),
-    Route("GET", f"{_CHECKS}/node-is-mirror-sync-critical", single_node),
-    Route("GET", f"{_CHECKS}/metadata-store/initialized", metadata_store),
-    Route("GET", f"{_CHECKS}/metadata-store/initialized/with-data", metadata_store_with_data),
-    Route("GET", f"{_LEADERS}/all-vhosts", quorum_queues),
-    Route("GET", f"{_LEADERS}/all-vhosts/pattern/{{pattern}}", quorum_queues),
-    Route("GET", f"{_LEADERS}/vhost/{{vhost}}", quorum_queues),
-    Route("GET", f"{_LEADERS}/vhost/{{vhost}}/pattern/{{pattern}}", quorum_queues),
-    Route("GET", f"{_CHECKS}/is-in-service", in_service),
-    Route("GET", f"{_CHECKS}/below-node-connection-limit", below_connection_limit),
-    Route("GET", f"{_CHECKS}/ready-to-serve-clients", ready_to_serve_clients),
-    Route("GET", f"{_CHECKS}/reached-target-cluster-size", target_cluster_size),
-    Route("GET", "/api/healthchecks/node", node_healthcheck),
-    Route("GET", "/api/healthchecks/node/{node}", node_healthcheck),
-    Route("GET", "/api/aliveness-test/{vhost}", aliveness, Access.VHOST),
+    _check("/health", health, Access.ANYBODY),
+    _check("/ready", ready, Access.ANYBODY),
+    _check(f"{_CHECKS}/alarms", alarms),
+    _check(f"{_CHECKS}/local-alarms", local_alarms),
+    _check(f"{_CHECKS}/certificate-expiration/{{within}}/{{unit}}", certificate_expiration),
+    _check(f"{_CHECKS}/port-listener/{{port}}", port_listener),
+    _check(f"{_CHECKS}/protocol-listener/{{protocol}}", protocol_listener),
+    _check(f"{_CHECKS}/virtual-hosts", virtual_hosts),
+    _check(f"{_CHECKS}/node-is-quorum-critical", single_node),
+    _check(f"{_CHECKS}/node-is-mirror-sync-critical", single_node),
+    _check(f"{_CHECKS}/metadata-store/initialized", metadata_store),
+    _check(f"{_CHECKS}/metadata-store/initialized/with-data", metadata_store_with_data),
+    _check(f"{_LEADERS}/all-vhosts", quorum_queues),
+    _check(f"{_LEADERS}/all-vhosts/pattern/{{pattern}}", quorum_queues),
+    _check(f"{_LEADERS}/vhost/{{vhost}}", quorum_queues),
+    _check(f"{_LEADERS}/vhost/{{vhost}}/pattern/{{pattern}}", quorum_queues),
+    _check(f"{_CHECKS}/is-in-service", in_service),
+    _check(f"{_CHECKS}/below-node-connection-limit", below_connection_limit),
+    _check(f"{_CHECKS}/ready-to-serve-clients", ready_to_serve_clients),
+    _check(f"{_CHECKS}/reached-target-cluster-size", target_cluster_size),
+    _check("/api/healthchecks/node", node_healthcheck),
+    _check("/api/healthchecks/node/{node}", node_healthcheck),
+    _check("/api/aliveness-test/{vhost}", aliveness, Access.VHOST),
 )

@@ -161,13 +161,27 @@ def _encoding(call: Call) -> str:
     return encoding
 
 
+_LOOK: Final = {
+    "offset": "integer: Messages to pass over.",
+    "limit": f"integer: Messages to show, {MOST} at the most.",
+    "state": "'ready'|'unacked': Those that wait, or those that consumers have.",
+    "filter": "string: A text in the body or the routing key, or NAME=VALUE of a header or property.",
+    "truncate": "integer: Bytes of each body that are shown.",
+    "encoding": "'auto'|'base64': How bodies are shown; auto is text where it is UTF-8.",
+}
+_ROUTE: Final = {
+    "vhost": "string: A virtual host.",
+    "exchange": "string: Where it would be published.",
+    "routing_key": "string: Its routing key.",
+    "headers": "string: Its headers, as a JSON object.",
+}
+_WHICH: Final = {"count": "integer", "ids": "[integer]", "copy": "boolean"}
+_MOVE: Final = {"to_queue to_exchange routing_key": "string"} | _WHICH
+_REPLAY: Final = {"to_queue strip_history": "boolean"} | _WHICH
+_PATH: Final = "/api/leveret/queues/{vhost}/{name}"
 ROUTES: Final = (
-    Route("GET", "/api/leveret/queues/{vhost}/{name}/messages", look_into, Access.VHOST),
-    Route("POST", "/api/leveret/queues/{vhost}/{name}/move", move, Access.VHOST, {
-        "to_queue": "string", "to_exchange": "string", "routing_key": "string", "count": "integer", "ids": "array", "copy": "boolean",
-    }),
-    Route("POST", "/api/leveret/queues/{vhost}/{name}/replay", replay, Access.VHOST, {
-        "to_queue": "boolean", "strip_history": "boolean", "count": "integer", "ids": "array", "copy": "boolean",
-    }),
-    Route("GET", "/api/leveret/route", route),
-)  # fmt: skip
+    Route("GET", f"{_PATH}/messages", look_into, Access.VHOST, query=_LOOK, shows="Look", refusals=(503,)),
+    Route("POST", f"{_PATH}/move", move, Access.VHOST, _MOVE, shows="Relocation", refusals=(503,)),
+    Route("POST", f"{_PATH}/replay", replay, Access.VHOST, _REPLAY, shows="Relocation", refusals=(503,)),
+    Route("GET", "/api/leveret/route", route, query=_ROUTE, shows="Explanation", refusals=(404, 503)),
+)

@@ -14,6 +14,7 @@ from broker.core.vhost import LIMITS
 if TYPE_CHECKING:
     from broker.access.users import User
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
     from broker.core.vhost import VHost
 
 
@@ -108,13 +109,26 @@ def _user(call: Call) -> User:
         raise Missing("user_not_found") from None
 
 
+_VALUE: Final = {"value": "integer!"}
+_OF_VHOST: Final = "/api/vhost-limits/{vhost}/{name}"
+_OF_USER: Final = "/api/user-limits/{user}/{name}"
+SCHEMAS: Final = {
+    "VirtualHostLimits": {"vhost": "string", "value": "{integer}"},
+    "UserLimits": {"user": "string", "value": "{integer}"},
+}
+
+
+def _lists(path: str, handler: Handler, kind: str) -> Route:
+    return Route("GET", path, handler, Access.VHOST_VISIBLE, query=lists.SORTED, shows=kind)
+
+
 ROUTES: Final = (
-    Route("GET", "/api/vhost-limits", list_vhost_limits, Access.VHOST_VISIBLE),
-    Route("GET", "/api/vhost-limits/{vhost}", list_vhost_limits, Access.VHOST_VISIBLE),
-    Route("PUT", "/api/vhost-limits/{vhost}/{name}", put_vhost_limit, Access.ADMINISTRATOR),
-    Route("DELETE", "/api/vhost-limits/{vhost}/{name}", delete_vhost_limit, Access.ADMINISTRATOR),
-    Route("GET", "/api/user-limits", list_user_limits, Access.VHOST_VISIBLE),
-    Route("GET", "/api/user-limits/{user}", list_user_limits, Access.VHOST_VISIBLE),
-    Route("PUT", "/api/user-limits/{user}/{name}", put_user_limit, Access.ADMINISTRATOR),
-    Route("DELETE", "/api/user-limits/{user}/{name}", delete_user_limit, Access.ADMINISTRATOR),
+    _lists("/api/vhost-limits", list_vhost_limits, "[VirtualHostLimits]"),
+    _lists("/api/vhost-limits/{vhost}", list_vhost_limits, "[VirtualHostLimits]"),
+    Route("PUT", _OF_VHOST, put_vhost_limit, Access.ADMINISTRATOR, _VALUE, statuses=(204,)),
+    Route("DELETE", _OF_VHOST, delete_vhost_limit, Access.ADMINISTRATOR),
+    _lists("/api/user-limits", list_user_limits, "[UserLimits]"),
+    _lists("/api/user-limits/{user}", list_user_limits, "[UserLimits]"),
+    Route("PUT", _OF_USER, put_user_limit, Access.ADMINISTRATOR, _VALUE, statuses=(204,)),
+    Route("DELETE", _OF_USER, delete_user_limit, Access.ADMINISTRATOR),
 )

@@ -104,7 +104,15 @@ def _truncate_of(body: Body) -> int | None:
     return truncate
 
 
+_PUBLISH: Final = {"routing_key payload": "string!", "properties": "Properties!", "payload_encoding": "'string'|'base64'!"}
+_GET: Final = {
+    "ackmode": "|".join(f"'{mode}'" for mode in ACK_MODES) + "!",
+    "count": "integer!",
+    "encoding": "'auto'|'base64'!",
+    "truncate": "integer",
+}
+SCHEMAS: Final = {"Published": {"routed": "boolean!"}}
 ROUTES: Final = (
-    Route("POST", "/api/exchanges/{vhost}/{exchange}/publish", publish, Access.VHOST),
-    Route("POST", "/api/queues/{vhost}/{name}/get", get, Access.VHOST),
+    Route("POST", "/api/exchanges/{vhost}/{exchange}/publish", publish, Access.VHOST, _PUBLISH, shows="Published", refusals=(503,)),
+    Route("POST", "/api/queues/{vhost}/{name}/get", get, Access.VHOST, _GET, shows="[GotMessage]"),
 )

@@ -8,10 +8,13 @@ from broker.admin import lists
 from broker.admin.errors import NoSuchObject
 from broker.admin.routing import Access, Route
 from broker.admin.shapes import node as shape
+from broker.admin.shapes.stats import QUERY as STATS
 from broker.admin.shapes.stats import Reader
 
 if TYPE_CHECKING:
     from broker.admin.call import Answer, Call
+    from broker.admin.routing import Handler
+    from broker.admin.schemas import Query
     from broker.node import Node
 
 
@@ -53,11 +56,24 @@ def get_tables(call: Call) -> Any:
     return {"ets_tables": {"total": 0}}
 
 
+_MEMORY: Final = {"memory": "boolean: With what the memory is used for."}
+_PATH: Final = "/api/nodes/{node}"
+SCHEMAS: Final = {
+    "NodeMemory": {"memory": "Memory!"},
+    "NodeMemoryShares": {"memory": "MemoryShares!"},
+    "Tables": {"ets_tables": "{integer}!"},
+}
+
+
+def _facts(path: str, handler: Handler, kind: str, query: Query | None = None) -> Route:
+    return Route("GET", path, handler, Access.MONITORING, query=query, shows=kind)
+
+
 ROUTES: Final = (
-    Route("GET", "/api/nodes", list_nodes, Access.MONITORING),
-    Route("GET", "/api/nodes/{node}", get_node, Access.MONITORING),
-    Route("GET", "/api/nodes/{node}/memory", get_memory, Access.MONITORING),
-    Route("GET", "/api/nodes/{node}/memory/relative", get_memory_shares, Access.MONITORING),
-    Route("GET", "/api/nodes/{node}/memory/ets", get_tables, Access.MONITORING),
-    Route("GET", "/api/nodes/{node}/memory/ets/relative", get_tables, Access.MONITORING),
+    _facts("/api/nodes", list_nodes, "[Node]", lists.PAGED | STATS),
+    _facts(_PATH, get_node, "Node", lists.ONLY | STATS | _MEMORY),
+    _facts(f"{_PATH}/memory", get_memory, "NodeMemory"),
+    _facts(f"{_PATH}/memory/relative", get_memory_shares, "NodeMemoryShares"),
+    _facts(f"{_PATH}/memory/ets", get_tables, "Tables"),
+    _facts(f"{_PATH}/memory/ets/relative", get_tables, "Tables"),
 )

@@ -9,7 +9,9 @@ from broker.admin import figures, lists
 from broker.admin.access import is_monitor
 from broker.admin.routing import Route
 from broker.admin.samples import KEPT_SECONDS
+from broker.admin.schemas import counted
 from broker.admin.shapes import node as node_shape
+from broker.admin.shapes.queue import QUERY
 from broker.admin.shapes.stats import Reader, add_up
 from broker.core.counters import Churn
 
@@ -101,7 +103,28 @@ def _object_totals(call: Call, vhosts: list[VHost], everything: bool) -> dict[st
     }
 
 
+_QUERY: Final = lists.ONLY | QUERY
+SCHEMAS: Final = {
+    "Overview": {
+        "management_version product_version product_name rabbitmq_version leveret_version rates_mode cluster_name node": "string",
+        "erlang_version erlang_full_version release_series_support_status default_queue_type": "string",
+        "disable_stats is_op_policy_updating_enabled enable_queue_totals": "boolean",
+        "sample_retention_policies": "{[integer]}",
+        "exchange_types": "[ExchangeType]",
+        "cluster_tags node_tags": "object",
+        "message_stats": "MessageStats",
+        "churn_rates": "ChurnRates",
+        "queue_totals": "QueueTotals",
+        "object_totals": "{integer}",
+        "statistics_db_event_queue": "integer",
+        "listeners": "[Listener]",
+        "contexts": "[HttpContext]",
+    },
+    "ChurnRates": counted(" ".join(Churn.__slots__)),
+    "QueueTotals": counted(" ".join(figures.LENGTHS)),
+    "WhoAmI": {"name": "string!", "tags": "[string]!", "is_internal_user": "boolean!", "login_session_timeout": "integer"},
+}
 ROUTES: Final = (
-    Route("GET", "/api/overview", overview),
-    Route("GET", "/api/whoami", whoami),
+    Route("GET", "/api/overview", overview, query=_QUERY, shows="Overview"),
+    Route("GET", "/api/whoami", whoami, shows="WhoAmI"),
 )

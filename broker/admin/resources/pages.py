@@ -83,10 +83,10 @@ def _page(content: bytes, suffix: str) -> Answer:
 
 
 ROUTES: Final = (
-    Route("GET", "/", overview_page),
-    Route("GET", "/static/{file}", static, Access.ANYBODY),
-    Route("GET", "/api", to_api_page, Access.ANYBODY),
-    Route("GET", "/doc/stats.html", to_api_page, Access.ANYBODY),
-    Route("GET", "/api/index.html", api_page, Access.ANYBODY),
-    Route("GET", "/api/openapi.json", openapi_document, Access.ANYBODY),
+    Route("GET", "/", overview_page, shows="text/html"),
+    Route("GET", "/static/{file}", static, Access.ANYBODY, shows="text/*"),
+    Route("GET", "/api", to_api_page, Access.ANYBODY, statuses=(301,)),
+    Route("GET", "/doc/stats.html", to_api_page, Access.ANYBODY, statuses=(301,)),
+    Route("GET", "/api/index.html", api_page, Access.ANYBODY, shows="text/html"),
+    Route("GET", "/api/openapi.json", openapi_document, Access.ANYBODY, shows="object"),
 )

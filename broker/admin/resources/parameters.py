@@ -142,17 +142,25 @@ async def put_cluster_name(call: Call) -> Answer:
 
 _PATH: Final = "/api/parameters/{component}/{vhost}/{name}"
 _GLOBAL_PATH: Final = "/api/global-parameters/{name}"
+_VALUE: Final = {"value": "any!"}
+_MINE: Final = Access.POLICYMAKER
+_ALL: Final = Access.GLOBAL_PARAMETERS
+SCHEMAS: Final = {
+    "Parameter": {"component vhost name": "string", "value": "any"},
+    "GlobalParameter": {"name": "string", "value": "any"},
+    "ClusterName": {"name": "string!"},
+}
 ROUTES: Final = (
-    Route("GET", "/api/parameters", list_parameters, Access.POLICYMAKER),
-    Route("GET", "/api/parameters/{component}", list_parameters, Access.POLICYMAKER),
-    Route("GET", "/api/parameters/{component}/{vhost}", list_parameters, Access.POLICYMAKER),
-    Route("GET", _PATH, get_parameter, Access.POLICYMAKER),
-    Route("PUT", _PATH, put_parameter, Access.POLICYMAKER),
-    Route("DELETE", _PATH, delete_parameter, Access.POLICYMAKER),
-    Route("GET", "/api/global-parameters", list_global_parameters, Access.GLOBAL_PARAMETERS),
-    Route("GET", _GLOBAL_PATH, get_global_parameter, Access.GLOBAL_PARAMETERS),
-    Route("PUT", _GLOBAL_PATH, put_global_parameter, Access.GLOBAL_PARAMETERS),
-    Route("DELETE", _GLOBAL_PATH, delete_global_parameter, Access.GLOBAL_PARAMETERS),
-    Route("GET", "/api/cluster-name", get_cluster_name),
-    Route("PUT", "/api/cluster-name", put_cluster_name, Access.ADMINISTRATOR),
+    Route("GET", "/api/parameters", list_parameters, _MINE, query=lists.SORTED, shows="[Parameter]"),
+    Route("GET", "/api/parameters/{component}", list_parameters, _MINE, query=lists.SORTED, shows="[Parameter]"),
+    Route("GET", "/api/parameters/{component}/{vhost}", list_parameters, _MINE, query=lists.SORTED, shows="[Parameter]"),
+    Route("GET", _PATH, get_parameter, _MINE, shows="Parameter"),
+    Route("PUT", _PATH, put_parameter, _MINE, _VALUE),
+    Route("DELETE", _PATH, delete_parameter, _MINE),
+    Route("GET", "/api/global-parameters", list_global_parameters, _ALL, query=lists.SORTED, shows="[GlobalParameter]"),
+    Route("GET", _GLOBAL_PATH, get_global_parameter, _ALL, shows="GlobalParameter"),
+    Route("PUT", _GLOBAL_PATH, put_global_parameter, _ALL, _VALUE),
+    Route("DELETE", _GLOBAL_PATH, delete_global_parameter, _ALL),
+    Route("GET", "/api/cluster-name", get_cluster_name, shows="ClusterName"),
+    Route("PUT", "/api/cluster-name", put_cluster_name, Access.ADMINISTRATOR, {"name": "string!"}, statuses=(204,)),
 )

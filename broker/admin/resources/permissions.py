@@ -14,6 +14,7 @@ from broker.admin.shapes.user import permissions_of, topic_permissions_of
 if TYPE_CHECKING:
     from broker.access.users import User
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
 
 _SORT: Final = ("vhost", "user")
 
@@ -134,20 +135,28 @@ async def delete_topic_permissions(call: Call) -> Answer:
 
 _PATH: Final = "/api/permissions/{vhost}/{user}"
 _TOPIC_PATH: Final = "/api/topic-permissions/{vhost}/{user}"
+_PUT: Final = {"configure write read": "string!"}
+_PUT_TOPIC: Final = {"exchange write read": "string!"}
+
+
+def _lists(path: str, handler: Handler, kind: str) -> Route:
+    return Route("GET", path, handler, Access.ADMINISTRATOR, query=lists.SORTED, shows=kind)
+
+
 ROUTES: Final = (
-    Route("GET", "/api/permissions", list_permissions, Access.ADMINISTRATOR),
-    Route("GET", _PATH, get_permissions, Access.ADMINISTRATOR),
-    Route("PUT", _PATH, put_permissions, Access.ADMINISTRATOR),
+    _lists("/api/permissions", list_permissions, "[Permissions]"),
+    Route("GET", _PATH, get_permissions, Access.ADMINISTRATOR, shows="Permissions"),
+    Route("PUT", _PATH, put_permissions, Access.ADMINISTRATOR, _PUT),
     Route("DELETE", _PATH, delete_permissions, Access.ADMINISTRATOR),
-    Route("GET", "/api/users/{user}/permissions", list_permissions_of_user, Access.ADMINISTRATOR),
-    Route("GET", "/api/vhosts/{vhost}/permissions", list_permissions_in_vhost, Access.ADMINISTRATOR),
-    Route("GET", "/api/topic-permissions", list_topic_permissions, Access.ADMINISTRATOR),
-    Route("GET", _TOPIC_PATH, get_topic_permissions, Access.ADMINISTRATOR),
-    Route("PUT", _TOPIC_PATH, put_topic_permissions, Access.ADMINISTRATOR),
+    _lists("/api/users/{user}/permissions", list_permissions_of_user, "[Permissions]"),
+    _lists("/api/vhosts/{vhost}/permissions", list_permissions_in_vhost, "[Permissions]"),
+    _lists("/api/topic-permissions", list_topic_permissions, "[TopicPermissions]"),
+    Route("GET", _TOPIC_PATH, get_topic_permissions, Access.ADMINISTRATOR, shows="[TopicPermissions]"),
+    Route("PUT", _TOPIC_PATH, put_topic_permissions, Access.ADMINISTRATOR, _PUT_TOPIC),
     Route("DELETE", _TOPIC_PATH, delete_topic_permissions, Access.ADMINISTRATOR),
-    Route("GET", f"{_TOPIC_PATH}/{{exchange}}", get_topic_permissions, Access.ADMINISTRATOR),
-    Route("PUT", f"{_TOPIC_PATH}/{{exchange}}", put_topic_permissions, Access.ADMINISTRATOR),
+    Route("GET", f"{_TOPIC_PATH}/{{exchange}}", get_topic_permissions, Access.ADMINISTRATOR, shows="[TopicPermissions]"),
+    Route("PUT", f"{_TOPIC_PATH}/{{exchange}}", put_topic_permissions, Access.ADMINISTRATOR, _PUT_TOPIC),
     Route("DELETE", f"{_TOPIC_PATH}/{{exchange}}", delete_topic_permissions, Access.ADMINISTRATOR),
-    Route("GET", "/api/users/{user}/topic-permissions", list_topic_permissions_of_user, Access.ADMINISTRATOR),
-    Route("GET", "/api/vhosts/{vhost}/topic-permissions", list_topic_permissions_in_vhost, Access.ADMINISTRATOR),
+    _lists("/api/users/{user}/topic-permissions", list_topic_permissions_of_user, "[TopicPermissions]"),
+    _lists("/api/vhosts/{vhost}/topic-permissions", list_topic_permissions_in_vhost, "[TopicPermissions]"),
 )

@@ -15,6 +15,7 @@ from broker.core.policy import InvalidPolicy
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
+    from broker.admin.routing import Handler
     from broker.core.policy import Policy
     from broker.core.vhost import VHost
 
@@ -127,15 +128,25 @@ async def _delete(call: Call, *, operator: bool) -> Answer:
     return done()
 
 
+_BODY: Final = {"pattern": "string!", "definition": "object!", "priority": "integer", "apply-to": "string"}
+_PATH: Final = "/api/policies/{vhost}/{name}"
+_OPERATORS: Final = "/api/operator-policies/{vhost}/{name}"
+SCHEMAS: Final = {"Policy": {"vhost name pattern apply-to": "string", "definition": "object", "priority": "integer"}}
+
+
+def _lists(path: str, handler: Handler) -> Route:
+    return Route("GET", path, handler, Access.VHOST, query=lists.SORTED, shows="[Policy]")
+
+
 ROUTES: Final = (
-    Route("GET", "/api/policies", list_policies, Access.VHOST),
-    Route("GET", "/api/policies/{vhost}", list_policies, Access.VHOST),
-    Route("GET", "/api/policies/{vhost}/{name}", get_policy, Access.POLICYMAKER),
-    Route("PUT", "/api/policies/{vhost}/{name}", put_policy, Access.POLICYMAKER),
-    Route("DELETE", "/api/policies/{vhost}/{name}", delete_policy, Access.POLICYMAKER),
-    Route("GET", "/api/operator-policies", list_operator_policies, Access.VHOST),
-    Route("GET", "/api/operator-policies/{vhost}", list_operator_policies, Access.VHOST),
-    Route("GET", "/api/operator-policies/{vhost}/{name}", get_operator_policy, Access.ADMINISTRATOR),
-    Route("PUT", "/api/operator-policies/{vhost}/{name}", put_operator_policy, Access.ADMINISTRATOR),
-    Route("DELETE", "/api/operator-policies/{vhost}/{name}", delete_operator_policy, Access.ADMINISTRATOR),
+    _lists("/api/policies", list_policies),
+    _lists("/api/policies/{vhost}", list_policies),
+    Route("GET", _PATH, get_policy, Access.POLICYMAKER, shows="Policy"),
+    Route("PUT", _PATH, put_policy, Access.POLICYMAKER, _BODY),
+    Route("DELETE", _PATH, delete_policy, Access.POLICYMAKER),
+    _lists("/api/operator-policies", list_operator_policies),
+    _lists("/api/operator-policies/{vhost}", list_operator_policies),
+    Route("GET", _OPERATORS, get_operator_policy, Access.ADMINISTRATOR, shows="Policy"),
+    Route("PUT", _OPERATORS, put_operator_policy, Access.ADMINISTRATOR, _BODY),
+    Route("DELETE", _OPERATORS, delete_operator_policy, Access.ADMINISTRATOR),
 )

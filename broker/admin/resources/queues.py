@@ -10,7 +10,7 @@ from broker.admin.call import Answer, created, done
 from broker.admin.channel import channel, named_vhost
 from broker.admin.errors import BadRequest
 from broker.admin.routing import Access, Route
-from broker.admin.shapes.queue import QueueReader
+from broker.admin.shapes.queue import QUERY, QueueReader
 from broker.admin.shapes.table import table_of
 from protocol.methods import Queue, make
 
@@ -108,13 +108,18 @@ def check_node(call: Call, body: Body) -> None:
         raise BadRequest(f"Node {node} could not be contacted")
 
 
+_LIST: Final = lists.PAGED | QUERY
+_ONE: Final = lists.ONLY | QUERY
+_PUT: Final = {"durable auto_delete passive": "boolean", "arguments": "object", "node": "string"}
+_DELETE: Final = {"if-empty": "boolean: Only if no message is ready.", "if-unused": "boolean: Only if it has no consumers."}
+_PATH: Final = "/api/queues/{vhost}/{name}"
 ROUTES: Final = (
-    Route("GET", "/api/queues", list_queues),
-    Route("GET", "/api/queues/detailed", list_queues_in_detail),
-    Route("GET", "/api/queues/{vhost}", list_queues, Access.VHOST),
-    Route("GET", "/api/queues/{vhost}/{name}", get_queue, Access.VHOST),
-    Route("PUT", "/api/queues/{vhost}/{name}", put_queue, Access.VHOST),
-    Route("DELETE", "/api/queues/{vhost}/{name}", delete_queue, Access.VHOST),
-    Route("DELETE", "/api/queues/{vhost}/{name}/contents", purge_queue, Access.VHOST),
-    Route("POST", "/api/queues/{vhost}/{name}/actions", act_on_queue, Access.ADMINISTRATOR),
+    Route("GET", "/api/queues", list_queues, query=_LIST, shows="[Queue]"),
+    Route("GET", "/api/queues/detailed", list_queues_in_detail, query=_LIST, shows="[QueueInDetail]"),
+    Route("GET", "/api/queues/{vhost}", list_queues, Access.VHOST, query=_LIST, shows="[Queue]"),
+    Route("GET", _PATH, get_queue, Access.VHOST, query=_ONE, shows="QueueInDetail"),
+    Route("PUT", _PATH, put_queue, Access.VHOST, _PUT),
+    Route("DELETE", _PATH, delete_queue, Access.VHOST, query=_DELETE),
+    Route("DELETE", f"{_PATH}/contents", purge_queue, Access.VHOST),
+    Route("POST", f"{_PATH}/actions", act_on_queue, Access.ADMINISTRATOR, {"action": "'sync'|'cancel_sync'!"}),
 )

@@ -103,11 +103,18 @@ async def delete_users(call: Call) -> Answer:
     return done()
 
 
+_PUT: Final = {
+    "tags": "string|[string]",
+    "password password_hash hashing_algorithm": "string",
+    "limits": "{integer}",
+    "permissions": "{Permissions}",
+    "administrator": "boolean",
+}
 ROUTES: Final = (
-    Route("GET", "/api/users", list_users, Access.ADMINISTRATOR),
-    Route("GET", "/api/users/without-permissions", list_users_without_permissions, Access.ADMINISTRATOR),
-    Route("POST", "/api/users/bulk-delete", delete_users, Access.ADMINISTRATOR),
-    Route("GET", "/api/users/{user}", get_user, Access.ADMINISTRATOR),
-    Route("PUT", "/api/users/{user}", put_user, Access.ADMINISTRATOR),
+    Route("GET", "/api/users", list_users, Access.ADMINISTRATOR, query=lists.PAGED, shows="[User]"),
+    Route("GET", "/api/users/without-permissions", list_users_without_permissions, Access.ADMINISTRATOR, query=lists.PAGED, shows="[User]"),
+    Route("POST", "/api/users/bulk-delete", delete_users, Access.ADMINISTRATOR, {"users": "[string]!"}),
+    Route("GET", "/api/users/{user}", get_user, Access.ADMINISTRATOR, shows="User"),
+    Route("PUT", "/api/users/{user}", put_user, Access.ADMINISTRATOR, _PUT),
     Route("DELETE", "/api/users/{user}", delete_user, Access.ADMINISTRATOR),
 )

@@ -9,7 +9,9 @@ from broker.admin import lists
 from broker.admin.call import Answer, created, done
 from broker.admin.errors import BadRequest, PreconditionFailed
 from broker.admin.routing import Access, Route
+from broker.admin.schemas import NO_BODY
 from broker.admin.shapes import vhost as shape
+from broker.admin.shapes.stats import QUERY as STATS
 from broker.admin.shapes.stats import Reader
 from broker.operations import PROTECTED, Protected
 
@@ -98,14 +100,21 @@ async def _set_protection(call: Call, *, protected: bool) -> Answer:
     return done()
 
 
-_PROTECTION: Final = "/api/vhosts/{vhost}/deletion/protection"
+_PATH: Final = "/api/vhosts/{vhost}"
+_PROTECTION: Final = f"{_PATH}/deletion/protection"
+_PUT: Final = {
+    "description default_queue_type defaultqueuetype": "string",
+    "tags": "string|[string]",
+    f"tracing {PROTECTED}": "boolean",
+}
+SCHEMAS: Final = {"Protection": {"vhost": "string!", PROTECTED: "boolean!"}}
 ROUTES: Final = (
-    Route("GET", "/api/vhosts", list_vhosts),
-    Route("GET", "/api/vhosts/{vhost}", get_vhost, Access.ADMINISTRATOR),
-    Route("PUT", "/api/vhosts/{vhost}", put_vhost, Access.ADMINISTRATOR),
-    Route("DELETE", "/api/vhosts/{vhost}", delete_vhost, Access.ADMINISTRATOR),
-    Route("POST", "/api/vhosts/{vhost}/start/{node}", start_vhost, Access.ADMINISTRATOR),
-    Route("GET", _PROTECTION, get_protection, Access.ADMINISTRATOR),
-    Route("POST", _PROTECTION, protect, Access.ADMINISTRATOR),
+    Route("GET", "/api/vhosts", list_vhosts, query=lists.PAGED | STATS, shows="[VirtualHost]"),
+    Route("GET", _PATH, get_vhost, Access.ADMINISTRATOR, query=lists.ONLY | STATS, shows="VirtualHost"),
+    Route("PUT", _PATH, put_vhost, Access.ADMINISTRATOR, _PUT),
+    Route("DELETE", _PATH, delete_vhost, Access.ADMINISTRATOR, refusals=(412,)),
+    Route("POST", f"{_PATH}/start/{{node}}", start_vhost, Access.ADMINISTRATOR, NO_BODY),
+    Route("GET", _PROTECTION, get_protection, Access.ADMINISTRATOR, shows="Protection"),
+    Route("POST", _PROTECTION, protect, Access.ADMINISTRATOR, NO_BODY),
     Route("DELETE", _PROTECTION, unprotect, Access.ADMINISTRATOR),
 )

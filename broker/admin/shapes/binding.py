@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 Placed = tuple["VHost", "Binding"]
 """A binding doesn't know where it is."""
 NOTHING: Final = "~"
+SCHEMAS: Final = {
+    "Binding": {
+        "source vhost destination routing_key properties_key": "string",
+        "destination_type": "'queue'|'exchange'",
+        "arguments": "object",
+    },
+}
 
 
 def of_binding(placed: Placed) -> dict[str, Any]:

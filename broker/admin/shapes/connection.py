@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import figures
+from broker.admin.schemas import counted
 from broker.admin.shapes.table import json_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,37 @@ if TYPE_CHECKING:
 PROTOCOL: Final = "AMQP 0-9-1"
 GARBAGE: Final = {"fullsweep_after": 0, "max_heap_size": 0, "min_bin_vheap_size": 0, "min_heap_size": 0, "minor_gcs": 0}
 """What Erlang says of each of its processes; readers expect the fields."""
+
+_DETAILS: Final = {"name peer_host pid": "string", "peer_port": "integer"}
+_CHANNEL: Final = {
+    "name vhost user node pid state user_who_performed_action": "string",
+    "number": "integer",
+    "acks_uncommitted messages_unacknowledged messages_uncommitted messages_unconfirmed pending_raft_commands": "integer",
+    "consumer_count prefetch_count global_prefetch_count": "integer",
+    "confirm transactional": "boolean",
+    "connection_details": "ConnectionDetails",
+    "garbage_collection": "{integer}",
+    **counted("reductions"),
+    "idle_since": "string",
+    "message_stats": "MessageStats",
+}
+SCHEMAS: Final = {
+    "Connection": {
+        "name vhost user node pid auth_mechanism host peer_host protocol type user_who_performed_action": "string",
+        "channel_max channels connected_at frame_max peer_port port send_pend timeout recv_cnt send_cnt": "integer",
+        "client_properties": "object",
+        "garbage_collection": "{integer}",
+        "peer_cert_issuer peer_cert_subject peer_cert_validity ssl_cipher ssl_hash ssl_key_exchange ssl_protocol": "string|null",
+        "user_provided_name": "string|null",
+        "ssl": "boolean",
+        "state": "'running'|'blocked'",
+        **counted("reductions recv_oct send_oct"),
+    },
+    "ConnectionDetails": _DETAILS,
+    "Channel": _CHANNEL,
+    "ChannelInDetail": _CHANNEL | {"consumer_details": "[Consumer]", "deliveries publishes": "array"},
+    "ChannelDetails": _DETAILS | {"connection_name node user": "string", "number": "integer"},
+}
 
 
 def channel_name(channel: Channel) -> str:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin.shapes.connection import details_of_channel
 from broker.admin.shapes.table import json_of
 
 if TYPE_CHECKING:
     from broker.core.consumers import Consumer
+
+SCHEMAS: Final = {
+    "Consumer": {
+        "arguments": "object",
+        "ack_required active exclusive": "boolean",
+        "activity_status": "'up'|'single_active'|'waiting'",
+        "channel_details": "ChannelDetails",
+        "consumer_tag": "string",
+        "consumer_timeout": "integer|null",
+        "prefetch_count": "integer",
+        "queue": "Named",
+    },
+    "Named": {"name vhost": "string"},
+}
 
 
 def of_consumer(consumer: Consumer) -> dict[str, Any]:

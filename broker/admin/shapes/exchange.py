@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import figures
 from broker.admin.shapes.table import json_of
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 
 Placed = tuple["VHost", "Exchange"]
 """An exchange doesn't know where it is."""
+
+_EXCHANGE: Final = {
+    "name vhost type": "string",
+    "durable auto_delete internal": "boolean",
+    "arguments": "object",
+    "policy": "string",
+    "user_who_performed_action": "string",
+    "messages_delayed": "integer",
+    "message_stats": "MessageStats",
+}
+SCHEMAS: Final = {"Exchange": _EXCHANGE, "ExchangeInDetail": _EXCHANGE | {"incoming outgoing": "array"}}
 
 
 def basics(placed: Placed) -> dict[str, Any]:

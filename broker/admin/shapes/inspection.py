@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.admin.shapes.message import properties_as_json, text_of
+from broker.admin.shapes.message import MESSAGE, properties_as_json, text_of
 from broker.admin.shapes.table import json_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,44 @@ if TYPE_CHECKING:
 
 DESTINATIONS: Final = 100
 """Named in one answer, at the most."""
+
+_TOLD: Final = {"source destination routing_key why": "string!", "destination_type": "'queue'|'exchange'!", "arguments": "object!"}
+SCHEMAS: Final = {
+    "Look": {
+        "vhost queue": "string!",
+        "messages_ready messages_unacknowledged examined damaged": "integer!",
+        "is_at_end": "boolean!",
+        "items": "[SeenMessage]!",
+    },
+    "SeenMessage": MESSAGE
+    | {
+        "position id delivery_count": "integer!",
+        "is_truncated is_on_disk": "boolean!",
+        "expires_at due_at": "integer",
+        "held_by": "Holder",
+    },
+    "Holder": {"connection user consumer_tag": "string|null", "channel delivery_tag since": "integer|null"},
+    "Relocation": {
+        "moved moved_bytes": "integer!",
+        "is_complete": "boolean!",
+        "destinations": "[RelocatedTo]!",
+        "left": "[LeftBehind]!",
+    },
+    "RelocatedTo": {"exchange routing_key queue": "string|null", "count": "integer!"},
+    "LeftBehind": {"reason": "string!", "count": "integer!", "examples": "array!"},
+    "Explanation": {
+        "routed by_chance": "boolean!",
+        "verdict": "string!",
+        "routing_keys": "[string]!",
+        "queues": "[Taker]!",
+        "steps": "[Stop]!",
+        "nearest": "[NearBinding]!",
+    },
+    "Taker": {"name type": "string!", "messages_ready consumers": "integer!", "is_full": "boolean!"},
+    "Stop": {"exchange type came_by": "string!", "bindings matching": "integer!", "matched": "[ToldBinding]!", "notes": "[string]!"},
+    "ToldBinding": _TOLD,
+    "NearBinding": _TOLD | {"closeness": "number!"},
+}
 
 
 def of_look(look: Look, queue: Queue, encoding: str) -> dict[str, Any]:

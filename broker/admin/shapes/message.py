@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 _NUMBERS: Final = {"delivery_mode": (1, 2), "priority": (0, 255), "timestamp": (0, 2**64 - 1)}
 """The properties that are numbers, the lowest and the highest."""
 
+MESSAGE: Final = {
+    "exchange routing_key payload": "string!",
+    "payload_encoding": "'string'|'base64'!",
+    "payload_bytes": "integer!",
+    "redelivered": "boolean!",
+    "properties": "Properties|array!",
+}
+SCHEMAS: Final = {
+    "GotMessage": MESSAGE | {"message_count": "integer!"},
+    "Properties": {
+        "content_type content_encoding correlation_id reply_to expiration message_id type user_id app_id cluster_id": "string",
+        "headers": "object",
+        "delivery_mode priority timestamp": "integer",
+    },
+}
+
 
 def of_got(got: Got, encoding: str, truncate: int | None) -> dict[str, Any]:
     """An item of what POST /api/queues/{vhost}/{name}/get answers. `encoding` is auto or base64; `truncate` the bytes that are shown."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker import identity
 from broker.admin import figures
+from broker.admin.schemas import counted
 from broker.core.exchanges import exchange_types
 from broker.node import HTTP, HTTPS, PROMETHEUS, PROMETHEUS_TLS
 
@@ -190,3 +191,32 @@ def memory_shares(node: Node) -> dict[str, int]:
     parts = memory_parts(node)
     whole = sum(parts.values()) or 1
     return {"total": 100} | {name: -(-100 * part // whole) for name, part in parts.items()}
+
+
+# --- what that looks like -------------------------------------------------------------------------------------------
+
+_NAMED: Final = {"name description": "string"}
+SCHEMAS: Final = {
+    "ExchangeType": _NAMED | {"enabled": "boolean"},
+    "Mechanism": _NAMED | {"enabled": "boolean"},
+    "Application": _NAMED | {"version": "string"},
+    "Listener": {"node protocol ip_address": "string", "port": "integer", "socket_opts": "object"},
+    "HttpContext": {"node description path cowboy_opts port": "string", "ssl_opts": "array"},
+    "Node": {
+        "name type os_pid mem_calculation_strategy rates_mode db_dir leveret_version": "string",
+        "running being_drained mem_alarm disk_free_alarm": "boolean",
+        "partitions cluster_links": "array",
+        "fd_total sockets_total mem_limit disk_free_limit proc_total uptime run_queue processors net_ticktime": "integer",
+        "exchange_types": "[ExchangeType]",
+        "auth_mechanisms": "[Mechanism]",
+        "applications": "[Application]",
+        "contexts": "[HttpContext]",
+        "log_files config_files enabled_plugins": "[string]",
+        "ra_open_file_metrics metrics_gc_queue_length": "{integer}",
+        "memory": "Memory",
+        **counted(" ".join((*figures.NODE, *_CHURN, *(name for name in _QUIET if not name.endswith("_time"))))),
+        **counted(" ".join(name for name in _QUIET if name.endswith("_time")), kind="number"),
+    },
+    "Memory": {" ".join(_PARTS): "integer", "strategy": "string", "total": "{integer}"},
+    "MemoryShares": {" ".join(("total", *_PARTS)): "integer"},
+}

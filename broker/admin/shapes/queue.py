@@ -9,15 +9,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import figures
+from broker.admin.schemas import counted
 from broker.admin.shapes.connection import GARBAGE, details_of_connection, time_text
 from broker.admin.shapes.consumer import of_consumer
 from broker.admin.shapes.contents import ContentsReader
+from broker.admin.shapes.stats import QUERY as STATS
 from broker.admin.shapes.stats import Reader
 from broker.admin.shapes.table import json_of
 
 if TYPE_CHECKING:
     from broker.admin.call import Call
     from broker.core.queue import Queue
+
+QUERY: Final = STATS | {"enable_queue_totals": "boolean: With disable_stats: how many messages there are nevertheless."}
+_QUEUE: Final = {
+    "name vhost node state": "string",
+    "type": "'classic'|'quorum'",
+    "durable auto_delete exclusive": "boolean",
+    "arguments effective_policy_definition": "object",
+    "leader": "string",
+    "members online": "[string]",
+    "policy operator_policy": "string|null",
+    **counted("messages messages_ready messages_unacknowledged reductions"),
+    "message_stats": "MessageStats",
+    "idle_since": "string",
+    "consumers": "integer",
+    "consumer_capacity consumer_utilisation": "number",
+    "exclusive_consumer_tag single_active_consumer_tag": "string|null",
+    "memory messages_ram messages_ready_ram messages_unacknowledged_ram messages_paged_out messages_persistent messages_dlx": "integer",
+    "message_bytes message_bytes_ready message_bytes_unacknowledged message_bytes_ram message_bytes_paged_out": "integer",
+    "message_bytes_persistent message_bytes_dlx": "integer",
+    "head_message_timestamp": "integer|null",
+    "recoverable_slaves": "null",
+    "garbage_collection": "{integer}",
+}
+SCHEMAS: Final = {
+    "Queue": _QUEUE,
+    "QueueInDetail": _QUEUE | {"consumer_details": "[Consumer]", "deliveries incoming": "array", "owner_pid_details": "ConnectionDetails"},
+}
 
 RATES: Final = ("publish", *figures.TAKEN)
 

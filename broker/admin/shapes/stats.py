@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from broker.admin.samples import QUERY as WINDOWS
 from broker.admin.samples import Rates, Windows
 
 if TYPE_CHECKING:
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
 
     from broker.admin.call import Call
     from broker.admin.samples import Figures
+
+QUERY: Final = WINDOWS | {"disable_stats": "boolean: No figures, only what things are."}
+"""What is read of the query where there are figures."""
+SCHEMAS: Final = {
+    "Rate": {"rate": "number", "samples": "[Sample]", "avg_rate avg": "number"},
+    "Sample": {"sample timestamp": "integer!"},
+}
 
 
 class Stats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from broker import definitions
 
@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker.access.users import User
+
+SCHEMAS: Final = {
+    "User": {"name password_hash hashing_algorithm": "string", "tags": "[string]", "limits": "{integer}"},
+    "Permissions": {"user vhost configure write read": "string"},
+    "TopicPermissions": {"user vhost exchange write read": "string"},
+}
 
 
 def of_user(user: User) -> dict[str, Any]:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import figures
+from broker.admin.schemas import counted
 from broker.operations import PROTECTED
 
 if TYPE_CHECKING:
     from broker.admin.shapes.stats import Reader
     from broker.core.vhost import VHost
+
+SCHEMAS: Final = {
+    "VirtualHost": {
+        "name description default_queue_type": "string",
+        "tags": "[string]",
+        "metadata": "object",
+        "protected_from_deletion tracing": "boolean",
+        "cluster_state": "{string}",
+        **counted("messages messages_ready messages_unacknowledged recv_oct send_oct"),
+        "message_stats": "MessageStats",
+    },
+}
 
 
 def of_vhost(vhost: VHost, reader: Reader) -> dict[str, Any]:
