@@ -15,7 +15,7 @@ class Difference(NamedTuple):
 
 
 def compare(scenario: str, walk: Walk) -> Iterator[Difference]:
-    """On Leveret more keys than RabbitMQ has are welcome, and `differences.py` says what else is. On RabbitMQ the recording must be true."""
+    """On Leveret more keys than RabbitMQ has are welcome, and `differences` says what else is. On RabbitMQ the recording must be true."""
     leveret = walk.managed.name == "leveret"
     recorded = recording.load(scenario)
     for index, shape in enumerate(recorded):

@@ -19,6 +19,11 @@ def rate(name: str) -> str:
     return f"sum(rate(rabbitmq_{name}_total[60s]) @) by(rabbitmq_node)"
 
 
+def two_rates(first: str, sign: str, second: str) -> str:
+    left, right = (f"rate(rabbitmq_global_messages_{name}_total[60s]) @" for name in (first, second))
+    return f"sum(({left}) {sign} ({right})) by(rabbitmq_node)"
+
+
 def share(lower: str | None, upper: str) -> str:
     """How many of the messages are of a size between two bounds."""
     above = f'sum(increase(rabbitmq_message_size_bytes_bucket{{le="{upper}"}}[60s]) @)'
@@ -33,9 +38,8 @@ COMMON = (
     "(rabbitmq_resident_memory_limit_bytes @) - (rabbitmq_process_resident_memory_bytes @)",
     *map(by_node, ("rabbitmq_queue_messages_ready", "rabbitmq_queue_messages_unacked")),
     *(rate(f"global_messages_{name}") for name in ("received", "confirmed", "routed", "unroutable_dropped", "unroutable_returned")),
-    "sum(rate(rabbitmq_global_messages_received_confirm_total[60s]) @ - rate(rabbitmq_global_messages_confirmed_total[60s]) @) by(rabbitmq_node)",
-    "sum((rate(rabbitmq_global_messages_delivered_consume_auto_ack_total[60s]) @)"
-    " + (rate(rabbitmq_global_messages_delivered_consume_manual_ack_total[60s]) @)) by(rabbitmq_node)",
+    two_rates("received_confirm", "-", "confirmed"),
+    two_rates("delivered_consume_auto_ack", "+", "delivered_consume_manual_ack"),
     *(rate(f"global_messages_{name}") for name in ("redelivered", "acknowledged", "get_empty", *DELIVERED)),
     *(f"rabbitmq_{name} @" for name in ("queues", "channels", "connections")),
     *(rate(f"queues_{name}") for name in ("declared", "created", "deleted")),

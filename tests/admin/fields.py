@@ -1,7 +1,7 @@
 """What tools read from the HTTP API: paths of requests, and of each answer the fields with their types.
 
-Telegraf's RabbitMQ input, the Datadog agent, kbudde's rabbitmq_exporter, KEDA's scaler, rabbit-hole (terraform, the topology operator, most of
-what is written in Go), NServiceBus, and rabbitmqadmin v2, whose structures refuse an answer with a field too few.
+Telegraf's RabbitMQ input, the Datadog agent, kbudde's rabbitmq_exporter, KEDA's scaler, rabbit-hole (terraform, the topology operator, most
+of what is written in Go), NServiceBus, and rabbitmqadmin v2, whose structures refuse an answer with a field too few.
 
 The vhost `exported` has queues `work` (with traffic and a consumer), `quorum` and `own` (exclusive).
 """
@@ -58,9 +58,11 @@ GC_AND_IO = "gc_num gc_bytes_reclaimed io_read_bytes io_write_bytes mnesia_disk_
 DEPTHS = fields(
     "int", "messages messages_ready messages_unacknowledged consumers memory message_bytes message_bytes_ready message_bytes_unacknowledged"
 )
-MEMORY = """connection_readers connection_writers connection_channels connection_other queue_procs quorum_queue_procs stream_queue_procs
-    stream_queue_replica_reader_procs stream_queue_coordinator_procs plugins other_proc metrics mgmt_db mnesia other_ets binary msg_index code
-    atom other_system allocated_unused reserved_unallocated"""
+MEMORY = """
+    connection_readers connection_writers connection_channels connection_other queue_procs quorum_queue_procs stream_queue_procs
+    stream_queue_replica_reader_procs stream_queue_coordinator_procs plugins other_proc metrics mgmt_db mnesia other_ets binary
+    msg_index code atom other_system allocated_unused reserved_unallocated
+"""
 
 RABBITMQADMIN_V2: dict[str, Fields] = {
     "/overview": all_of(

@@ -1,4 +1,4 @@
-"""Both brokers walked through the same scenarios, and their answers compared with the recording: presence, type, and value where it is fixed."""
+"""Both brokers walked through the same scenarios: presence and type of each field, and its value where that is fixed, as recorded."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -6,17 +6,25 @@ from tests.admin.walk import Walk
 
 TAGS = ("management", "policymaker", "monitoring", "administrator")
 VHOST, OTHER = "access", "access-other"
-READ = (
-    "/overview", "/whoami", "/nodes", "/nodes/{node}", "/nodes/{node}/memory", "/extensions", "/cluster-name", "/definitions",
-    f"/definitions/{VHOST}", "/parameters", f"/parameters/vhost-limits/{VHOST}", "/global-parameters", "/policies", f"/policies/{VHOST}",
-    "/operator-policies", f"/operator-policies/{VHOST}", "/vhost-limits", f"/vhost-limits/{VHOST}", "/user-limits", "/user-limits/guest",
-    "/connections", "/channels", "/consumers", f"/consumers/{VHOST}", f"/exchanges/{VHOST}", f"/exchanges/{OTHER}",
-    f"/queues/{VHOST}", f"/queues/{OTHER}", f"/queues/{VHOST}/q", f"/bindings/{VHOST}", "/vhosts", f"/vhosts/{VHOST}", f"/vhosts/{OTHER}",
-    f"/vhosts/{VHOST}/permissions", f"/vhosts/{VHOST}/connections", f"/vhosts/{VHOST}/channels", "/users", "/users/guest",
-    "/users/without-permissions", "/users/guest/permissions", "/permissions", f"/permissions/{VHOST}/guest", "/topic-permissions",
-    "/feature-flags", "/auth/attempts/{node}", "/aliveness-test/access", "/healthchecks/node", "/health/checks/alarms",
-    "/health/checks/virtual-hosts", "/connections/username/guest",
-)  # fmt: skip
+READ = """
+    /overview /whoami /nodes /nodes/{node} /nodes/{node}/memory /extensions /cluster-name /definitions /definitions/access /parameters
+    /parameters/vhost-limits/access /global-parameters /policies /policies/access /operator-policies /operator-policies/access
+    /vhost-limits /vhost-limits/access /user-limits /user-limits/guest /connections /channels /consumers /consumers/access
+    /exchanges/access /exchanges/access-other /queues/access /queues/access-other /queues/access/q /bindings/access /vhosts
+    /vhosts/access /vhosts/access-other /vhosts/access/permissions /vhosts/access/connections /vhosts/access/channels /users /users/guest
+    /users/without-permissions /users/guest/permissions /permissions /permissions/access/guest /topic-permissions /feature-flags
+    /auth/attempts/{node} /aliveness-test/access /healthchecks/node /health/checks/alarms /health/checks/virtual-hosts
+    /connections/username/guest
+"""
+RESOURCES = """
+    /overview /queues /queues/access /queues/access/q /queues/access/q/get /queues/access/q/contents /queues/access/q/bindings
+    /exchanges/access/amq.topic /exchanges/access/amq.topic/publish /bindings /bindings/access/e/amq.topic/q/q
+    /bindings/access/e/amq.topic/q/q/x /connections /channels /consumers /vhosts /vhosts/access /users /users/guest
+    /permissions/access/guest /topic-permissions/access/guest /whoami /definitions /definitions/access /policies/access/p
+    /operator-policies/access/p /parameters/c/access/n /global-parameters/n /vhost-limits/access/max-queues
+    /user-limits/guest/max-channels /nodes /cluster-name /aliveness-test/%2F /healthchecks/node /health/checks/alarms /feature-flags
+    /rebalance/queues /users/bulk-delete /login /extensions /auth/attempts/{node} /connections/username/guest
+"""
 
 
 def logins(walk: Walk) -> None:
@@ -53,8 +61,8 @@ def tags(walk: Walk) -> None:
     walk.quietly("PUT", f"/queues/{OTHER}/q", {})
     for name in TAGS:
         walk.acting_as(name)
-        for path in READ:
-            walk.get(path.replace("{node}", walk.node))
+        for path in READ.format(node=walk.node).split():
+            walk.get(path)
         walk.quietly("DELETE", f"/queues/{VHOST}/aliveness-test")
         _writes(walk, name)
     walk.acting_as(None)
@@ -127,17 +135,7 @@ def methods(walk: Walk) -> None:
     """HEAD, OPTIONS, methods that aren't allowed, trailing slashes, redirects, CORS."""
     walk.vhost(VHOST)
     walk.quietly("PUT", f"/queues/{VHOST}/q", {})
-    resources = (
-        "/overview", "/queues", f"/queues/{VHOST}", f"/queues/{VHOST}/q", f"/queues/{VHOST}/q/get", f"/queues/{VHOST}/q/contents",
-        f"/queues/{VHOST}/q/bindings", f"/exchanges/{VHOST}/amq.topic", f"/exchanges/{VHOST}/amq.topic/publish", "/bindings",
-        f"/bindings/{VHOST}/e/amq.topic/q/q", f"/bindings/{VHOST}/e/amq.topic/q/q/x", "/connections", "/channels", "/consumers", "/vhosts",
-        f"/vhosts/{VHOST}", "/users", "/users/guest", f"/permissions/{VHOST}/guest", f"/topic-permissions/{VHOST}/guest", "/whoami",
-        "/definitions", f"/definitions/{VHOST}", f"/policies/{VHOST}/p", f"/operator-policies/{VHOST}/p", f"/parameters/c/{VHOST}/n",
-        "/global-parameters/n", f"/vhost-limits/{VHOST}/max-queues", "/user-limits/guest/max-channels", "/nodes", "/cluster-name",
-        "/aliveness-test/%2F", "/healthchecks/node", "/health/checks/alarms", "/feature-flags", "/rebalance/queues", "/users/bulk-delete",
-        "/login", "/extensions", "/auth/attempts/{node}", "/connections/username/guest",
-    )  # fmt: skip
-    for path in (resource.replace("{node}", walk.node) for resource in resources):
+    for path in RESOURCES.format(node=walk.node).split():
         walk.ask("OPTIONS", path)
         walk.ask("PATCH", path)
     walk.ask("OPTIONS", "/queues", credentials=NOBODY)

@@ -78,14 +78,13 @@ def refused(walk: Walk) -> None:
     walk.vhost(V)
     walk.quietly("PUT", f"/queues/{W}/q", {})
     walk.quietly("PUT", f"/exchanges/{W}/x", {"type": "fanout", "internal": True})
-    for source, kind, destination in (
-        ("amq.topic", "q", "none"), ("none", "q", "q"), ("amq.topic", "e", "none"), ("amq.default", "q", "q"), ("amq.topic", "e", "amq.default"),
-        ("amq.topic", "x", "q"), ("x", "q", "q"),
-    ):  # fmt: skip
-        walk.post(f"/bindings/{W}/e/{source}/{kind}/{destination}", {"routing_key": "k"})
-        walk.get(f"/bindings/{W}/e/{source}/{kind}/{destination}")
-        walk.get(f"/bindings/{W}/e/{source}/{kind}/{destination}/k")
-        walk.delete(f"/bindings/{W}/e/{source}/{kind}/{destination}/k")
+    for path in """
+        amq.topic/q/none none/q/q amq.topic/e/none amq.default/q/q amq.topic/e/amq.default amq.topic/x/q x/q/q
+    """.split():
+        walk.post(f"/bindings/{W}/e/{path}", {"routing_key": "k"})
+        walk.get(f"/bindings/{W}/e/{path}")
+        walk.get(f"/bindings/{W}/e/{path}/k")
+        walk.delete(f"/bindings/{W}/e/{path}/k")
     walk.quietly("DELETE", f"/queues/{W}/q")
     walk.quietly("PUT", f"/queues/{W}/q", {})
     walk.post("/bindings/nowhere/e/amq.topic/q/q", {"routing_key": "k"})

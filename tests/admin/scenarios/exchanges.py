@@ -88,10 +88,30 @@ def publish(walk: Walk) -> None:
     walk.post(where, good | {"payload": ""}, note="an empty payload")
     walk.post(where, good | {"payload": "\u20ac \u00e9"}, note="UTF-8")
     properties = {
-        "content_type": "text/plain", "content_encoding": "utf-8", "delivery_mode": 2, "priority": 5, "correlation_id": "c", "reply_to": "r",
-        "expiration": "60000", "message_id": "m", "timestamp": 1700000000, "type": "t", "user_id": "guest", "app_id": "a", "cluster_id": "cl",
-        "headers": {"int": 1, "long": 5000000000, "text": "x", "float": 1.5, "true": True, "null": None, "list": [1, "a"], "map": {"k": "v"}},
-    }  # fmt: skip
+        "content_type": "text/plain",
+        "content_encoding": "utf-8",
+        "delivery_mode": 2,
+        "priority": 5,
+        "correlation_id": "c",
+        "reply_to": "r",
+        "expiration": "60000",
+        "message_id": "m",
+        "timestamp": 1700000000,
+        "type": "t",
+        "user_id": "guest",
+        "app_id": "a",
+        "cluster_id": "cl",
+        "headers": {
+            "int": 1,
+            "long": 5000000000,
+            "text": "x",
+            "float": 1.5,
+            "true": True,
+            "null": None,
+            "list": [1, "a"],
+            "map": {"k": "v"},
+        },
+    }
     walk.post(where, good | {"properties": properties}, note="all properties")
     walk.post(where, good | {"properties": {"delivery_mode": "2", "priority": "3", "timestamp": "1700000000"}}, note="numbers as text")
     for bad in (

@@ -1,6 +1,18 @@
 """The broker itself: overview, node, health, and what comes up rarely."""
 
+from typing import Any
+
 from tests.admin.walk import Walk
+
+CHECKS = """
+    /health/checks/alarms /health/checks/local-alarms /health/checks/virtual-hosts /health/checks/node-is-quorum-critical
+    /health/checks/node-is-mirror-sync-critical /health/checks/port-listener/{port} /health/checks/port-listener/1
+    /health/checks/port-listener/x /health/checks/protocol-listener/amqp /health/checks/protocol-listener/http
+    /health/checks/protocol-listener/mqtt /health/checks/protocol-listener/amqp091 /health/checks/protocol-listener/amqps
+    /health/checks/certificate-expiration/1/days /health/checks/certificate-expiration/1/nonsense
+    /health/checks/certificate-expiration/x/days /health/checks/certificate-expiration/5/weeks /health/checks/nope /healthchecks/node
+    /healthchecks/node/{node} /healthchecks/node/nobody@nowhere /aliveness-test/%2F /aliveness-test/nowhere
+"""
 
 
 def overview(walk: Walk) -> None:
@@ -17,14 +29,7 @@ def overview(walk: Walk) -> None:
         assert channel.get("q", no_ack=True) is not None
         channel.consume("q", "tag")
         channel.deliveries(3)
-        walk.get(
-            "/overview",
-            until=lambda body: (
-                body["queue_totals"]["messages"] == 3 and body["message_stats"]["deliver"] == 3 and body["message_stats"]["confirm"] >= 6
-                and body["object_totals"] | {"exchanges": 0} == {"connections": 1, "channels": 1, "consumers": 1, "queues": 1, "exchanges": 0}
-                and body["churn_rates"]["queue_declared"] >= 1
-            ),
-        )  # fmt: skip
+        walk.get("/overview", until=_settled)
         walk.get("/overview?disable_stats=true")
         wire.close()
     walk.get("/nodes", until=lambda nodes: "mem_used_details" in nodes[0] and nodes[0]["connection_created_details"])
@@ -54,18 +59,16 @@ def overview(walk: Walk) -> None:
     walk.delete("/reset/nobody@nowhere")
 
 
+def _settled(body: dict[str, Any]) -> bool:
+    objects, stats = body["object_totals"], body["message_stats"]
+    there = all(objects[noun] == 1 for noun in ("connections", "channels", "consumers", "queues"))
+    counted = body["queue_totals"]["messages"] == 3 and stats["deliver"] == 3 and stats["confirm"] >= 6
+    return there and counted and body["churn_rates"]["queue_declared"] >= 1
+
+
 def health(walk: Walk) -> None:
-    for path in (
-        "/health/checks/alarms", "/health/checks/local-alarms", "/health/checks/virtual-hosts", "/health/checks/node-is-quorum-critical",
-        "/health/checks/node-is-mirror-sync-critical", f"/health/checks/port-listener/{walk.managed.port}", "/health/checks/port-listener/1",
-        "/health/checks/port-listener/x", "/health/checks/protocol-listener/amqp", "/health/checks/protocol-listener/http",
-        "/health/checks/protocol-listener/mqtt", "/health/checks/protocol-listener/amqp091", "/health/checks/protocol-listener/amqps",
-        "/health/checks/certificate-expiration/1/days", "/health/checks/certificate-expiration/1/nonsense",
-        "/health/checks/certificate-expiration/x/days", "/health/checks/certificate-expiration/5/weeks", "/health/checks/nope",
-        "/healthchecks/node", f"/healthchecks/node/{walk.node}", "/healthchecks/node/nobody@nowhere",
-        "/aliveness-test/%2F", "/aliveness-test/nowhere",
-    ):  # fmt: skip
-        walk.get(path)
+    for path in CHECKS.split():
+        walk.get(path.format(node=walk.node, port=walk.managed.port))
     walk.ask("HEAD", "/health/checks/alarms")
     walk.quietly("DELETE", "/queues/%2F/aliveness-test")
 
