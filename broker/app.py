@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from broker import definitions, http_sockets, identity, logs
 from broker.access.backends import Chain, Internal, Step
@@ -48,7 +48,7 @@ from storage.local import LocalStore
 from storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from broker.access.backends import Backend
@@ -69,6 +69,16 @@ GC_THRESHOLDS = (10_000, 10, 5000)
 """Messages are tuples of bytes, which the collector doesn't track for long; what it would look at again and again is the rest."""
 
 
+class Prepared(NamedTuple):
+    """What a start has before it touches the store: sockets that listen, certificates, and who asks the server of an HTTP backend."""
+
+    sockets: list[Bound]
+    http: list[HttpBound]
+    contexts: Contexts | None
+    http_tls: dict[str, Contexts]
+    client: HttpClient | None
+
+
 def serve(config: Config) -> int:
     """Run a broker until SIGTERM or SIGINT; returns the exit status: 0, 69 if it can't start, 74 if the disk failed, 78 if what it is
     configured with can't be used."""
@@ -81,11 +91,7 @@ def serve(config: Config) -> int:
     manager.starting()
     store: LocalStore | MemoryStore
     try:
-        client = http_client(config)
-        contexts = _contexts(config)
-        sockets = bind(config.listeners, config.tcp_options)
-        http_tls = http_sockets.contexts(config, contexts)
-        http = http_sockets.bind_all(config, http_tls)
+        prepared = _prepare(config)
         store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
     except (ConfigError, Unusable) as error:
         log.critical("cannot start: %s", error)
@@ -95,7 +101,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        status = _run(_serve(build(config, store), store, config, sockets, http, contexts, http_tls, client, manager))
+        status = _run(_serve(build(config, store), store, config, prepared, manager))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -106,6 +112,15 @@ def serve(config: Config) -> int:
             log.critical("the log could not be closed: %s", error)
             status = EXIT_STORAGE
     return status
+
+
+def _prepare(config: Config) -> Prepared:
+    """Raises ConfigError, Unusable, CannotListen."""
+    client = http_client(config)
+    contexts = _contexts(config)
+    sockets = bind(config.listeners, config.tcp_options)
+    http_tls = http_sockets.contexts(config, contexts)
+    return Prepared(sockets, http_sockets.bind_all(config, http_tls), contexts, http_tls, client)
 
 
 def check(config: Config) -> None:
@@ -295,42 +310,21 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _serve(
-    operations: Operations,
-    store: LocalStore | MemoryStore,
-    config: Config,
-    sockets: list[Bound],
-    http: list[HttpBound],
-    contexts: Contexts | None,
-    http_tls: dict[str, Contexts],
-    client: HttpClient | None,
-    manager: Manager,
-) -> int:
+async def _serve(operations: Operations, store: LocalStore | MemoryStore, config: Config, prepared: Prepared, manager: Manager) -> int:
     broker = operations.broker
     free = None if isinstance(store, MemoryStore) else store.free
     loop = asyncio.get_running_loop()
-    server = Server(broker, store, config, loop, free, client, manager)
-    node = Node(broker, config, server, free, wall_clock)
-    node.listeners += [Listening(AMQPS if each.tls else AMQP, *each.socket.getsockname()[:2]) for each in sockets]
-    node.listeners += [Listening(each.protocol, *each.socket.getsockname()[:2]) for each in http]
-    node.tls |= {AMQPS: contexts, **http_tls} if contexts is not None else http_tls
-    for each in set(node.tls.values()):
-        server.reload_at_hangup(each)
+    server = Server(broker, store, config, loop, free, prepared.client, manager)
+    node = _node(config, server, broker, prepared, free)
     samples = Samples(wall_clock, kinds(broker, node))
     authenticator = cast("Authentication", broker.authenticator)
     context = Context(operations, config, node, samples, authenticator, loop, server.turn.decider.ask)
     announcement = announce(broker.node, node.ports(AMQP, AMQPS), config.data_dir, pid_file=config.pid_file)
-    door = Door(openings(http, announcement.socket), context, loop)
+    door = Door(openings(prepared.http, announcement.socket), context, loop)
     server.turn.schedule()
     server.on_state = StateDump(server, broker, identity.text(), _state_directory(config)).begin
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
-    sink: LogExchange | None = None
-    if config.log.exchange:
-        if (vhost := broker.vhosts.get(config.default_vhost)) is not None:
-            sink = LogExchange(broker, vhost, server.wake)
-            logs.add(sink, config.log, config.log.exchange_level)
-        else:
-            log.warning("log.exchange: there is no vhost '%s' to log in", config.default_vhost)
+    sink = _log_exchange(config, broker, server)
 
     def ready() -> None:
         gc.collect()
@@ -342,9 +336,9 @@ async def _serve(
         log.info("Server startup complete; %d plugins started.\n%s", len(plugins), "\n".join(f" * {plugin}" for plugin in plugins))
 
     # RabbitMQ starts its plugins before its listeners, and scripts wait for lines in this order. Who comes early waits in the backlog.
-    http_sockets.log_started(http)
+    http_sockets.log_started(prepared.http)
     try:
-        await server.run(sockets, contexts, ready)
+        await server.run(prepared.sockets, prepared.contexts, ready)
     finally:
         samples.stop()
         await door.close()
@@ -353,6 +347,31 @@ async def _serve(
             # Other threads go on, and have things to say when nothing is published any more.
             logs.remove(sink)
     return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK
+
+
+def _node(config: Config, server: Server, broker: Broker, prepared: Prepared, free: Callable[[], int] | None) -> Node:
+    node = Node(broker, config, server, free, wall_clock)
+    node.listeners += [Listening(AMQPS if each.tls else AMQP, *each.socket.getsockname()[:2]) for each in prepared.sockets]
+    node.listeners += [Listening(each.protocol, *each.socket.getsockname()[:2]) for each in prepared.http]
+    node.tls |= prepared.http_tls
+    if prepared.contexts is not None:
+        node.tls[AMQPS] = prepared.contexts
+    for each in set(node.tls.values()):
+        server.reload_at_hangup(each)
+    return node
+
+
+def _log_exchange(config: Config, broker: Broker, server: Server) -> LogExchange | None:
+    """log.exchange, if it is configured and has a vhost to be in."""
+    if not config.log.exchange:
+        return None
+    vhost = broker.vhosts.get(config.default_vhost)
+    if vhost is None:
+        log.warning("log.exchange: there is no vhost '%s' to log in", config.default_vhost)
+        return None
+    sink = LogExchange(broker, vhost, server.wake)
+    logs.add(sink, config.log, config.log.exchange_level)
+    return sink
 
 
 def _say_so(config: Config, text: str) -> None:
