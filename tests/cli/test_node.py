@@ -141,6 +141,21 @@ def test_shutdown_waits_for_the_process(own: Served) -> None:
     assert own.tool("rabbitmq-plugins", "list", "-E").returncode == 0
 
 
+def test_shutdown_looks_until_the_process_is_gone(own: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def is_alive(pid: int) -> bool:
+        looks.append(pid)
+        return len(looks) < 4
+
+    monkeypatch.setattr("broker.control.is_alive", is_alive)
+    assert own.call("rabbitmqctl", "shutdown").returncode == 0
+    assert looks == [own.pid] * 4
+    looks.clear()
+    assert own.call("rabbitmqctl", "--url", "http://guest:guest@127.0.0.1:1", "shutdown").returncode == 69
+    assert not looks
+
+
 def test_stop_with_a_pid_file(own: Served, tmp_path: Path) -> None:
     file = str(tmp_path / "node.pid")
     assert own.tool("rabbitmqctl", "wait", file).stdout.splitlines()[1] == f"pid is {own.pid}"

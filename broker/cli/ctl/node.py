@@ -157,10 +157,12 @@ def _stopping(call: Call) -> str:
 
 def shutdown(call: Call) -> Output | None:
     """And wait until the process has ended."""
-    node, pid = call.node, int(call.api.get("nodes", call.node, columns="os_pid")["os_pid"]) if call.url else call.found.pid
     if not call.options["wait"]:
         call.api.post(*CONTROL, "stop")
         return None
+    if call.url:
+        raise error("a process on another machine can't be watched: give --no-wait")
+    node, pid = call.node, call.found.pid
     call.say(f"Shutting down RabbitMQ node {node} running at PID {pid}")
     call.api.post(*CONTROL, "stop")
     call.say(f"Waiting for PID {pid} to terminate")
