@@ -48,6 +48,11 @@ def done() -> Answer:
     return Answer(204)
 
 
+def redirect(location: str) -> Answer:
+    """301: it is elsewhere, for good."""
+    return Answer(301, headers={"Location": location})
+
+
 class Call:
     """One request of one user. `path` has the names of the route's path; `visible` the vhosts that the user sees."""
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from broker.admin import access, jsons, origins
 from broker.admin.authentication import count, log_in, no_login
-from broker.admin.call import Answer, Call, with_spaces
+from broker.admin.call import Answer, Call, redirect, with_spaces
 from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
 from broker.admin.routing import Access, Route, Router
@@ -77,6 +77,8 @@ class Api:
         origins.check(request, self._context.config.management)
         path = request.rel_url.raw_path
         if self._prefix:
+            if path == "/":
+                return redirect(f"{self._prefix}/")
             if not f"{path}/".startswith(f"{self._prefix}/"):
                 raise NoSuchObject
             path = path[len(self._prefix) :] or "/"

@@ -5,12 +5,12 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Self
 
 from tests.admin import brokers, comparison, recording
 from tests.admin.brokers import Managed
-from tests.admin.scenarios import SCENARIOS
+from tests.admin.scenarios import SCENARIOS, settings_of
 from tests.admin.walk import Step, Walk
 
 
@@ -25,22 +25,37 @@ def walk_through(managed: Managed, scenario: str) -> Walk:
     return walk
 
 
-@contextlib.contextmanager
-def managed_broker(name: str) -> Iterator[Managed]:
-    with tempfile.TemporaryDirectory() as directory:
-        chosen = brokers.rabbitmq() if name == "rabbitmq" else brokers.leveret(Path(directory))
-        with chosen as managed:
-            yield managed
+class Brokers:
+    """One broker for all scenarios with the same settings, each started when it is first asked for."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self._name = name
+        self._directory = directory
+        self._started: dict[tuple[str, ...], Managed] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    def for_scenario(self, scenario: str) -> Managed:
+        settings = settings_of(scenario)
+        if settings not in self._started:
+            chosen = brokers.rabbitmq(*settings) if self._name == "rabbitmq" else brokers.leveret(self._directory, *settings)
+            self._started[settings] = self._stack.enter_context(chosen)
+        return self._started[settings]
 
 
 def record(scenarios: list[str], runs: int) -> None:
     """Ask `runs` fresh nodes the same, and write down what their answers have in common."""
     answers: dict[str, list[list[Step]]] = {scenario: [] for scenario in scenarios}
     for number in range(runs):
-        with managed_broker("rabbitmq") as managed:
+        with tempfile.TemporaryDirectory() as directory, Brokers("rabbitmq", Path(directory)) as started:
             for scenario in scenarios:
                 begin = time.monotonic()
-                walk = walk_through(managed, scenario)
+                walk = walk_through(started.for_scenario(scenario), scenario)
                 assert walk.error is None and not walk.unmet, (walk.error, walk.unmet)
                 answers[scenario].append(walk.steps)
                 print(f"run {number + 1}: {scenario}: {len(answers[scenario][-1])} steps, {time.monotonic() - begin:.1f} s", flush=True)
@@ -51,10 +66,10 @@ def record(scenarios: list[str], runs: int) -> None:
 def compare(scenarios: list[str], broker: str) -> int:
     """Print what differs; the exit status is 1 if something does."""
     total = 0
-    with managed_broker(broker) as managed:
+    with tempfile.TemporaryDirectory() as directory, Brokers(broker, Path(directory)) as started:
         for scenario in scenarios:
             begin = time.monotonic()
-            walk = walk_through(managed, scenario)
+            walk = walk_through(started.for_scenario(scenario), scenario)
             found = list(comparison.compare(scenario, walk))
             total += len(found)
             print(f"\n## {scenario}: {len(found)} differences in {len(walk.steps)} steps, {time.monotonic() - begin:.1f} s")

@@ -33,6 +33,8 @@ class Managed(NamedTuple):
 
     broker: Named
     http_port: int
+    prefix: str = ""
+    """What all paths begin with."""
 
     @property
     def name(self) -> str:
@@ -56,7 +58,7 @@ def rabbitmq(*settings: str, plugins: tuple[str, ...] = ()) -> Iterator[Managed]
     port = free_port()
     told = (f"management.tcp.port = {port}", *ORACLE_SETTINGS, *settings)
     with RabbitMQ(plugins=("rabbitmq_management", *plugins), settings=told) as broker:
-        managed = Managed(broker, port)
+        managed = Managed(broker, port, prefix_in(settings))
         begin(managed)
         yield managed
 
@@ -68,9 +70,14 @@ def leveret(directory: Path, *settings: str, data_dir: Path | None = None) -> It
     file = directory / "management.conf"
     file.write_text("\n".join((f"management.tcp.port = {port}", *SETTINGS, *settings)) + "\n")
     with Leveret(data_dir, arguments=("--config", str(file))) as broker:
-        managed = Managed(broker, port)
+        managed = Managed(broker, port, prefix_in(settings))
         begin(managed)
         yield managed
+
+
+def prefix_in(settings: tuple[str, ...]) -> str:
+    """management.path_prefix, if it is among them."""
+    return next((line.partition("=")[2].strip() for line in settings if line.startswith("management.path_prefix")), "")
 
 
 def begin(managed: Managed) -> None:
@@ -78,9 +85,9 @@ def begin(managed: Managed) -> None:
 
     def answers() -> bool:
         try:
-            return managed.http().ask("GET", "/api/whoami").status == 200
+            return managed.http().ask("GET", f"{managed.prefix}/api/whoami").status == 200
         except OSError:
             return False
 
     soon(answers, what="the HTTP API")
-    managed.http().ask("PUT", "/api/cluster-name", {"name": CLUSTER})
+    managed.http().ask("PUT", f"{managed.prefix}/api/cluster-name", {"name": CLUSTER})

@@ -246,6 +246,11 @@ ROWS: tuple[Row, ...] = (
     *answers("paging: GET /nodes?page=1", 200, "<any>", "every list has pages"),
     Row("paging: GET /queues/lists?page=(0|-1)*", "body.reason", "<string>", "the page size is known"),
     Row("paging: GET /queues/lists?page=1&name=%5B*", "body.reason", "<string>", "a text says more"),
+    # --- settings
+    Row("(stats-off|totals-only): GET /exchanges/conf/amq.topic", "body.(incoming|outgoing)", OPTIONAL, "as in 3.13"),
+    *answers("(stats-off|totals-only): GET /channels*", 200, "<any>", "what channels are needs no statistics"),
+    *answers("prefix: HEAD //before", {ONE_OF: [200, 301]}, "<any>", "its links are relative"),
+    Row("prefix: HEAD //before/", "headers.content-type", or_like("text/html; charset=utf-8"), "a page of its own"),
     # --- definitions
     Row("definitions-import: POST /definitions*", "body.reason", "<string>", "a text that says where"),
     *refused("definitions-import: POST /definitions ({'bindings': [{'source': 'none'*)", "it can't be bound"),

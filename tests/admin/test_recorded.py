@@ -1,27 +1,23 @@
 """Both brokers walked through the same scenarios: presence and type of each field, and its value where that is fixed, as recorded."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.admin import brokers, comparison, differences, recording
-from tests.admin.__main__ import walk_through
-from tests.admin.brokers import Managed
+from tests.admin import comparison, differences, recording
+from tests.admin.__main__ import Brokers, walk_through
 from tests.admin.scenarios import SCENARIOS
 
 
 @pytest.fixture(scope="module")
-def managed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
-    directory: Path = tmp_path_factory.mktemp("managed")
-    chosen = brokers.rabbitmq() if request.config.getoption("--broker") == "rabbitmq" else brokers.leveret(directory)
-    with chosen as broker:
-        yield broker
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    with Brokers(request.config.getoption("--broker"), tmp_path_factory.mktemp("managed")) as started:
+        yield started
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_answers(managed: Managed, scenario: str) -> None:
-    found = list(comparison.compare(scenario, walk_through(managed, scenario)))
+def test_answers(started: Brokers, scenario: str) -> None:
+    found = list(comparison.compare(scenario, walk_through(started.for_scenario(scenario), scenario)))
     assert not found, "\n" + "\n".join(comparison.report(found))
 
 

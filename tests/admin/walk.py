@@ -40,7 +40,7 @@ class Walk:
     def __init__(self, managed: Managed) -> None:
         self.managed = managed
         self.steps: list[Step] = []
-        self.node: str = managed.http().get("/api/overview")["node"]
+        self.node: str = managed.http().get(f"{managed.prefix}/api/overview")["node"]
         self.names = {self.node: "{node}", str(managed.port): "{amqp}", str(managed.http_port): "{http}"}
         self.numbers = {managed.port: "{amqp}", managed.http_port: "{http}"}
         self._http = managed.http()
@@ -67,7 +67,7 @@ class Walk:
 
         `path` begins behind /api, `//` stands for the server's root. Whose credentials they are stands in the label.
         """
-        whole = path[1:] if path.startswith("//") else f"/api{path}"
+        whole = path[1:] if path.startswith("//") else f"{self.managed.prefix}/api{path}"
         chosen = credentials or self._credentials
         answer = self._http.ask(method, whole, body, credentials=chosen, headers=headers)
         deadline = time.monotonic() + UNTIL_SECONDS[self.managed.name]
@@ -105,7 +105,7 @@ class Walk:
 
     def quietly(self, method: str, path: str, body: Any = None) -> Answer:
         """A request that is no step: what has to be there first."""
-        return self._http.ask(method, f"/api{path}", body, credentials=("guest", "guest"))
+        return self._http.ask(method, f"{self.managed.prefix}/api{path}", body, credentials=("guest", "guest"))
 
     def vhost(self, name: str, user: str = "guest") -> str:
         """A vhost that `user` may do everything in, made quietly."""
@@ -147,15 +147,13 @@ class Walk:
         """Close what is connected and delete what was made."""
         for wire in self._wires:
             wire.abort()
-        http = self.managed.http()
         deadline = time.monotonic() + UNTIL_SECONDS[self.managed.name]
-        while http.ask("GET", "/api/connections").json and time.monotonic() < deadline:
+        while self.quietly("GET", "/connections").json and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         for kind, kept in (("vhosts", "/"), ("users", "guest")):
-            answer = http.ask("GET", f"/api/{kind}")
-            for item in answer.json if answer.status == 200 else ():
+            for item in self.quietly("GET", f"/{kind}").json:
                 if item["name"] != kept:
-                    http.ask("DELETE", f"/api/{kind}/{quote(item['name'], safe='')}")
+                    self.quietly("DELETE", f"/{kind}/{quote(item['name'], safe='')}")
 
     def _write_down(self, label: str, answer: Answer) -> None:
         headers = {name: value for name, value in sorted(answer.headers.items()) if name in HEADERS}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from broker.admin import openapi
-from broker.admin.call import Answer
+from broker.admin.call import Answer, redirect
 from broker.admin.errors import NoSuchObject
 from broker.admin.routing import Access, Route
 
@@ -71,11 +71,6 @@ def openapi_document(call: Call) -> Any:
 def to_api_page(call: Call) -> Answer:
     """Leads to the page that lists what the API has."""
     return redirect(f"{call.context.config.management.path_prefix.rstrip('/')}/api/index.html")
-
-
-def redirect(location: str) -> Answer:
-    """301, as RabbitMQ answers such paths."""
-    return Answer(301, headers={"Location": location})
 
 
 def _page(content: bytes, suffix: str) -> Answer:

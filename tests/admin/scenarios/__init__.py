@@ -2,7 +2,20 @@
 
 from collections.abc import Callable
 
-from tests.admin.scenarios import access, bindings, connections, definitions, exchanges, lists, node, policies, queues, users, vhosts
+from tests.admin.scenarios import (
+    access,
+    bindings,
+    configured,
+    connections,
+    definitions,
+    exchanges,
+    lists,
+    node,
+    policies,
+    queues,
+    users,
+    vhosts,
+)
 from tests.admin.walk import Walk
 
 SCENARIOS: dict[str, Callable[[Walk], None]] = {
@@ -36,4 +49,12 @@ SCENARIOS: dict[str, Callable[[Walk], None]] = {
     "paging": lists.paging,
     "columns": lists.columns,
     "rates": lists.rates,
+    "stats-off": configured.stats_off,
+    "totals-only": configured.stats_off,
+    "prefix": configured.prefix,
 }
+
+
+def settings_of(scenario: str) -> tuple[str, ...]:
+    """The lines that its broker's configuration has more."""
+    return configured.SETTINGS.get(scenario, ())
