@@ -8,11 +8,12 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.admin import access, jsons, origins
 from broker.admin.authentication import count, log_in, no_login
 from broker.admin.call import Answer, Call, redirect, with_spaces
-from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
+from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised, Unavailable
 from broker.admin.routes import ROUTES
 from broker.admin.routing import Access, Route, Router
 from broker.core.permissions import Identity, InvalidPattern, Permissions
@@ -36,6 +37,8 @@ LOCAL_USER: Final = "rmq-cli"
 """Whoever has the control socket."""
 KEEPALIVE_SECONDS: Final = 75.0
 SHUTDOWN_SECONDS: Final = 0.5
+LINE_MAX: Final = 200
+"""Characters of what aiohttp says of a request."""
 
 
 class Api:
@@ -47,7 +50,9 @@ class Api:
         self._router = Router(routes)
         self._prefix = prefix.rstrip("/")
         self._is_local = is_local
-        self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, tcp_keepalive=False)
+        self._server = web.Server(
+            self._handle, access_log=None, logger=_http_log(), keepalive_timeout=KEEPALIVE_SECONDS, tcp_keepalive=False
+        )
 
     def protocol(self) -> asyncio.Protocol:
         """For the event loop: what speaks HTTP on one connection."""
@@ -65,7 +70,12 @@ class Api:
             answer = await self._answer(request)
         except HttpError as error:
             answer = _refusal(error)
-        except Exception:
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            answer = _refusal(BadRequest(f"the body can't be read: {_first_line(error)}"))
+        except Exception as error:
+            if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+                # The client is gone, in the middle of its request: nobody gets this.
+                return await _respond(request, _refusal(Unavailable("the client is gone")))
             # A bug in one handler costs one request; the log has the traceback.
             log.exception("internal error on %s %s", request.method, request.path)
             answer = _refusal(HttpError(500, "internal_server_error", "the broker met an internal error, see its log"))
@@ -132,6 +142,35 @@ class Api:
     def _count(self, call: Call, *, succeeded: bool) -> None:
         if not self._is_local:
             count(self._context, call.peer_address, call.user_name, succeeded=succeeded)
+
+
+class _Refused(logging.Filter):
+    """What is no HTTP is the client's mistake, which it is told: here it gets a line, and no traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+            record.msg, record.exc_info = f"{record.getMessage()}: {_first_line(error)}", None
+            record.args = ()
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+_REFUSED: Final = _Refused()
+
+
+def _http_log() -> logging.Logger:
+    """aiohttp's."""
+    logger = logging.getLogger("aiohttp.server")
+    logger.addFilter(_REFUSED)
+    return logger
+
+
+def _first_line(error: HttpProcessingError | web.RequestPayloadError) -> str:
+    """Of what aiohttp says, without what was sent."""
+    lines = [line for line in str(error).splitlines()[1:] if line.strip()] or [str(error)]
+    return lines[0].strip().rstrip(":")[:LINE_MAX]
 
 
 def api_for(kind: str, context: Context) -> Api:

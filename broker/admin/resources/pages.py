@@ -46,8 +46,8 @@ def overview_page(call: Call) -> Answer:
 
 def static(call: Call) -> Answer:
     """Serves what the pages consist of."""
-    path = _STATIC / call.path["file"]
-    if path.parent != _STATIC or path.suffix not in _TYPES or not path.is_file():
+    path = next((path for path in _STATIC.iterdir() if path.name == call.path["file"] and path.suffix in _TYPES), None)
+    if path is None:
         raise NoSuchObject
     return _page(path.read_bytes(), path.suffix)
 
