@@ -6,7 +6,7 @@ import base64
 import binascii
 import ipaddress
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.access.attempts import HTTP
 from broker.access.backends import Confined, Credentials, Rejected
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from broker.core.permissions import Identity
 
 log = logging.getLogger("management")
+
+SHOWN_MAX: Final = 500
+"""Characters of what somebody said who may be anybody."""
 
 
 async def log_in(context: Context, header: str | None, address: str) -> Identity:
@@ -43,9 +46,9 @@ async def log_in_as(context: Context, name: str, password: bytes, address: str) 
     except Rejected as refused:
         count(context, address, name, succeeded=False)
         if isinstance(refused, Confined):
-            log.warning("HTTP access denied: user '%s' - User can only log in via localhost", name)
+            log.warning("HTTP access denied: user '%s' - User can only log in via localhost", name[:SHOWN_MAX])
             raise NotAuthorised("User can only log in via localhost") from refused
-        log.warning("HTTP access denied: %s", refused.reason)
+        log.warning("HTTP access denied: %s", refused.reason[:SHOWN_MAX])
         raise NotAuthenticated from refused
 
 

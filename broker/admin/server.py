@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 
 from broker.admin import access, jsons, origins
 from broker.admin.authentication import count, log_in, no_login
 from broker.admin.call import Answer, Call, with_spaces
+from broker.admin.connection import Complaints, Connection, Crowd, most_of
 from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
 from broker.admin.routing import Access, Route, Router
@@ -32,10 +33,21 @@ log = logging.getLogger("management")
 
 REALM: Final = 'Basic realm="RabbitMQ Management"'
 VARY: Final = "accept, accept-encoding, origin"
+SERVER: Final = "Leveret"
 LOCAL_USER: Final = "rmq-cli"
 """Whoever has the control socket."""
 KEEPALIVE_SECONDS: Final = 75.0
+"""Without a request."""
+LINGER_SECONDS: Final = 3.0
+"""In which a body is read and dropped that nobody wanted, for who sends it hears of that only then."""
+LINE_BYTES_MAX: Final = 8190
+LINES_MAX: Final = 128
+"""Of a head; all together: connection.HEAD_BYTES_MAX."""
 SHUTDOWN_SECONDS: Final = 0.5
+PATH_SHOWN_MAX: Final = 500
+"""Characters of a path that the log is told."""
+WRITE_BYTES: Final = 131_072
+"""Of an answer that is there as a whole, so much is given to the system at a time."""
 
 
 class Api:
@@ -47,12 +59,28 @@ class Api:
         self._router = Router(routes)
         self._prefix = prefix.rstrip("/")
         self._is_local = is_local
-        self._server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, tcp_keepalive=False)
+        node, config = context.node, context.config
+        most = None if is_local else most_of(node.sockets_max)
+        self._crowd = Crowd(most, node.has_room_for, config.handshake_timeout_seconds)
+        self._server = web.Server(
+            self._handle,
+            # Who goes is not worked for any more.
+            handler_cancellation=True,
+            access_log=None,
+            logger=Complaints(),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            max_headers=LINES_MAX,
+            tcp_keepalive=False,
+            # No client compresses, and a megabyte of zeros is a gigabyte's work.
+            auto_decompress=False,
+        )
 
     def protocol(self) -> asyncio.Protocol:
         """For the event loop: what speaks HTTP on one connection."""
-        handler: asyncio.Protocol = self._server()
-        return handler
+        return Connection(self._server(), self._crowd)
 
     async def close(self) -> None:
         """End all connections, after the answers that are being given."""
@@ -61,16 +89,26 @@ class Api:
     # --- one request ------------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = None if request.transport is None else cast("Connection", request.transport.get_protocol())
+        if connection is None:
+            raise ConnectionResetError("the peer has gone")
+        connection.begins()
+        try:
+            return await self._respond(request)
+        finally:
+            connection.ends(0 if request.content.is_eof() else self._context.config.management.max_body_size_bytes)
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             answer = await self._answer(request)
         except HttpError as error:
             answer = _refusal(error)
         except Exception:
             # A bug in one handler costs one request; the log has the traceback.
-            log.exception("internal error on %s %s", request.method, request.path)
+            log.exception("internal error on %s %s", request.method, request.path[:PATH_SHOWN_MAX])
             answer = _refusal(HttpError(500, "internal_server_error", "the broker met an internal error, see its log"))
         answer.headers |= origins.headers(request, self._context.config.management)
-        return await _respond(request, answer)
+        return await _send(request, answer)
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         self._check_certificate(request)
@@ -180,23 +218,26 @@ def _refusal(error: HttpError) -> Answer:
     return Answer(error.status, body, headers)
 
 
-async def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    headers = {"Vary": VARY, "Cache-Control": "no-cache", **answer.headers}
-    if answer.body:
+async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    headers = {"Server": SERVER, "Vary": VARY, "Cache-Control": "no-cache", **answer.headers}
+    body = answer.body
+    if body:
         headers["Content-Type"] = answer.content_type
-    if isinstance(answer.body, bytes):
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
-    if isinstance(answer.body, list):
-        headers["Content-Length"] = str(sum(map(len, answer.body)))
+    if isinstance(body, bytes):
+        if len(body) <= WRITE_BYTES:
+            return web.Response(status=answer.status, body=body, headers=headers)
+        body = [body[at : at + WRITE_BYTES] for at in range(0, len(body), WRITE_BYTES)]
+    if isinstance(body, list):
+        headers["Content-Length"] = str(sum(map(len, body)))
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
     if request.method != "HEAD":
-        await _send(response, answer.body)
+        await _send_parts(response, body)
     await response.write_eof()
     return response
 
 
-async def _send(response: web.StreamResponse, parts: list[bytes] | AsyncIterator[bytes]) -> None:
+async def _send_parts(response: web.StreamResponse, parts: list[bytes] | AsyncIterator[bytes]) -> None:
     if isinstance(parts, list):
         for part in parts:
             await response.write(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +47,11 @@ def overview_page(call: Call) -> Answer:
 
 def static(call: Call) -> Answer:
     """Serves what the pages consist of."""
-    path = _STATIC / call.path["file"]
-    if path.parent != _STATIC or path.suffix not in _TYPES or not path.is_file():
+    name = call.path["file"]
+    if name not in os.listdir(_STATIC):
+        raise NoSuchObject
+    path = _STATIC / name
+    if path.suffix not in _TYPES:
         raise NoSuchObject
     return _page(path.read_bytes(), path.suffix)
 
