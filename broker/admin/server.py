@@ -19,7 +19,6 @@ from broker.admin.routing import Access, Route, Router
 from broker.core.permissions import Identity, InvalidPattern, Permissions
 from broker.definitions import InvalidDefinitions
 from broker.metrics import serving as metrics
-from broker.node import HTTPS
 from broker.operations import InvalidOperation, NotFound
 from protocol.constants import ACCESS_REFUSED, NOT_FOUND
 from protocol.errors import AmqpError, ChannelException
@@ -111,7 +110,6 @@ class Api:
         return await _send(request, answer)
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
-        self._check_certificate(request)
         origins.check(request, self._context.config.management)
         path = request.rel_url.raw_path
         if self._prefix:
@@ -140,21 +138,13 @@ class Api:
             raise _of_amqp(error) from error
         return result if isinstance(result, Answer) else Answer(body=jsons.dumps(result))
 
-    def _check_certificate(self, request: web.BaseRequest) -> None:
-        """What OpenSSL isn't asked of a client's certificate (management.ssl.depth). Raises NotAuthorised."""
-        session = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
-        contexts = self._context.node.tls.get(HTTPS)
-        if session is not None and contexts is not None and (objection := contexts.objection(session)) is not None:
-            log.warning("HTTP access denied: %s", objection)
-            raise NotAuthorised(objection)
-
     async def _identify(self, request: web.BaseRequest) -> Identity:
         if self._is_local:
             return _LOCAL
         header = request.headers.get("Authorization")
         if header is None and not self._context.config.management.disable_basic_auth:
             raise no_login()
-        return await log_in(self._context, header, request.remote or "")
+        return await log_in(self._context, request)
 
     async def _check(self, call: Call, wanted: Access) -> None:
         try:
