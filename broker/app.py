@@ -320,7 +320,7 @@ async def _serve(operations: Operations, store: LocalStore | MemoryStore, config
     authenticator = cast("Authentication", broker.authenticator)
     context = Context(operations, config, node, samples, authenticator, loop, server.turn.decider.ask)
     announcement = announce(broker.node, node.ports(AMQP, AMQPS), config.data_dir, pid_file=config.pid_file)
-    door = Door(openings(prepared.http, announcement.socket), context, loop)
+    door = Door(openings(prepared.http, announcement.socket, config, loop, node.has_room_for), context, loop)
     server.turn.schedule()
     server.on_state = StateDump(server, broker, identity.text(), _state_directory(config)).begin
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]

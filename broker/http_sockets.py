@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from broker.admin.door import Opening
 from broker.config import MANAGEMENT_PORT, PROMETHEUS_PORT, USUAL, Listener, TcpOptions
 from broker.node import HTTP, HTTPS, PROMETHEUS, PROMETHEUS_TLS
-from broker.runtime.listeners import CannotListen, bind
+from broker.runtime.acceptor import Acceptor
+from broker.runtime.listeners import Bound, CannotListen, bind
 from broker.runtime.tls import Contexts, Unusable
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
+    import asyncio
+    from collections.abc import Callable, Mapping
 
     from broker.config import Config
 
@@ -36,7 +37,7 @@ class HttpBound(NamedTuple):
 
     socket: socket.socket
     protocol: str
-    tls: ssl.SSLContext | None = None
+    tls: Contexts | None = None
 
 
 def contexts(config: Config, amqp: Contexts | None) -> dict[str, Contexts]:
@@ -71,9 +72,8 @@ def bind_all(config: Config, tls: Mapping[str, Contexts]) -> list[HttpBound]:
         port = None if options.port == USUAL and options.tls_port is not None else options.port
         bound += _bind(config, protocol, port, options.ip, usual, f"{kind}.tcp.port")
         if options.tls_port is not None:
-            context = tls[secure].following()
             found = _bind(config, secure, options.tls_port, options.tls_ip, options.tls_port, f"{kind}.ssl.port")
-            bound += [each._replace(tls=context) for each in found]
+            bound += [each._replace(tls=tls[secure]) for each in found]
     return bound
 
 
@@ -101,9 +101,30 @@ def log_started(sockets: list[HttpBound]) -> None:
         log.info(_STARTED[protocol], port)
 
 
-def openings(sockets: list[HttpBound], local: socket.socket | None) -> list[Opening]:
-    """What the door opens: these, and the control socket if there is one."""
-    found = [Opening(each.socket, _KINDS[each.protocol], each.tls) for each in sockets]
+def openings(
+    sockets: list[HttpBound],
+    local: socket.socket | None,
+    config: Config,
+    loop: asyncio.AbstractEventLoop,
+    has_room_for: Callable[[int], bool],
+) -> list[Opening]:
+    """What the door opens: these, and the control socket if there is one. `has_room_for` is Descriptors'."""
+    # Proxies that speak to HTTP's ports say in HTTP whom they speak for.
+    config = replace(config, proxy_protocol=False)
+
+    def opening(each: HttpBound) -> Opening:
+        contexts = each.tls
+        if contexts is None:
+            return Opening(each.socket, _KINDS[each.protocol])
+
+        def accept(connect: Callable[[Any], asyncio.Protocol]) -> Acceptor:
+            acceptor = Acceptor(Bound(each.socket, tls=True), config, contexts, connect, loop, has_room_for)
+            acceptor.start()
+            return acceptor
+
+        return Opening(each.socket, _KINDS[each.protocol], accept)
+
+    found = [opening(each) for each in sockets]
     if local is not None:
         local.setblocking(False)
         found.append(Opening(local, "local"))

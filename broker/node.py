@@ -140,6 +140,10 @@ class Node:
         """Of those, what connections may take."""
         return self.server.turn.descriptors.sockets_max or 0
 
+    def has_room_for(self, number: int) -> bool:
+        """Whether a connection whose socket has this number may stay."""
+        return self.server.turn.descriptors.has_room_for(number)
+
     @property
     def sockets_used(self) -> int:
         """Connections that are open, in whatever state."""

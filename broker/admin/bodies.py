@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from broker.admin import jsons
 from broker.admin.errors import BadRequest
 
 _EMPTY: Final = (b"", b"null", b"undefined")
@@ -31,8 +32,10 @@ class Body:
         if body.strip() in _EMPTY:
             return cls({})
         try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            document = jsons.loads(body)
+        except jsons.TooDeep as error:
+            raise BadRequest(str(error)) from None
+        except ValueError:
             raise BadRequest("not_json") from None
         if isinstance(document, str):
             raise BadRequest(_DOUBLY_ENCODED)

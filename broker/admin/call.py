@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from broker.admin.bodies import Body
-from broker.admin.errors import BadRequest, NoSuchObject
+from broker.admin.errors import BadRequest, HttpError, NoSuchObject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Container, Mapping
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from broker.core.vhost import VHost
     from broker.operations import Operations
 
+BODY_SECONDS: Final = 30.0
+BODY_BYTES_PER_SECOND: Final = 16_384
+"""A body has half a minute, and longer for each of its bytes: whoever sends one a second is done soon."""
+METHOD_BYTES_MAX: Final = 262_144
+"""Of a body that tells of one object: twice what AMQP's clients may send in a frame, for JSON takes more room. It costs up to 200 bytes of
+memory a byte to read."""
 DEFAULT_EXCHANGE = "amq.default"
 """What stands in a path for the exchange without a name."""
 
@@ -116,17 +123,23 @@ class Call:
 
     async def read(self, most: int | None = None) -> bytes:
         """The body. Raises BadRequest if it is longer than `most`, or than may be."""
-        most = self.context.config.management.max_body_size_bytes if most is None else most
+        configured = self.context.config.management.max_body_size_bytes
+        most = configured if most is None else min(most, configured)
         body = bytearray()
-        async for chunk in self.request.content.iter_any():
-            body += chunk
-            if len(body) > most:
-                raise BadRequest("Exceeded HTTP request body size limit")
+        try:
+            async with asyncio.timeout(BODY_SECONDS) as deadline:
+                async for chunk in self.request.content.iter_any():
+                    body += chunk
+                    if len(body) > most:
+                        raise BadRequest("Exceeded HTTP request body size limit")
+                    deadline.reschedule(cast("float", deadline.when()) + len(chunk) / BODY_BYTES_PER_SECOND)
+        except TimeoutError:
+            raise HttpError(408, "request_timeout", f"only {len(body)} bytes of the body came in time") from None
         return bytes(body)
 
-    async def body(self) -> Body:
-        """The body as a JSON object. Raises BadRequest."""
-        return Body.parse(await self.read())
+    async def body(self, most: int | None = METHOD_BYTES_MAX) -> Body:
+        """The body as a JSON object. Raises BadRequest, also for one of more bytes than `most` (None: than may be)."""
+        return Body.parse(await self.read(most))
 
     def flag(self, name: str) -> bool:
         """Whether the query has the name, with `true`."""

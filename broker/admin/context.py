@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from broker.admin.errors import HttpError
+from broker.admin.pacing import Turns
 from broker.core.login import Undecided
 from broker.metrics.telemetry import Telemetry
 
@@ -44,6 +45,7 @@ class Context:
         self.authentication = authentication
         self.loop = loop
         self.telemetry = Telemetry()
+        self.turns = Turns()
         self._ask = ask
 
     async def commit(self) -> None:

@@ -11,11 +11,10 @@ import importlib
 import logging
 import socket
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    import ssl
     from collections.abc import Callable, Coroutine
 
     from broker.admin.context import Context
@@ -26,12 +25,20 @@ log = logging.getLogger("management")
 SERVER: Final = "broker.admin.server"
 
 
+class Accepting(Protocol):
+    """What listens."""
+
+    def close(self) -> None:
+        """Listen no more."""
+
+
 class Opening(NamedTuple):
-    """One socket that listens, what is served there (`management`, `local` or `prometheus`), and for TLS with what."""
+    """One socket that listens, and what is served there (`management`, `local` or `prometheus`). `accept` is given for TLS: it begins to
+    accept, and makes the protocol of each peer that has come through (runtime.acceptor)."""
 
     socket: socket.socket
     kind: str
-    tls: ssl.SSLContext | None = None
+    accept: Callable[[Callable[[Any], asyncio.Protocol]], Accepting] | None = None
 
 
 class Door:
@@ -41,7 +48,7 @@ class Door:
         self._openings = openings
         self._context = context
         self._loop = loop
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[Accepting] = []
         self._apis: list[Api] = []
         self._is_open = False
         self._is_closed = False
@@ -71,10 +78,16 @@ class Door:
     def _import(self) -> None:
         try:
             importlib.import_module(SERVER)
-        except ImportError:
+        except Exception:
+            # Whoever waits, or comes, hears at once that there is nothing to be had.
             log.exception("the HTTP API can't be served")
+            self._call_soon(self._give_up)
             return
         self._call_soon(lambda: self._run(self._serve()))
+
+    def _give_up(self) -> None:
+        for opening in self._openings:
+            opening.socket.close()
 
     def _call_soon(self, call: Callable[[], object]) -> None:
         try:
@@ -100,11 +113,12 @@ class Door:
             if opening.kind not in apis:
                 apis[opening.kind] = api_for(opening.kind, self._context)
             make = apis[opening.kind].protocol
-            if opening.socket.family == getattr(socket, "AF_UNIX", None):
-                server: asyncio.AbstractServer = await self._loop.create_unix_server(make, sock=opening.socket)
+            if opening.accept is not None:
+                server: Accepting = opening.accept(lambda _peer, make=make: make())  # type: ignore[misc]
+            elif opening.socket.family == getattr(socket, "AF_UNIX", None):
+                server = await self._loop.create_unix_server(make, sock=opening.socket)
             else:
-                seconds = None if opening.tls is None else self._context.config.ssl_handshake_timeout_seconds
-                server = await self._loop.create_server(make, sock=opening.socket, ssl=opening.tls, ssl_handshake_timeout=seconds)
+                server = await self._loop.create_server(make, sock=opening.socket)
             self._servers.append(server)
         self._apis = list(apis.values())
 

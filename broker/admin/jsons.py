@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import orjson
+
+DEPTH_MAX: Final = 64
+"""Levels of what is sent, as in AMQP's tables: what is deeper could be stored and never shown again."""
+
+
+class TooDeep(ValueError):
+    """See DEPTH_MAX."""
+
+
+def loads(text: bytes) -> Any:
+    """What JSON text says. Raises TooDeep, and another ValueError for what is no JSON."""
+    document = orjson.loads(text)
+    check_depth(document)
+    return document
+
+
+def check_depth(document: Any) -> None:
+    """Raises TooDeep."""
+    level = [document]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            each for value in level if isinstance(value, dict | list) for each in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise TooDeep(f"the JSON text has more than {DEPTH_MAX} levels")
 
 
 def dumps(facts: Any) -> bytes:

@@ -4,14 +4,12 @@
     ?sort=messages&sort_reverse=true       by any column, dotted where it lies deeper; what has none comes first
     ?page=1&page_size=100&name=a&use_regex=true    one page of those whose name contains a text, or matches
 
-The event loop is shared with everybody's messages: after SLICE_SECONDS of work a list lets them have it.
+The event loop is shared with everybody's messages: see pacing.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from broker.admin.call import Answer
 from broker.admin.errors import BadRequest
 from broker.admin.jsons import dumps
+from broker.admin.pacing import LOOK_EVERY, Pacer
 from broker.core.permissions import InvalidPattern, compiled, octets
 
 if TYPE_CHECKING:
@@ -46,13 +45,12 @@ Key = tuple[Any, ...]
 Keyed = tuple[Key, Any, T]
 """What a list is sorted by, the name that pages are chosen by, and the object."""
 
-SLICE_SECONDS: Final = 0.002
-LOOK_EVERY: Final = 16
-"""Items between two looks at the clock."""
 STRETCH: Final = 1000
 """Items that are sorted in one go: a millisecond, or two where they are much alike."""
 PART_BYTES: Final = 131_072
 """An answer is sent in parts of about this."""
+PARTS_MAX: Final = 8
+"""More of an answer is made only while it is sent: who doesn't read is no memory."""
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500
 DEFAULT_SORT: Final = ("vhost", "name")
@@ -64,30 +62,6 @@ class Page(NamedTuple):
     number: int
     size: int
     matches: Callable[[str], bool]
-
-
-class Pacer:
-    """Lets others have the event loop from time to time: `if pacer.is_due: await pacer.rest()`."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._until = time.perf_counter() + SLICE_SECONDS
-
-    @property
-    def is_due(self) -> bool:
-        """One more item is done: whether it is time to rest."""
-        self._count += 1
-        return not self._count % LOOK_EVERY and self.is_over
-
-    @property
-    def is_over(self) -> bool:
-        """The slice has taken its time."""
-        return time.perf_counter() > self._until
-
-    async def rest(self) -> None:
-        """Others first."""
-        await asyncio.sleep(0)
-        self._until = time.perf_counter() + SLICE_SECONDS
 
 
 async def answer(
@@ -113,7 +87,9 @@ async def answer(
     is_cheap = basic is not None and all(path[0] in known for path in by)
     first = basic if basic is not None and is_cheap else shape
     make = basic if basic is not None and columns is not None and columns.keys() <= known else shape
-    pacer = Pacer()
+    pacer = Pacer(call.context.turns)
+    if len(objects) > LOOK_EVERY:
+        await pacer.rest()
     # What was made to sort by isn't kept: so many dicts at once would be a lot of memory, and work for the garbage collector.
     keyed: list[Keyed[T]] = []
     for each in objects:
@@ -124,7 +100,7 @@ async def answer(
     keyed = await _sorted(keyed, pacer)
     if call.flag("sort_reverse"):
         keyed.reverse()
-    envelope, chosen = _cut(keyed, page)
+    envelope, chosen = await _cut(keyed, page, pacer)
     return await joined(envelope, [each for _, _, each in chosen], make, columns, pacer)
 
 
@@ -146,7 +122,19 @@ async def _sorted(keyed: list[Keyed[T]], pacer: Pacer) -> list[Keyed[T]]:
 
 async def joined(envelope: Facts | None, items: Sequence[T], shape: Callable[[T], Facts], columns: Columns | None, pacer: Pacer) -> Answer:
     """The list of what `shape` makes of each of the items, as JSON text in parts, none of which takes long to copy."""
-    parts = [b"[" if envelope is None else dumps(envelope)[:-1] + b',"items":[']
+    rest = _parts(envelope, items, shape, columns, pacer)
+    parts = []
+    async for part in rest:
+        parts.append(part)
+        if len(parts) == PARTS_MAX:
+            return Answer(body=_chained(parts, rest))
+    return Answer(body=parts if len(parts) > 1 else parts[0])
+
+
+async def _parts(
+    envelope: Facts | None, items: Sequence[T], shape: Callable[[T], Facts], columns: Columns | None, pacer: Pacer
+) -> AsyncIterator[bytes]:  # fmt: skip
+    begin = b"[" if envelope is None else dumps(envelope)[:-1] + b',"items":['
     texts: list[bytes] = []
     size = 0
     for each in items:
@@ -154,17 +142,22 @@ async def joined(envelope: Facts | None, items: Sequence[T], shape: Callable[[T]
         texts.append(text)
         size += len(text)
         if size > PART_BYTES:
-            parts.append(b",".join(texts) + b",")
+            yield begin + b",".join(texts)
+            begin = b","
             texts.clear()
             size = 0
         if pacer.is_due:
             await pacer.rest()
-    if texts:
-        parts.append(b",".join(texts))
-    elif len(parts) > 1:
-        parts[-1] = parts[-1][:-1]
-    parts.append(b"]" if envelope is None else b"]}")
-    return Answer(body=parts if len(parts) > 3 else b"".join(parts))
+    if not texts and begin == b",":
+        begin = b""
+    yield begin + b",".join(texts) + (b"]" if envelope is None else b"]}")
+
+
+async def _chained(parts: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while parts:
+        yield parts.pop(0)
+    async for part in rest:
+        yield part
 
 
 def only(call: Call, facts: Facts) -> Facts:
@@ -216,7 +209,10 @@ def _sort_key(facts: Facts, by: Sequence[list[str]]) -> Key:
     for path in by:
         value: Any = facts
         for part in path:
-            value = value.get(part) if isinstance(value, dict) else None
+            if not isinstance(value, dict):
+                value = None
+                break
+            value = value.get(part)
         if isinstance(value, str):
             key += (3, value)
         elif value is None:
@@ -264,11 +260,17 @@ def _matcher(text: str, *, is_pattern: bool) -> Callable[[str], bool]:
     return lambda name: pattern.search(octets(name)) is not None
 
 
-def _cut(items: Sequence[Keyed[T]], page: Page | None) -> tuple[Facts | None, Sequence[Keyed[T]]]:
+async def _cut(items: Sequence[Keyed[T]], page: Page | None, pacer: Pacer) -> tuple[Facts | None, Sequence[Keyed[T]]]:
     """The page of what matches, with what stands around it."""
     if page is None:
         return None, items
-    matching = [each for each in items if page.matches(str(each[1] or ""))]
+    matching = []
+    for each in items:
+        if page.matches(str(each[1] or "")):
+            matching.append(each)
+        # One name may take a pattern milliseconds.
+        if pacer.is_over:
+            await pacer.rest()
     first = (page.number - 1) * page.size
     if first > len(matching):
         reason = f"Page out of range, page: {page.number} page size: {page.size}, len: {len(matching)}"

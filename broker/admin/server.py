@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -13,13 +13,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.admin import access, jsons, origins
 from broker.admin.authentication import count, log_in, no_login
 from broker.admin.call import Answer, Call, redirect, with_spaces
-from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised, Unavailable
+from broker.admin.connection import Complaints, Connection, Crowd, most_of
+from broker.admin.errors import BadRequest, HttpError, MethodNotAllowed, Missing, NoSuchObject, NotAuthorised
 from broker.admin.routes import ROUTES
 from broker.admin.routing import Access, Route, Router
 from broker.core.permissions import Identity, InvalidPattern, Permissions
 from broker.definitions import InvalidDefinitions
 from broker.metrics import serving as metrics
-from broker.node import HTTPS
 from broker.operations import InvalidOperation, NotFound
 from protocol.constants import ACCESS_REFUSED, NOT_FOUND
 from protocol.errors import AmqpError, ChannelException
@@ -33,12 +33,23 @@ log = logging.getLogger("management")
 
 REALM: Final = 'Basic realm="RabbitMQ Management"'
 VARY: Final = "accept, accept-encoding, origin"
+SERVER: Final = "Leveret"
 LOCAL_USER: Final = "rmq-cli"
 """Whoever has the control socket."""
 KEEPALIVE_SECONDS: Final = 75.0
+"""Without a request."""
+LINGER_SECONDS: Final = 3.0
+"""In which a body is read and dropped that nobody wanted, for who sends it hears of that only then."""
+LINE_BYTES_MAX: Final = 8190
+LINES_MAX: Final = 128
+"""Of a head; all together: connection.HEAD_BYTES_MAX."""
 SHUTDOWN_SECONDS: Final = 0.5
 LINE_MAX: Final = 200
 """Characters of what aiohttp says of a request."""
+PATH_SHOWN_MAX: Final = 500
+"""Characters of a path that the log is told."""
+WRITE_BYTES: Final = 131_072
+"""Of an answer that is there as a whole, so much is given to the system at a time."""
 
 
 class Api:
@@ -50,14 +61,28 @@ class Api:
         self._router = Router(routes)
         self._prefix = prefix.rstrip("/")
         self._is_local = is_local
+        node, config = context.node, context.config
+        most = None if is_local else most_of(node.sockets_max)
+        self._crowd = Crowd(most, node.has_room_for, config.handshake_timeout_seconds)
         self._server = web.Server(
-            self._handle, access_log=None, logger=_http_log(), keepalive_timeout=KEEPALIVE_SECONDS, tcp_keepalive=False
+            self._handle,
+            # Who goes is not worked for any more.
+            handler_cancellation=True,
+            access_log=None,
+            logger=Complaints(),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            max_headers=LINES_MAX,
+            tcp_keepalive=False,
+            # No client compresses, and a megabyte of zeros is a gigabyte's work.
+            auto_decompress=False,
         )
 
     def protocol(self) -> asyncio.Protocol:
         """For the event loop: what speaks HTTP on one connection."""
-        handler: asyncio.Protocol = self._server()
-        return handler
+        return Connection(self._server(), self._crowd)
 
     async def close(self) -> None:
         """End all connections, after the answers that are being given."""
@@ -66,6 +91,16 @@ class Api:
     # --- one request ------------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = None if request.transport is None else cast("Connection", request.transport.get_protocol())
+        if connection is None:
+            raise ConnectionResetError("the peer has gone")
+        connection.begins()
+        try:
+            return await self._respond(request)
+        finally:
+            connection.ends(0 if request.content.is_eof() else self._context.config.management.max_body_size_bytes)
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             answer = await self._answer(request)
         except HttpError as error:
@@ -74,16 +109,14 @@ class Api:
             answer = _refusal(BadRequest(f"the body can't be read: {_first_line(error)}"))
         except Exception as error:
             if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-                # The client is gone, in the middle of its request: nobody gets this.
-                return await _respond(request, _refusal(Unavailable("the client is gone")))
+                raise  # the client is gone, in the middle of its request
             # A bug in one handler costs one request; the log has the traceback.
-            log.exception("internal error on %s %s", request.method, request.path)
+            log.exception("internal error on %s %s", request.method, request.path[:PATH_SHOWN_MAX])
             answer = _refusal(HttpError(500, "internal_server_error", "the broker met an internal error, see its log"))
         answer.headers |= origins.headers(request, self._context.config.management)
-        return await _respond(request, answer)
+        return await _send(request, answer)
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
-        self._check_certificate(request)
         origins.check(request, self._context.config.management)
         path = request.rel_url.raw_path
         if self._prefix:
@@ -114,21 +147,13 @@ class Api:
             raise _of_amqp(error) from error
         return result if isinstance(result, Answer) else Answer(body=jsons.dumps(result))
 
-    def _check_certificate(self, request: web.BaseRequest) -> None:
-        """What OpenSSL isn't asked of a client's certificate (management.ssl.depth). Raises NotAuthorised."""
-        session = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
-        contexts = self._context.node.tls.get(HTTPS)
-        if session is not None and contexts is not None and (objection := contexts.objection(session)) is not None:
-            log.warning("HTTP access denied: %s", objection)
-            raise NotAuthorised(objection)
-
     async def _identify(self, request: web.BaseRequest) -> Identity:
         if self._is_local:
             return _LOCAL
         header = request.headers.get("Authorization")
         if header is None and not self._context.config.management.disable_basic_auth:
             raise no_login()
-        return await log_in(self._context, header, request.remote or "")
+        return await log_in(self._context, request)
 
     async def _check(self, call: Call, wanted: Access) -> None:
         try:
@@ -142,29 +167,6 @@ class Api:
     def _count(self, call: Call, *, succeeded: bool) -> None:
         if not self._is_local:
             count(self._context, call.peer_address, call.user_name, succeeded=succeeded)
-
-
-class _Refused(logging.Filter):
-    """What is no HTTP is the client's mistake, which it is told: here it gets a line, and no traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """See logging.Filter."""
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
-            record.msg, record.exc_info = f"{record.getMessage()}: {_first_line(error)}", None
-            record.args = ()
-            record.levelno, record.levelname = logging.INFO, "INFO"
-        return True
-
-
-_REFUSED: Final = _Refused()
-
-
-def _http_log() -> logging.Logger:
-    """aiohttp's."""
-    logger = logging.getLogger("aiohttp.server")
-    logger.addFilter(_REFUSED)
-    return logger
 
 
 def _first_line(error: HttpProcessingError | web.RequestPayloadError) -> str:
@@ -221,23 +223,26 @@ def _refusal(error: HttpError) -> Answer:
     return Answer(error.status, body, headers)
 
 
-async def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    headers = {"Vary": VARY, "Cache-Control": "no-cache", **answer.headers}
-    if answer.body:
+async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    headers = {"Server": SERVER, "Vary": VARY, "Cache-Control": "no-cache", **answer.headers}
+    body = answer.body
+    if body:
         headers["Content-Type"] = answer.content_type
-    if isinstance(answer.body, bytes):
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
-    if isinstance(answer.body, list):
-        headers["Content-Length"] = str(sum(map(len, answer.body)))
+    if isinstance(body, bytes):
+        if len(body) <= WRITE_BYTES:
+            return web.Response(status=answer.status, body=body, headers=headers)
+        body = [body[at : at + WRITE_BYTES] for at in range(0, len(body), WRITE_BYTES)]
+    if isinstance(body, list):
+        headers["Content-Length"] = str(sum(map(len, body)))
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
     if request.method != "HEAD":
-        await _send(response, answer.body)
+        await _send_parts(response, body)
     await response.write_eof()
     return response
 
 
-async def _send(response: web.StreamResponse, parts: list[bytes] | AsyncIterator[bytes]) -> None:
+async def _send_parts(response: web.StreamResponse, parts: list[bytes] | AsyncIterator[bytes]) -> None:
     if isinstance(parts, list):
         for part in parts:
             await response.write(part)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from broker.admin.lists import Pacer
+from broker.admin.pacing import Pacer
 from broker.core import counters
 from broker.metrics.text import NO_LABELS, Family, Value, escaped, samples
 
@@ -85,7 +85,7 @@ class Scrape:
         self.context = context
         self.node: Node = context.node
         self.broker: Broker = context.broker
-        self.pacer = Pacer()
+        self.pacer = Pacer(context.turns)
         self._vhosts = vhosts
         self._matches = matches
         self._labels: dict[Queue, str | None] = {}

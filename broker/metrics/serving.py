@@ -114,6 +114,7 @@ async def _whole(scrape: Scrape, endpoint: str, registry: str, families: Sequenc
     """All text of an answer, in pieces of a good size."""
     parts: list[str] = []
     size = 0
+    await scrape.pacer.rest()
     async for text in endpoints.text(scrape, endpoint, families):
         parts.append(text)
         size += len(text)

@@ -107,19 +107,6 @@ class Contexts:
         self.certificates = _certificates(self.options)
         self._too_deep = set()
 
-    def following(self) -> ssl.SSLContext:
-        """A context that is always as `current` is then: for a listener that takes one context for good."""
-        front = _contexts(self.options)
-
-        def follow(session: ssl.SSLObject, name: str | None, _front: ssl.SSLContext) -> None:
-            current = self.current
-            session.context = current
-            if current.sni_callback is not None:
-                current.sni_callback(session, name, current)  # type: ignore[arg-type]
-
-        front.sni_callback = follow
-        return front
-
     def ending(self, file: Path | None, now: datetime, until: datetime) -> list[str]:
         """Of the certificates in one of the files, as it was read last: when those end that do before `until`, and what else is wrong."""
         found: list[str] = []

@@ -10,9 +10,10 @@ from typing import Any, cast
 import pytest
 from multidict import MultiDict
 
-from broker.admin import lists
+from broker.admin import lists, pacing
 from broker.admin.call import Answer, Call
 from broker.admin.errors import HttpError
+from broker.admin.pacing import Turns
 from broker.core.permissions import Identity
 
 Facts = dict[str, Any]
@@ -21,7 +22,7 @@ Facts = dict[str, Any]
 def call(query: str = "") -> Call:
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     request = SimpleNamespace(method="GET", query=MultiDict((name, value) for name, _, value in pairs))
-    return Call(cast("Any", SimpleNamespace(broker=None)), cast("Any", request), {}, Identity("me"), "")
+    return Call(cast("Any", SimpleNamespace(broker=None, turns=Turns())), cast("Any", request), {}, Identity("me"), "")
 
 
 def listed(objects: list[Any], query: str = "", **options: Any) -> Any:
@@ -127,11 +128,33 @@ def test_a_page_by_cheap_columns_asks_only_for_its_items() -> None:
 
 
 def test_long_answers_come_in_parts() -> None:
-    items = [{"vhost": "/", "name": f"{number:04}", "text": "x" * 1000} for number in range(1000)]
+    items = [{"vhost": "/", "name": f"{number:04}", "text": "x" * 1000} for number in range(700)]
     answer = asyncio.run(lists.answer(call(), items, lambda each: each))
     assert isinstance(answer.body, list)
     assert max(map(len, answer.body)) < 2 * lists.PART_BYTES
     assert json.loads(b"".join(answer.body)) == items
+
+
+@pytest.mark.parametrize("count", [0, 1, 900, 1000, 1016, 1017, 1018, 3000])
+def test_longer_ones_are_made_while_they_are_sent(count: int) -> None:
+    made = []
+
+    def shape(number: int) -> Facts:
+        made.append(number)
+        return {"vhost": "/", "name": f"{number:04}", "text": "x" * 1000}
+
+    async def whole() -> tuple[int, bytes]:
+        answer = await lists.joined({"n": 1}, range(count), shape, None, pacing.Pacer(Turns()))
+        made_before = len(made)
+        if isinstance(answer.body, bytes):
+            return made_before, answer.body
+        if isinstance(answer.body, list):
+            return made_before, b"".join(answer.body)
+        return made_before, b"".join([part async for part in answer.body])
+
+    made_before, body = asyncio.run(whole())
+    assert [int(each["name"]) for each in json.loads(body)["items"]] == list(range(count)) == made
+    assert made_before <= 1100
 
 
 def test_the_event_loop_is_shared() -> None:
@@ -152,5 +175,5 @@ def test_the_event_loop_is_shared() -> None:
             turns += 1
         return turns
 
-    slices = 2 * 500 * work_seconds / lists.SLICE_SECONDS  # each is made to sort by, and made again to be shown
+    slices = 2 * 500 * work_seconds / pacing.SLICE_SECONDS  # each is made to sort by, and made again to be shown
     assert asyncio.run(others_meanwhile()) > slices / 4

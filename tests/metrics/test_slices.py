@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from pamqp.commands import Queue
 
-from broker.admin import lists
+from broker.admin import pacing
 from broker.metrics import queues
 from broker.metrics.scrape import Group, Scrape
 from tests.core.playbook import Playbook
@@ -34,7 +34,7 @@ def book() -> Playbook:
 @pytest.mark.parametrize("group", [queues.COARSE, queues.METRICS, queues.DELIVERY], ids=lambda group: group.name)
 @pytest.mark.parametrize("aggregated", [True, False])
 def test_others_have_their_turn_meanwhile(book: Playbook, group: Group, aggregated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "SLICE_SECONDS", 0.0)  # as if each step took too long
+    monkeypatch.setattr(pacing, "SLICE_SECONDS", 0.0)  # as if each step took too long
     turns = 0
     is_told = asyncio.Event()
 
@@ -45,7 +45,7 @@ def test_others_have_their_turn_meanwhile(book: Playbook, group: Group, aggregat
             await asyncio.sleep(0)
 
     async def both() -> str:
-        scrape = Scrape(cast(Any, SimpleNamespace(node=None, broker=book.broker)))
+        scrape = Scrape(cast(Any, SimpleNamespace(node=None, broker=book.broker, turns=pacing.Turns())))
         beside = asyncio.create_task(other())
         text = "".join([piece async for piece in group.text(scrape, "x_", aggregated=aggregated)])
         is_told.set()
@@ -54,17 +54,17 @@ def test_others_have_their_turn_meanwhile(book: Playbook, group: Group, aggregat
 
     text = asyncio.run(both())
     if not (aggregated and group.totals is not None):  # what was counted since the start isn't added up by queue
-        assert turns >= QUEUES // lists.LOOK_EVERY
+        assert turns >= QUEUES // pacing.LOOK_EVERY
     assert (
         "x_queue_messages 500\n" if aggregated else 'x_queue_messages{vhost="/",queue="q499"} 1\n'
     ) in text or group is not queues.COARSE
 
 
 def test_queues_that_go_meanwhile(book: Playbook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "SLICE_SECONDS", 0.0)
 
     async def both() -> str:
-        scrape = Scrape(cast(Any, SimpleNamespace(node=None, broker=book.broker)))
+        scrape = Scrape(cast(Any, SimpleNamespace(node=None, broker=book.broker, turns=pacing.Turns())))
         told = asyncio.create_task(_text(queues.METRICS, scrape))
         await asyncio.sleep(0)
         vhost = book.broker.vhosts["/"]

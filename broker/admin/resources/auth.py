@@ -33,7 +33,7 @@ async def login(call: Call) -> Any:
     if "username" not in form or "password" not in form:
         raise NotAuthenticated
     name = form["username"][0]
-    identity = await log_in_as(call.context, name, octets(form["password"][0]), call.peer_address)
+    identity = await log_in_as(call.context, name, octets(form["password"][0]), call.request)
     is_manager = not MANAGERS.isdisjoint(identity.tags)
     count(call.context, call.peer_address, name, succeeded=is_manager)
     if not is_manager:

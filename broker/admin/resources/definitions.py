@@ -9,7 +9,7 @@ from broker import definitions
 from broker.admin import jsons
 from broker.admin.call import Answer, done
 from broker.admin.errors import BadRequest, Missing, NoSuchObject, UnsupportedMediaType
-from broker.admin.lists import Pacer
+from broker.admin.pacing import Pacer
 from broker.admin.routing import Access, Route
 from broker.definitions import InvalidDefinitions
 
@@ -26,7 +26,7 @@ async def export(call: Call) -> Answer:
     vhost = call.path.get("vhost")
     if vhost is not None and vhost not in call.broker.vhosts:
         raise BadRequest("vhost_not_found")
-    pacer = Pacer()
+    pacer = Pacer(call.context.turns)
     parts = [f'"{name}":'.encode() + jsons.dumps(value) for name, value in definitions.head(call.operations, vhost).items()]
     for section in definitions.sections(call.operations, vhost):
         items = []
@@ -55,10 +55,11 @@ async def upload(call: Call) -> Answer:
         document: Any = definitions.parse(body, "the request") if body else {}
         if not isinstance(document, dict):
             raise InvalidDefinitions("the request: expected a JSON object")
-    except InvalidDefinitions as error:
+        jsons.check_depth(document)
+    except (InvalidDefinitions, jsons.TooDeep) as error:
         log.error("definitions were not imported: %s", error)
         raise BadRequest(f"failed_to_parse_json: {error}") from error
-    pacer = Pacer()
+    pacer = Pacer(call.context.turns)
     try:
         for _ in _steps(call, document):
             if pacer.is_due:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.admin.call import exchange_name
+from broker.admin import jsons
+from broker.admin.call import METHOD_BYTES_MAX, exchange_name
 from broker.admin.channel import channel, named_vhost, of_get, of_publish
 from broker.admin.errors import BadRequest, Missing
-from broker.admin.lists import Pacer, joined
+from broker.admin.lists import joined
+from broker.admin.pacing import Pacer
 from broker.admin.resources.queues import check_name
 from broker.admin.routing import Access, Route
 from broker.admin.shapes import message as shape
@@ -31,7 +33,7 @@ ACK_MODES: Final = {"ack_requeue_false": None, "ack_requeue_true": True, "reject
 
 async def publish(call: Call) -> Any:
     """Publishes a message; `routed` says whether it reached a queue. The answer comes when the message is safe."""
-    body = await call.body()
+    body = await call.body(None)
     body.require("routing_key", "properties", "payload", "payload_encoding")
     vhost, exchange = named_vhost(call), exchange_name(call.path["exchange"])
     if exchange not in vhost.exchanges:
@@ -39,7 +41,10 @@ async def publish(call: Call) -> Any:
     routing_key = body.text("routing_key")
     check_name("routing_key", routing_key)
     payload = shape.body_of(body)
-    header = shape.header_of(body.object("properties"), len(payload))
+    properties = body.object("properties")
+    if len(jsons.dumps(properties)) > METHOD_BYTES_MAX:
+        raise BadRequest(f"properties: more than {METHOD_BYTES_MAX} bytes")
+    header = shape.header_of(properties, len(payload))
     async with channel(call, vhost, of_publish) as opened:
         await opened.do(make(Confirm.Select))
         await opened.publish(join_routing(exchange, routing_key), MANDATORY, header, payload)
@@ -63,19 +68,19 @@ async def get(call: Call) -> Answer:
     count, requeue, encoding, truncate = body.number("count"), _requeue_of(body), body.text("encoding"), _truncate_of(body)
     if encoding not in ENCODINGS:
         raise BadRequest("Unsupported encoding. Please use auto or base64.")
+    pacer = Pacer(call.context.turns)
     async with channel(call, vhost, of_get) as opened:
-        got = await _get(opened, name, count, no_ack=requeue is None)
+        got = await _get(opened, name, count, pacer, no_ack=requeue is None)
         if got and requeue is not None:
             await opened.send(make(Basic.Nack, delivery_tag=got[-1].tag, multiple=True, requeue=requeue))
     await call.commit()
-    return await joined(None, got, partial(shape.of_got, encoding=encoding, truncate=truncate), None, Pacer())
+    return await joined(None, got, partial(shape.of_got, encoding=encoding, truncate=truncate), None, pacer)
 
 
-async def _get(opened: DirectChannel, name: str, count: int, *, no_ack: bool) -> list[Got]:
+async def _get(opened: DirectChannel, name: str, count: int, pacer: Pacer, *, no_ack: bool) -> list[Got]:
     """So many messages, or what there is; a negative number is no limit."""
     got: list[Got] = []
     size = 0
-    pacer = Pacer()
     method = make(Basic.Get, queue=name, no_ack=no_ack)
     while len(got) != count and size < ANSWER_MAX_BYTES:
         reply = await opened.do(method)

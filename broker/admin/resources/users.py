@@ -91,7 +91,7 @@ async def delete_user(call: Call) -> Answer:
 
 async def delete_users(call: Call) -> Answer:
     """Deletes the users whose names are listed; those that aren't there are passed over."""
-    body = await call.body()
+    body = await call.body(None)
     body.require("users")
     names = body.values["users"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
