@@ -24,7 +24,8 @@ from tests.campaign.test_power import Campaign
 pytestmark = pytest.mark.usefixtures("small_segments")
 
 Patch = pytest.MonkeyPatch
-SEEDS = 12
+SEEDS = (9, 4, *(seed for seed in range(12) if seed not in (9, 4)))
+"""These two lives meet nearly every canary between them, so the others are seldom lived."""
 
 
 def confirms_come_before_the_sync(patch: Patch) -> None:
@@ -232,5 +233,5 @@ def test_the_campaign_notices_that(canary: Callable[[Patch], None], monkeypatch:
 
 
 def some_lives() -> None:
-    for seed in range(SEEDS):
+    for seed in SEEDS:
         Campaign(seed, attempts=2).run(60)

@@ -1,6 +1,8 @@
 """pika's BlockingConnection: the lessons' programs, each with its own connection and its own channel."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -361,6 +363,7 @@ def test_a_restart_keeps_what_is_durable(leveret: Leveret, arguments: Any) -> No
     channel.basic_ack(method.delivery_tag)
     if arguments is None:  # a quorum queue keeps what isn't persistent, too
         channel.basic_publish("logs", "a.b", b"transient")
+    channel.connection.close()  # a client that blocks elsewhere doesn't answer, and the stop would wait for it
     leveret.restart()
     channel = pika.BlockingConnection(parameters).channel()
     assert [channel.basic_get("kept", auto_ack=True)[2] for _ in range(9)] == [b"%d" % number for number in range(1, 10)]
@@ -369,6 +372,7 @@ def test_a_restart_keeps_what_is_durable(leveret: Leveret, arguments: Any) -> No
     assert channel.basic_get("kept", auto_ack=True)[2] == b"the binding is there, too"
     with pytest.raises(ChannelClosedByBroker):
         channel.queue_declare("gone", passive=True)
+    channel.connection.close()
 
 
 def test_a_kill_loses_nothing_that_was_confirmed(leveret: Leveret) -> None:
@@ -382,13 +386,15 @@ def test_a_kill_loses_nothing_that_was_confirmed(leveret: Leveret) -> None:
     leveret.start()
     channel = pika.BlockingConnection(parameters).channel()
     assert [channel.basic_get("kept", auto_ack=True)[2] for _ in range(50)] == [b"%d" % number for number in range(50)]
+    channel.connection.close()
 
 
 def test_a_graceful_stop_is_told_to_the_clients(leveret: Leveret) -> None:
-    channel = pika.BlockingConnection(pika.ConnectionParameters(host=leveret.host, port=leveret.port)).channel()
-    assert leveret.stop() == 0
+    connection = pika.BlockingConnection(pika.ConnectionParameters(host=leveret.host, port=leveret.port))
+    os.kill(leveret.pid, signal.SIGTERM)
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
-        channel.queue_declare("", exclusive=True)
+        connection.process_data_events(time_limit=10)
+    assert leveret.stop() == 0
     assert (closed.value.reply_code, closed.value.reply_text) == (
         320,
         "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",

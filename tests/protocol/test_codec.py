@@ -239,7 +239,7 @@ def test_text_and_bytes_are_the_same_to_the_encoder() -> None:
         make(Connection.Tune, heartbeat="60"),
         make(Connection.Secure, challenge=None),
     ],
-    ids=str,
+    ids=lambda method: str(method.name),
 )
 def test_what_can_t_be_encoded(method: Method) -> None:
     with pytest.raises(ValueError):

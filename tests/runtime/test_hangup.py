@@ -46,6 +46,7 @@ class InTerminal:
 
 
 def take_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup themselves
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
