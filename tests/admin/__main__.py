@@ -32,6 +32,7 @@ class Brokers:
         self._name = name
         self._directory = directory
         self._started: dict[tuple[str, ...], Managed] = {}
+        self._failed: Exception | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -42,9 +43,15 @@ class Brokers:
 
     def for_scenario(self, scenario: str) -> Managed:
         settings = settings_of(scenario)
+        if self._failed is not None:
+            raise self._failed  # it would fail again, each time after a while
         if settings not in self._started:
             chosen = brokers.rabbitmq(*settings) if self._name == "rabbitmq" else brokers.leveret(self._directory, *settings)
-            self._started[settings] = self._stack.enter_context(chosen)
+            try:
+                self._started[settings] = self._stack.enter_context(chosen)
+            except Exception as error:
+                self._failed = error
+                raise
         return self._started[settings]
 
 

@@ -35,6 +35,7 @@ class Managed(NamedTuple):
     http_port: int
     prefix: str = ""
     """What all paths begin with."""
+    has_stats: bool = True
 
     @property
     def name(self) -> str:
@@ -58,7 +59,7 @@ def rabbitmq(*settings: str, plugins: tuple[str, ...] = ()) -> Iterator[Managed]
     port = free_port()
     told = (f"management.tcp.port = {port}", *ORACLE_SETTINGS, *settings)
     with RabbitMQ(plugins=("rabbitmq_management", *plugins), settings=told) as broker:
-        managed = Managed(broker, port, prefix_in(settings))
+        managed = Managed(broker, port, prefix_in(settings), "management.disable_stats = true" not in settings)
         begin(managed)
         yield managed
 
@@ -70,7 +71,7 @@ def leveret(directory: Path, *settings: str, data_dir: Path | None = None) -> It
     file = directory / "management.conf"
     file.write_text("\n".join((f"management.tcp.port = {port}", *SETTINGS, *settings)) + "\n")
     with Leveret(data_dir, arguments=("--config", str(file))) as broker:
-        managed = Managed(broker, port, prefix_in(settings))
+        managed = Managed(broker, port, prefix_in(settings), "management.disable_stats = true" not in settings)
         begin(managed)
         yield managed
 
@@ -81,13 +82,15 @@ def prefix_in(settings: tuple[str, ...]) -> str:
 
 
 def begin(managed: Managed) -> None:
-    """Wait until it answers, and give it the name that all answers have."""
+    """Wait until it answers and knows itself, and give it the name that all answers have."""
 
     def answers() -> bool:
         try:
-            return managed.http().ask("GET", f"{managed.prefix}/api/whoami").status == 200
+            answer = managed.http().ask("GET", f"{managed.prefix}/api/nodes")
         except OSError:
             return False
+        # RabbitMQ looks at itself only once it has run for a few seconds, and not at all without statistics.
+        return answer.status == 200 and (managed.name == "leveret" or not managed.has_stats or "partitions" in answer.json[0])
 
     soon(answers, what="the HTTP API")
     managed.http().ask("PUT", f"{managed.prefix}/api/cluster-name", {"name": CLUSTER})

@@ -131,10 +131,10 @@ TELEGRAF: dict[str, Fields] = {
         fields("int", "message_bytes_ram message_bytes_persistent"),
         fields("number?", "consumer_utilisation"),
         fields("number", "messages_details.rate messages_ready_details.rate messages_unacknowledged_details.rate"),
-        fields("int?", "head_message_timestamp"),
         fields("text", "name node vhost state"),
         fields("bool", "durable auto_delete"),
     ),
+    f"/queues/{VHOST}/work": fields("int?", "head_message_timestamp"),
     "/exchanges": each(fields("text", "name type vhost"), fields("bool", "internal durable auto_delete")),
 }
 DATADOG: dict[str, Fields] = {

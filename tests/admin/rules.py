@@ -71,6 +71,8 @@ def shape(label: str, body: Any) -> Any:
     shaped = _shape(body, "")
     if "GET /consumers" in label:
         return unordered(shaped)
+    if (": GET /overview" in label or "(quiet)" in label) and isinstance(shaped, dict):
+        return shaped | dict.fromkeys(shaped.keys() & {"message_stats", "queue_totals", "churn_rates"}, "<object>")
     totals = ("GET /overview", "GET /vhosts", ": GET /exchanges")
     return _totals(shaped) if any(part in label for part in totals) else shaped
 
