@@ -3,7 +3,10 @@
 import contextlib
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
@@ -16,6 +19,45 @@ FLAGS = (
 )  # fmt: skip
 """None of these lets it look for anything outside."""
 DARK = "--blink-settings=preferredColorScheme=0"
+PREFIX = "/tools/mq"
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Takes PREFIX away, and asks the broker for the rest."""
+
+    upstream: tuple[str, int]
+
+    def do_GET(self) -> None:
+        connection = HTTPConnection(*self.upstream)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        connection.request("GET", self.path.removeprefix(PREFIX) or "/", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "content-length", "date", "server"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        connection.close()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def proxy(host: str, port: int) -> Iterator[int]:
+    """The port of a proxy on this machine, which has the broker under PREFIX."""
+    handler = type("Proxy", (_Proxy,), {"upstream": (host, port)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Browser:

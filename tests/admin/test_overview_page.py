@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
-from tests.admin.browser import DARK, Browser, browser
+from tests.admin.browser import DARK, PREFIX, Browser, browser, proxy
 from tests.admin.client import Http
 from tests.admin.served import Served
 from tests.runtime.process import soon
@@ -165,3 +165,12 @@ def test_it_works_behind_a_path(page: Browser, tmp_path: Path) -> None:
         inside.click("footer a")
         assert len(inside.texts("tr")) > 100, "the API's page"
         assert inside.errors() == []
+
+
+def test_it_works_behind_a_proxy_that_takes_a_part_of_the_path_away(page: Browser, served: Served) -> None:
+    with proxy(served.host, served.http_port) as port, browser() as outside:
+        outside.open(f"http://guest:guest@{served.host}:{port}{PREFIX}/")
+        soon(lambda: outside.text("#connection").startswith("As of"), what="the page")
+        outside.click("footer a")
+        assert len(outside.texts("tr")) > 100, "the API's page"
+        assert outside.errors() == []
