@@ -16,7 +16,7 @@ help:
 	@echo "make test     set up .venv and run the test suite"
 	@echo "make install  set up .venv, for $(BIN)/leveret"
 	@echo "make lint     ruff, mypy --strict, import-linter, hadolint, shellcheck"
-	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server, node, prometheus and, as root, dockerd)"
+	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server, node, prometheus, chromium and, as root, dockerd)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
 	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"

@@ -27,7 +27,6 @@ from broker.admin.shapes import binding, connection, consumer, exchange, message
 from broker.admin.shapes import inspection as inspection_shapes
 
 if TYPE_CHECKING:
-    from broker.admin.context import Context
     from broker.admin.routing import Route
 
 _MODULES: Final = (
@@ -81,8 +80,8 @@ Bodies are taken as RabbitMQ takes them: "true" is as good as true, "1" as 1, no
 are passed over. Of answers, only fields that can't be left out by `columns` and `disable_stats` are marked as required."""
 
 
-def document(context: Context) -> dict[str, Any]:
-    """The whole document."""
+def document(version: str, path_prefix: str) -> dict[str, Any]:
+    """The whole document. `version` is that of the RabbitMQ that the broker behaves like."""
     from broker.admin.routes import ROUTES
 
     paths: dict[str, dict[str, Any]] = {}
@@ -94,9 +93,9 @@ def document(context: Context) -> dict[str, Any]:
         "info": {
             "title": "Leveret HTTP API",
             "version": identity.LEVERET_VERSION,
-            "description": _DESCRIPTION.format(version=context.node.version),
+            "description": _DESCRIPTION.format(version=version),
         },
-        "servers": [{"url": context.config.management.path_prefix.rstrip("/") or "/"}],
+        "servers": [{"url": path_prefix.rstrip("/") or "/"}],
         "security": [{"basic": []}],
         "paths": paths,
         "components": {
@@ -128,9 +127,10 @@ def _operation(route: Route) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": schemas.of("string"), "description": _NAMES.get(name, f"A {name}.")}
         for name in _NAME.findall(route.path)
     ]
-    for name, text in (route.query or {}).items():
-        kind, _, description = text.partition(": ")
-        parameters.append({"name": name, "in": "query", "schema": schemas.of(kind), "description": description})
+    for place, given in (("query", route.query), ("header", route.headers)):
+        for name, text in (given or {}).items():
+            kind, _, description = text.partition(": ")
+            parameters.append({"name": name, "in": place, "schema": schemas.of(kind), "description": description})
     if parameters:
         operation["parameters"] = parameters
     if route.body:

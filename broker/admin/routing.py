@@ -38,8 +38,8 @@ class Route(NamedTuple):
     """One method of one path. `path` has names in braces; the first line of the handler's docstring says what it does.
 
     For the OpenAPI document (schemas.py has the words for types): `body` are the fields of what is sent, as one of `body_types`, NO_BODY if
-    nothing is read of it; `query` what is read of the query; `shows` the type of what is answered, or its media type if it is no JSON;
-    `statuses` those of success, where they are others than usual for the method; `refusals` those that few routes answer with.
+    nothing is read of it; `query` and `headers` what is read there; `shows` the type of what is answered, or its media type if it is no
+    JSON; `statuses` those of success, where they are others than usual for the method; `refusals` those that few routes answer with.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Route(NamedTuple):
     statuses: tuple[int, ...] = ()
     refusals: tuple[int, ...] = ()
     body_types: tuple[str, ...] = ("application/json",)
+    headers: Query | None = None
 
     @property
     def summary(self) -> str:

@@ -33,7 +33,7 @@ REMADE = [
     step for step in MAKING[:20] if step.path.startswith(("/api/vhosts", "/api/users", "/api/queues", "/api/exchanges", "/api/bindings"))
 ]
 """What is made again before something may delete it."""
-FEW, MANY = 4, 60
+FEW, MANY = 3, 60
 """Requests for each route."""
 TIMEOUT_SECONDS = 20.0
 CHOSEN = sorted((route for route in ROUTES if route.path not in EXCLUDED), key=lambda route: ORDER.index(route.method))

@@ -141,6 +141,7 @@ def get_channel(call: Call) -> Any:
     return lists.only(call, facts)
 
 
+_REASON: Final = {"X-Reason": "string: What the client and the log are told."}
 _LIST: Final = lists.PAGED | STATS
 _ONE: Final = lists.ONLY | STATS
 _PATH: Final = "/api/connections/{connection}"
@@ -149,10 +150,10 @@ _IN_VHOST: Final = "/api/vhosts/{vhost}"
 ROUTES: Final = (
     Route("GET", "/api/connections", list_connections, query=_LIST, shows="[Connection]"),
     Route("GET", _PATH, get_connection, query=_ONE, shows="Connection"),
-    Route("DELETE", _PATH, close_connection),
+    Route("DELETE", _PATH, close_connection, headers=_REASON),
     Route("GET", f"{_PATH}/channels", list_channels_of_connection, query=_LIST, shows="[Channel]"),
     Route("GET", _OF_USER, list_connections_of_user, query=_LIST, shows="[Connection]"),
-    Route("DELETE", _OF_USER, close_connections_of_user),
+    Route("DELETE", _OF_USER, close_connections_of_user, headers=_REASON),
     Route("GET", f"{_IN_VHOST}/connections", list_connections, Access.VHOST_VISIBLE, query=_LIST, shows="[Connection]"),
     Route("GET", "/api/channels", list_channels, query=_LIST, shows="[Channel]"),
     Route("GET", "/api/channels/{channel}", get_channel, query=_ONE, shows="ChannelInDetail"),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import html
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from broker.admin import openapi
+from broker.admin import jsons, openapi
 from broker.admin.call import Answer, redirect
 from broker.admin.errors import NoSuchObject
 from broker.admin.routing import Access, Route
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from broker.admin.call import Call
 
 _STATIC: Final = Path(__file__).resolve().parents[1] / "static"
@@ -54,18 +53,35 @@ def static(call: Call) -> Answer:
 
 def api_page(call: Call) -> Answer:
     """Lists what the API has, for people."""
+    return _page(_api_page(*_described(call)), ".html")
+
+
+def openapi_document(call: Call) -> Answer:
+    """Describes the API for programs, as an OpenAPI document."""
+    return Answer(body=_document(*_described(call)))
+
+
+def _described(call: Call) -> tuple[str, str]:
+    return call.context.node.version, call.context.config.management.path_prefix
+
+
+# Anybody may ask for these, and they take some milliseconds.
+
+
+@lru_cache(maxsize=1)
+def _document(version: str, path_prefix: str) -> bytes:
+    return jsons.dumps(openapi.document(version, path_prefix))
+
+
+@lru_cache(maxsize=1)
+def _api_page(version: str, path_prefix: str) -> bytes:
     lines = [
         f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
         f"<td>{html.escape(operation['summary'])}</td><td>{html.escape(operation['x-access'])}</td></tr>"
-        for path, operations in openapi.document(call.context)["paths"].items()
+        for path, operations in openapi.document(version, path_prefix)["paths"].items()
         for method, operation in operations.items()
     ]
-    return _page(_API_PAGE.format(rows="\n".join(lines)).encode(), ".html")
-
-
-def openapi_document(call: Call) -> Any:
-    """Describes the API for programs, as an OpenAPI document."""
-    return openapi.document(call.context)
+    return _API_PAGE.format(rows="\n".join(lines)).encode()
 
 
 def to_api_page(call: Call) -> Answer:

@@ -2,6 +2,8 @@
 "use strict";
 
 const REFRESH_MS = 3000;
+// An answer that took long is followed by a rest of so many times as long.
+const REST = 10;
 const TYPING_MS = 200;
 const ROWS = 100;
 const ATTENTION = 8;
@@ -297,6 +299,7 @@ async function refresh() {
   running?.abort();
   clearTimeout(timer);
   const mine = running = new AbortController();
+  const begin = performance.now();
   const get = (path, query) => ask(path, query, mine.signal);
   try {
     const [overview, page, judged, peers, blocked] = await Promise.all([
@@ -325,7 +328,7 @@ async function refresh() {
     write(byId("connection"), error instanceof TypeError ? "The broker can't be reached; trying again" : `No answer: ${error.message}`);
     document.body.classList.add("stale");
   }
-  if (running === mine) timer = setTimeout(refreshIfSeen, REFRESH_MS);
+  if (running === mine) timer = setTimeout(refreshIfSeen, Math.max(REFRESH_MS, REST * (performance.now() - begin)));
 }
 
 function refreshIfSeen() {
