@@ -197,7 +197,9 @@ def test_a_head_that_comes_slowly(impatient: Impatient) -> None:
 
 def test_a_body_that_comes_slowly(impatient: Impatient) -> None:
     """/api/login reads one from anybody."""
-    answer = say(impatient, f"POST /api/login HTTP/1.1\r\n{HOST}Content-Length: 8000\r\n\r\nusername=")
+    with dial(impatient) as peer:
+        peer.sendall(f"POST /api/login HTTP/1.1\r\n{HOST}Content-Length: 8000\r\n\r\nusername=".encode())
+        answer = peer.recv(65536)
     assert answer.startswith(b"HTTP/1.1 408 ") and answer.endswith(b'"only 9 bytes of the body came in time"}')
 
 
@@ -245,13 +247,13 @@ def test_who_reads_nothing_is_no_memory(broker: Served) -> None:
         assert len(api.ask("GET", "/api/queues").body) > 4 * MB
         before = rss_bytes(broker)
         with ExitStack() as stack:
-            for _ in range(20):
+            for _ in range(40):
                 peer = stack.enter_context(socket.socket())
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 peer.connect((broker.host, broker.http_port))
                 peer.sendall(request("/api/queues"))
             assert len(api.ask("GET", "/api/queues").body) > 4 * MB
-            assert rss_bytes(broker) - before < 45 * MB
+            assert rss_bytes(broker) - before < 130 * MB
         assert api.do("DELETE", "/api/vhosts/deaf") == 204
 
 
@@ -368,9 +370,8 @@ def test_guest_is_for_this_machine_s_names(broker: Served, host: str, status: in
         assert api.ask("POST", "/api/login", b"username=guest&password=guest", headers={"Host": host}).status == status
         assert api.ask("GET", "/api/whoami", headers={"Host": host}, credentials=("remote", "remote")).status == 200
         if status == 401:
-            assert log_lines(
-                broker, rf"User can only log in via localhost, not from 127\.0\.0\.1 to '{re.escape(host.strip('[]').partition(':')[0])}'"
-            )
+            name = re.escape(host.strip("[]").partition(":")[0])
+            broker.wait_for_log(rf"User can only log in via localhost, not from 127\.0\.0\.1 to '{name}'")
 
 
 def test_names_and_numbers_that_are_too_long(broker: Served) -> None:
@@ -441,26 +442,26 @@ def test_a_pattern_that_takes_long(broker: Served, path: str) -> None:
 
 def test_a_server_that_can_not_be_imported() -> None:
     """Who waits is turned away, and AMQP goes on."""
-    with WithoutHttp() as broker, Pinger(broker) as pinger:
-        with ExitStack() as stack:
+    with WithoutHttp() as broker:
+        with Pinger(broker) as pinger, ExitStack() as stack:
             for peer in [stack.enter_context(dial(broker)) for _ in range(20)]:
                 assert read(peer) == b""
-        with pytest.raises(ConnectionRefusedError):
-            dial(broker)
-        broker.wait_for_log(r"\[error\].*the HTTP API can't be served")
-        pinger.pings(5)
+            with pytest.raises(ConnectionRefusedError):
+                dial(broker)
+            broker.wait_for_log(r"\[error\].*the HTTP API can't be served")
+            pinger.pings(5)
         assert broker.stop() == 0
 
 
 def test_many_come_while_the_server_is_imported_and_stay_when_it_ends() -> None:
-    with Served() as broker, Pinger(broker) as pinger, ExitStack() as stack:
-        peers = [stack.enter_context(dial(broker)) for _ in range(300)]
-        for number, peer in enumerate(peers):
-            peer.sendall((b"", b"GET / HT", f"POST /api/login HTTP/1.1\r\n{HOST}Content-Length: 9\r\n\r\n".encode())[number % 3])
-        with Http(broker.host, broker.http_port) as api:
-            assert api.ask("GET", "/api/whoami").status == 200
-        pinger.pings(5)
-        pinger._stop.set()
+    with Served() as broker, ExitStack() as stack:
+        with Pinger(broker) as pinger:
+            for number in range(300):
+                peer = stack.enter_context(dial(broker))
+                peer.sendall((b"", b"GET / HT", f"POST /api/login HTTP/1.1\r\n{HOST}Content-Length: 9\r\n\r\n".encode())[number % 3])
+            with Http(broker.host, broker.http_port) as api:
+                assert api.ask("GET", "/api/whoami").status == 200
+            pinger.pings(5)
         begin = time.monotonic()
         assert broker.stop() == 0
         assert time.monotonic() - begin < 5
