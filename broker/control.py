@@ -344,7 +344,9 @@ def _address(path: str) -> Iterator[str]:
 def _write(path: str, text: str) -> None:
     """Whole or not at all."""
     unfinished = f"{path}.new"
-    with open(unfinished, "w", encoding="utf-8") as file:
+    # Where others may write too, a link may lie there that leads to any file of ours.
+    _remove(unfinished)
+    with open(unfinished, "x", encoding="utf-8") as file:
         file.write(text)
     os.replace(unfinished, path)
 

@@ -27,6 +27,7 @@ from broker.core import entries
 from broker.core.internal_events import INTERNAL_USER
 from broker.core.permissions import Permissions, TopicPermissions
 from broker.core.policy import Policy
+from broker.documents import Unfit, check
 from broker.operations import OPERATOR_POLICY, PROTECTED
 from protocol.errors import AmqpError
 from protocol.tables import Field, MalformedTable, Table, field, plain, table_of
@@ -248,9 +249,13 @@ def steps_to_vhost(operations: Operations, name: str, document: object, *, actin
 def parse(text: bytes | str, where: str) -> object:
     """The document in a file or a request. Raises InvalidDefinitions."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        document: object = json.loads(text, parse_constant=_no_constant)
+        check(document)
+    except Unfit as error:
+        raise InvalidDefinitions(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InvalidDefinitions(f"{where}: expected a JSON document: {error}") from error
+    return document
 
 
 def _no_constant(name: str) -> None:

@@ -12,6 +12,7 @@ import orjson
 
 from broker.admin import jsons
 from broker.admin.errors import BadRequest
+from broker.documents import Unfit
 
 _EMPTY: Final = (b"", b"null", b"undefined")
 _DOUBLY_ENCODED: Final = "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?"
@@ -33,7 +34,7 @@ class Body:
             return cls({})
         try:
             document = jsons.loads(body)
-        except jsons.TooDeep as error:
+        except Unfit as error:
             raise BadRequest(str(error)) from None
         except ValueError:
             raise BadRequest("not_json") from None

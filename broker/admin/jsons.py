@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-DEPTH_MAX: Final = 64
-"""Levels of what is sent, as in AMQP's tables: what is deeper could be stored and never shown again."""
-
-
-class TooDeep(ValueError):
-    """See DEPTH_MAX."""
+from broker.documents import check
 
 
 def loads(text: bytes) -> Any:
-    """What JSON text says. Raises TooDeep, and another ValueError for what is no JSON."""
+    """What JSON text says. Raises documents.Unfit, and another ValueError for what is no JSON."""
     document = orjson.loads(text)
-    check_depth(document)
+    check(document)
     return document
-
-
-def check_depth(document: Any) -> None:
-    """Raises TooDeep."""
-    level = [document]
-    for _ in range(DEPTH_MAX + 1):
-        level = [
-            each for value in level if isinstance(value, dict | list) for each in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return
-    raise TooDeep(f"the JSON text has more than {DEPTH_MAX} levels")
 
 
 def dumps(facts: Any) -> bytes:
@@ -43,10 +26,18 @@ def dumps(facts: Any) -> bytes:
         return json.dumps(_clean(facts), ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def _text(text: str) -> str:
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        # A surrogate that stands for no octet, as JSON can have it.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _clean(facts: Any) -> Any:
     match facts:
         case str():
-            return facts.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            return _text(facts)
         case dict():
             return {_clean(str(name)): _clean(value) for name, value in facts.items()}
         case list() | tuple():

@@ -72,12 +72,16 @@ class Windows:
         return self._windows.get(table)
 
 
+AGE_SECONDS_MAX: Final = 10**10
+"""Of a window; there is nothing so old, and no number of JSON for it."""
+
+
 def _window(query: MultiMapping[str], table: str, now_ms: int) -> Window | None:
     try:
         age, step = int(query[f"{table}_age"]), int(query[f"{table}_incr"])
     except (KeyError, ValueError):
         return None
-    if age <= 0 or step <= 0 or age // step > SAMPLES_MAX:
+    if not 0 < age <= AGE_SECONDS_MAX or step <= 0 or age // step > SAMPLES_MAX:
         raise BadRequest(f"Invalid range parameters: age {age}, incr {step}")
     last_ms = now_ms // (step * 1000) * step * 1000
     return Window(last_ms - age * 1000, last_ms, step * 1000)
