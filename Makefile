@@ -8,6 +8,9 @@ ORACLE_TESTS := tests/conformance tests/clients tests/security/test_hostile.py t
 # Changes of these alone make a set-up out of date: the packages are installed editable.
 RECIPE := pyproject.toml hatch_build.py Makefile
 
+# Some hundred brokers are started; modules that are compiled once take half a start.
+test oracle soak: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help run test install lint oracle soak bench bench-durability clean
 .DEFAULT_GOAL := help
 
@@ -28,7 +31,8 @@ run: install
 install: $(VENV)/.run-ready
 
 test: $(VENV)/.test-ready
-	$(PYTEST) tests -m "not soak and not oracle"
+	$(PYTEST) tests -m "not soak and not oracle and not alone" --numprocesses 3 --dist worksteal
+	$(PYTEST) tests -m "alone and not soak and not oracle"
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .

@@ -102,6 +102,7 @@ def test_the_configuration_is_named_in_the_log(tmp_path: Path) -> None:
     assert re.search(r"\[warning\] <\S+> .*without them: net_ticktime \(.*:1\)", text)
 
 
+@pytest.mark.alone
 def test_start_up_is_quick_and_small(tmp_path: Path) -> None:
     """The best of five: the budget is for a quiet machine, and this one may not be."""
     seconds, size_bytes = [], 0

@@ -49,6 +49,7 @@ def send_what_fits(wire: Wire, data: bytes) -> int:
 # --- peers that don't read
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("size", "count", "no_ack"), [(1000, 100_000, False), (100_000, 2000, True), (100_000, 2000, False), (20 * MB, 10, True)]
 )
@@ -88,6 +89,7 @@ def test_a_consumer_that_reads_again_gets_everything(memory: Leveret) -> None:
         channel.nothing_more("q")
 
 
+@pytest.mark.alone
 def test_many_idle_consumers_on_one_connection(memory: Leveret) -> None:
     """The connection's share is counted over all its channels."""
     with Wire.connect(memory) as wire, Wire.connect(memory, receive_buffer=SMALL_BUFFER_BYTES) as idle:
@@ -107,6 +109,7 @@ def test_many_idle_consumers_on_one_connection(memory: Leveret) -> None:
         assert rss_bytes(memory) < full + 30 * MB
 
 
+@pytest.mark.alone
 def test_a_client_that_sends_methods_and_never_reads_replies(memory: Leveret) -> None:
     declare = frame_bytes(METHOD, 1, encode_method(Exchange.Declare, exchange="amq.direct", exchange_type="direct", passive=True))
     tagged = frame_bytes(METHOD, 1, encode_method(Basic.Cancel, consumer_tag="x" * 250))
@@ -120,6 +123,7 @@ def test_a_client_that_sends_methods_and_never_reads_replies(memory: Leveret) ->
         assert peak_rss_bytes(memory) < before + SLACK_BYTES
 
 
+@pytest.mark.alone
 def test_a_client_that_gets_big_messages_and_never_reads_them(memory: Leveret) -> None:
     """A small request for a big reply, 4,000 times in one packet."""
     with Wire.connect(memory) as wire, Wire.connect(memory, receive_buffer=SMALL_BUFFER_BYTES) as idle:
@@ -232,6 +236,7 @@ def test_a_frame_in_many_pieces_costs_no_more_than_its_bytes(memory: Leveret) ->
 # --- publishers, fan-outs, backlogs
 
 
+@pytest.mark.alone
 def test_a_publisher_that_outruns_the_disk_is_throttled_and_nothing_is_lost(durable: Leveret) -> None:
     """Memory beyond the queue's content stays bounded: what waits for the disk is counted."""
     count, size = 250, MB
@@ -263,6 +268,7 @@ def wide_exchange(channel: WireChannel, queues: int) -> None:
     channel.nothing_more()
 
 
+@pytest.mark.alone
 def test_a_fan_out_to_2000_queues_starves_nobody(memory: Leveret) -> None:
     """A packet of 300 messages is 600,000 enqueues: a turn does some 5,000 and lets the others in."""
     with Wire.connect(memory) as wire:
@@ -281,6 +287,7 @@ def test_a_fan_out_to_2000_queues_starves_nobody(memory: Leveret) -> None:
         channel.expect_counts("w1999", 300, 0)
 
 
+@pytest.mark.alone
 def test_a_backlog_of_100_000_to_consumers_without_prefetch(memory: Leveret) -> None:
     with Wire.connect(memory, timeout=60) as wire, Wire.connect(memory, timeout=60) as second:
         channel = wire.open_channel()

@@ -64,6 +64,7 @@ def test_pending_confirms_are_nacked_and_later_publishes_wait(faulty: Faulty, ch
     faulty.fault("")
     channel.publish("", "q", b"6", delivery_mode=PERSISTENT)
     channel.wire.expect(Connection.Blocked, 0, reason=STORE_FAILED)
+    faulty.wait_for_log(r"\[critical\]")
     assert len(log_lines(faulty, r"\[critical\]")) == 1
     channel.wire.abort()
     bodies = after_a_restart(faulty)
@@ -203,6 +204,7 @@ def test_a_disk_that_fails_when_the_log_is_no_exchange_any_more(tmp_path: Path) 
     assert "Traceback" not in broker.log
 
 
+@pytest.mark.alone
 def test_a_slow_disk_delays_confirms_and_nothing_else(faulty: Faulty, channel: WireChannel) -> None:
     faulty.fault("any 0.5")
     with Wire.connect(faulty) as wire, Pinger(faulty) as pinger:

@@ -72,6 +72,7 @@ def drained(channel: WireChannel, queue: str, count: int) -> list[int]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode", [PERSISTENT, 1])
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_backlog_that_would_not_fit(broker: Leveret, mode: int, durable: bool) -> None:
@@ -232,6 +233,7 @@ def pauses(tmp_path: Path) -> Iterator[Pauses]:
     assert_nothing_broke(broker)
 
 
+@pytest.mark.alone
 def test_the_garbage_collector_has_little_to_look_at(pauses: Pauses) -> None:
     """300,000 messages in memory and a million paged: no object per message that it would walk over."""
     with Wire.connect(pauses, timeout=60) as wire:

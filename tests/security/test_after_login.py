@@ -161,6 +161,7 @@ def test_what_a_binding_with_a_huge_argument_takes(element: bytes) -> None:
     assert len(vhost.bindings_to(vhost.queues["q"])) == 4
 
 
+@pytest.mark.alone
 def test_a_refusal_of_a_huge_argument_is_short(start: Start) -> None:
     """The text is cut at 255 bytes, and what it is cut out of takes no time to speak of."""
     broker = start(memory=True)

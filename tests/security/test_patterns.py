@@ -26,9 +26,9 @@ PATHOLOGICAL = [
 
 @pytest.mark.parametrize("pattern", PATHOLOGICAL)
 def test_a_pattern_that_re_would_never_be_done_with(pattern: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = compiled(pattern).search(NAME_MAX)
-    assert time.perf_counter() - begin < SECONDS_MAX
+    assert time.process_time() - begin < SECONDS_MAX
     assert found is None
 
 
@@ -43,11 +43,11 @@ def test_what_can_not_be_bounded_is_refused(pattern: str) -> None:
 
 
 def test_a_policy_and_a_permission_of_that_kind_answer() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert not Policy("p", "^(a+)+$", {"max-length": 1}).is_for("classic", NAME_MAX.decode())
     assert Policy("p", "^(a+)+!$", {"max-length": 1}).is_for("classic", NAME_MAX.decode())
     assert not Permissions("^(a+)+$", "", "").permits("configure", NAME_MAX.decode())
-    assert time.perf_counter() - begin < SECONDS_MAX
+    assert time.process_time() - begin < SECONDS_MAX
 
 
 @pytest.mark.parametrize("pattern", ["", ".*", "^amq\\.", "^(?!amq\\.).*", "^(foo|bar)-[a-z0-9]{1,8}$", "^.+\\.events$", "^a{3}$", "^$"])
