@@ -294,7 +294,7 @@ class Channel:
 
 
 def _is_time_to_sweep(table: Sized) -> bool:
-    """At 0, 1, 2, 4, 8 ... entries: so the queues that are gone are no more than those that are there, and a sweep costs each entry little."""
+    """At 0, 1, 2, 4, 8 ... entries: what is gone is then never more than what is there, and a sweep costs each entry little."""
     return not len(table) & (len(table) - 1)
 
 
