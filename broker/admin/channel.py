@@ -104,6 +104,8 @@ async def channel(call: Call, vhost: VHost, refused: Callable[[AmqpError], HttpE
     """`async with channel(call, vhost) as opened: await opened.do(...)`. What AMQP refuses is raised as `refused` says it."""
     if not await may_enter(call.context, call.identity, vhost.name):
         raise NotAuthorised(REFUSED)
+    if call.broker.vhosts.get(vhost.name) is not vhost:
+        raise Missing("vhost_not_found")  # it went while somebody was asked
     opened: DirectChannel | None = None
     try:
         opened = DirectChannel(call, vhost)

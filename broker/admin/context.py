@@ -49,13 +49,11 @@ class Context:
         self._ask = ask
 
     async def commit(self) -> None:
-        """Wait until all that was changed so far is durable. Raises HttpError 500 if it never will be."""
-        outbox = self.broker.outbox
-        if not outbox.has_batch:
-            self.node.schedule_turn()
-            return
+        """Wait until all that was changed so far is durable. Raises HttpError 500 if it never will be.
+
+        What was changed before an earlier turn may still be on its way, though nothing is there to be shipped now."""
         durable = _Durable(self.loop.create_future())
-        outbox.hold(durable)
+        self.broker.outbox.hold(durable)
         self.node.schedule_turn()
         if not await durable.future:
             raise HttpError(500, "internal_server_error", "the message store failed, nothing more can be made durable until a restart")

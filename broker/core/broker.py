@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from broker.core.channel import Channel
     from broker.core.consumers import Consumer, Holder
+    from broker.core.direct import Direct
     from broker.core.internal_events import FactsOf
     from broker.core.login import Authenticator
     from broker.core.memory import Memory
@@ -100,8 +101,8 @@ class Broker:
         self.vhosts: dict[str, VHost] = {}
         self.global_parameters: dict[str, Any] = {}
         self.sessions: dict[Session, None] = {}
-        self.direct_sessions: dict[Session, None] = {}
-        """Those without a socket (core/direct.py), which no list shows."""
+        self.directs: dict[Direct, None] = {}
+        """Channels without a socket, which no list shows."""
         self.reply_channels: dict[str, Channel] = {}
         """Address of direct reply-to to the channel whose consumer it is."""
         self.topology = 1
@@ -133,8 +134,11 @@ class Broker:
     def delete_vhost(self, vhost: VHost) -> None:
         """Delete it with all that is in it; its connections are closed (contract 1.9)."""
         del self.vhosts[vhost.name]
+        reason = f"vhost '{vhost.name}' is deleted"
         for session in list(vhost.sessions):
-            session.force_close(f"vhost '{vhost.name}' is deleted")
+            session.force_close(reason)
+        for direct in [each for each in self.directs if each.session.vhost is vhost]:
+            direct.force_close(reason)
         vhost.delete_all()
         self.given.add(given_in(vhost))
         for kind, taken in taken_in(vhost).items():
@@ -222,7 +226,7 @@ class Broker:
 
     def open_channels(self) -> Iterator[Channel]:
         """All channels, those without a socket too."""
-        for session in chain(self.sessions, self.direct_sessions):
+        for session in chain(self.sessions, [direct.session for direct in self.directs]):
             yield from session.channels.values()
 
     # --- direct reply-to --------------------------------------------------------------------------------------------

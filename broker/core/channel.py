@@ -15,7 +15,7 @@ from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILE
 from protocol.errors import ChannelException, ConnectionException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
     from broker.core.confirms import Confirms
     from broker.core.consumers import Consumer, Holder
@@ -170,6 +170,9 @@ class Channel:
         """Who gets from that queue for this channel."""
         getter = self.getters.get((queue, no_ack))
         if getter is None:
+            if _is_time_to_sweep(self.getters):
+                for gone in [each for each in self.getters if each[0].deleted]:
+                    del self.getters[gone]
             getter = self.getters[queue, no_ack] = Getter(self, queue, no_ack=no_ack)
         return getter
 
@@ -177,8 +180,9 @@ class Channel:
         """Where what it took from that queue is counted."""
         taken = self.taken.get(queue)
         if taken is None:
-            for gone in [each for each in self.taken if each.deleted]:
-                self.taken_before.add(self.taken.pop(gone))
+            if _is_time_to_sweep(self.taken):
+                for gone in [each for each in self.taken if each.deleted]:
+                    self.taken_before.add(self.taken.pop(gone))
             taken = self.taken[queue] = Taken()
         return taken
 
@@ -287,6 +291,11 @@ class Channel:
         self.answer_gets()
         vhost = self.session.vhost
         vhost.given.add(given_by(self))
+
+
+def _is_time_to_sweep(table: Sized) -> bool:
+    """At 0, 1, 2, 4, 8 ... entries: what is gone is then never more than what is there, and a sweep costs each entry little."""
+    return not len(table) & (len(table) - 1)
 
 
 def _settle(holder: Holder, messages: list[Message]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.session import Session
-from protocol.constants import CHANNEL_MAX, FRAME_MAX_BYTES
+from protocol.constants import CHANNEL_MAX, CONNECTION_FORCED, FRAME_MAX_BYTES
+from protocol.errors import ConnectionException
 from protocol.events import Tuning
 from protocol.methods import Channel
 
@@ -75,7 +76,10 @@ Reply = Said | Confirmed | Got | Returned | Closed
 
 
 class Direct:
-    """One channel of a user in a vhost; `heard` is called with each reply. Close it in the end."""
+    """One channel of a user in a vhost; `heard` is called with each reply. Close it in the end.
+
+    Once it is closed, or the vhost is gone (which is heard as Closed), nothing that is sent does anything.
+    """
 
     def __init__(self, broker: Broker, vhost: VHost, identity: Identity, peer: Peer, heard: Callable[[Reply], None]) -> None:
         """Raises ConnectionException where one more channel is too many."""
@@ -84,22 +88,30 @@ class Direct:
         self.session.vhost = vhost
         self.session.identity = identity
         self.session.on_method(NUMBER, Channel.Open())
-        broker.direct_sessions[self.session] = None
+        self._heard = heard
+        broker.directs[self] = None
 
     def send(self, method: Method) -> None:
         """A method; its reply comes by `heard`. Raises ConnectionException for a hard error, and Undecided (then `session.retry`)."""
-        self.session.on_method(NUMBER, method)
+        if NUMBER in self.session.channels:
+            self.session.on_method(NUMBER, method)
 
     def publish(self, routing: bytes, bits: int, header: bytes, body: bytes) -> None:
         """basic.publish of one message, in the forms of protocol.events. Raises likewise."""
-        self.session.on_publishes(NUMBER, routing, bits, (header,), [body])
+        if NUMBER in self.session.channels:
+            self.session.on_publishes(NUMBER, routing, bits, (header,), [body])
 
     def close(self) -> None:
         """What it holds goes back."""
         if NUMBER in self.session.channels:
             self.session.end_channel(NUMBER)
         self.session.ended = True
-        self.session.broker.direct_sessions.pop(self.session, None)
+        self.session.broker.directs.pop(self, None)
+
+    def force_close(self, reason: str) -> None:
+        """The same, for a reason of the operator's, which is heard."""
+        self.close()
+        self._heard(Closed(ConnectionException(CONNECTION_FORCED, reason)))
 
 
 class _Wire:

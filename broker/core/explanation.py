@@ -37,7 +37,9 @@ SHOWN: Final = 100
 """Bindings of an exchange that are shown, at the most."""
 NEAREST: Final = 5
 STEP: Final = 128
-"""Bindings that a step looks at."""
+"""Bindings that a step looks at, if keys are short and headers few."""
+COMPARED: Final = 100
+"""Characters of keys that are compared to tell how like they are: what it takes grows with their square."""
 NEAR: Final = 0.4
 """What is less like it than this isn't near: 1 is the same."""
 
@@ -90,6 +92,7 @@ def explain(vhost: VHost, exchange: Exchange, routing_key: str, headers: Table) 
     queues: dict[Queue, None] = {}
     seen: dict[Exchange, None] = {exchange: None}
     to_do: list[tuple[Exchange, str]] = [(exchange, "it is published there")]
+    cost, cost_of = 0, _cost_of(envelope)
     while to_do:
         source, came_by = to_do.pop()
         stop = Stop(source.name, source.type, came_by)
@@ -97,8 +100,10 @@ def explain(vhost: VHost, exchange: Exchange, routing_key: str, headers: Table) 
         found: dict[Destination, None] = {}
         judge = _judge_of(source, envelope, stop)
         done.by_chance = done.by_chance or isinstance(_acting(source), RandomChoice)
-        for number, binding in enumerate(list(source.bindings()) if source.name else _by_name(vhost, source, keys)):
-            if number % STEP == STEP - 1:
+        for binding in list(source.bindings()) if source.name else _by_name(vhost, source, keys):
+            cost += cost_of(binding)
+            if cost >= STEP:
+                cost = 0
                 yield None
             stop.bindings += 1
             matches, why = judge(binding)
@@ -118,6 +123,12 @@ def explain(vhost: VHost, exchange: Exchange, routing_key: str, headers: Table) 
     if not queues:
         done.nearest = yield from _nearest(vhost, list(seen), envelope)
     return done
+
+
+def _cost_of(envelope: Envelope) -> Callable[[Binding], int]:
+    """What it takes to judge a binding, at the most: 1 is a few microseconds."""
+    key_length, base = sum(map(len, envelope.keys)), 1 + len(envelope.headers) // 4
+    return lambda binding: base + len(binding.routing_key) * key_length // 256
 
 
 def _go_on(
@@ -265,13 +276,15 @@ def _by_name(vhost: VHost, default: Exchange, keys: Sequence[str]) -> list[Bindi
 def _nearest(vhost: VHost, exchanges: Sequence[Exchange], envelope: Envelope) -> Steps[list[Judged]]:
     """The bindings, or for the default exchange queues, that would take something most like it."""
     best: list[tuple[float, int, Judged]] = []
-    number = 0
+    number, cost, cost_of = 0, 0, _cost_of(envelope)
     for exchange in exchanges:
         bindings = list(exchange.bindings()) if exchange.name else _by_name(vhost, exchange, list(vhost.queues))
         judge = _judge_of(exchange, envelope, Stop("", "", ""))
         for binding in bindings:
             number += 1
-            if number % 64 == 0:
+            cost += 2 * cost_of(binding)
+            if cost >= STEP:
+                cost = 0
                 yield None
             closeness = _closeness(binding, exchange, envelope, best[0][0] if len(best) == NEAREST else NEAR)
             if closeness is None:
@@ -288,7 +301,7 @@ def _closeness(binding: Binding, exchange: Exchange, envelope: Envelope, least: 
         met = fulfilled(conditions, envelope.headers)
         closeness = len(met) / len(conditions) if conditions else 0.0
         return closeness if closeness > least else None
-    key, bound = envelope.keys[0].casefold(), binding.routing_key.casefold()
+    key, bound = envelope.keys[0][:COMPARED].casefold(), binding.routing_key[:COMPARED].casefold()
     matcher = SequenceMatcher(None, bound, key, autojunk=False)
     if matcher.real_quick_ratio() <= least or matcher.quick_ratio() <= least:
         return None

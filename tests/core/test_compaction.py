@@ -134,7 +134,7 @@ def test_what_a_channel_without_a_socket_holds_is_alive(book: Playbook, channel:
     assert compact(book)
     direct.close()
     assert [body for body, _ in drain(book)] == ["1", "2", "3"]
-    assert not book.broker.direct_sessions
+    assert not book.broker.directs
 
 
 def test_again_and_again(book: Playbook, channel: PlayedChannel) -> None:

@@ -1,9 +1,12 @@
 """What is counted (core.counters): figures of queues, channels, vhosts and the broker, while holders and channels come and go."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from broker.core import counters
 from broker.core.counters import Churn, Given, Sizes, Taken
+from broker.core.queue import Queue
 from protocol.methods import Confirm, Tx
 from tests.core.playbook import Playbook, PlayedChannel
 
@@ -91,6 +94,34 @@ def test_a_channel_knows_what_it_took_from_which_queue(book: Playbook, channel: 
     channel.get("q3")
     assert q not in channel.open.taken and q2 in channel.open.taken  # a channel doesn't keep the queues it once used
     assert figures(counters.taken_by(channel.open)) == {"get_no_ack": 3, "get_empty": 1}
+
+
+def test_a_channel_keeps_no_queues_that_are_gone(book: Playbook, channel: PlayedChannel) -> None:
+    for number in range(20):
+        channel.declare(f"q{number}")
+        channel.publish(f"q{number}", b"1")
+        channel.get(f"q{number}")
+        channel.get(f"q{number}", no_ack=True)
+        book.broker.vhosts["/"].delete_queue(book.queue(f"q{number}"))
+    assert len(channel.open.taken) <= 2 and len(channel.open.getters) <= 4
+    channel.acks(*range(1, 21))
+    assert figures(counters.taken_by(channel.open)) == of_all(book) == {"get": 20, "get_empty": 20, "ack": 20}
+
+
+def test_a_channel_does_not_look_through_all_its_queues_for_each_of_them(book: Playbook, channel: PlayedChannel) -> None:
+    class Table(dict[Queue, Taken]):
+        passed = 0
+
+        def __iter__(self) -> Iterator[Queue]:
+            for each in super().__iter__():
+                self.passed += 1
+                yield each
+
+    table = channel.open.taken = Table()
+    for number in range(100):
+        channel.declare(f"q{number}")
+        channel.get(f"q{number}")
+    assert len(table) == 100 and table.passed < 200
 
 
 def test_publishes_by_exchange_and_what_became_of_them(book: Playbook, channel: PlayedChannel) -> None:
