@@ -19,7 +19,7 @@ help:
 	@echo "make test     set up .venv and run the test suite"
 	@echo "make install  set up .venv, for $(BIN)/leveret"
 	@echo "make lint     ruff, mypy --strict, import-linter, hadolint, shellcheck"
-	@echo "make oracle   conformance and client tests on RabbitMQ and on Leveret (needs rabbitmq-server, node, prometheus, chromium and, as root, dockerd)"
+	@echo "make oracle   conformance and client tests on RabbitMQ, and comparisons (needs rabbitmq-server, node, prometheus, chromium and, as root, dockerd)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
 	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"
@@ -45,8 +45,7 @@ lint: $(VENV)/.test-ready
 oracle: $(VENV)/.test-ready
 	.ci/oracle
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker rabbitmq
-	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker leveret
-	$(PYTEST) tests/core tests/house tests/admin tests/docker -m oracle
+	$(PYTEST) tests -m oracle
 
 soak: $(VENV)/.test-ready
 	$(PYTEST) tests -m soak

@@ -20,6 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` ends a run like Ctrl-C: the broker is stopped with it
+        if hasattr(config, "workerinput"):
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist's processes wait for the end of their tests otherwise
     config.addinivalue_line("markers", "spec(line, sentence): the line of the contract that the test checks")
     config.addinivalue_line("markers", "differs(rabbitmq, why, skip): the oracle, an older RabbitMQ, answers differently")
     config.addinivalue_line("markers", "slow: takes seconds and much memory; left out with -m 'not slow'")

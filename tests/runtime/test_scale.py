@@ -86,6 +86,7 @@ def test_2047_channels_on_one_connection(memory: Leveret) -> None:
         wire.expect_close(530, "NOT_ALLOWED - number of channels opened (2047) has reached the negotiated channel_max (2047)")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode", [1, PERSISTENT])
 def test_a_message_of_100_mb(durable: Leveret, mode: int) -> None:
     body = b"0123456789" * 10_000_000
