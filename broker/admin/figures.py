@@ -81,8 +81,9 @@ def of_node(node: Node) -> Figures:
 
 
 def _lengths(vhost: VHost) -> tuple[int, int, int]:
-    ready = sum([len(queue.ready) for queue in vhost.queues.values()])
-    unacked = sum([queue.unacked for queue in vhost.queues.values()])
+    queues = vhost.declared_queues
+    ready = sum([len(queue.ready) for queue in queues])
+    unacked = sum([queue.unacked for queue in queues])
     return ready, unacked, ready + unacked
 
 
