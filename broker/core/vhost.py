@@ -71,6 +71,8 @@ class VHost:
         self.given = Given()
         self.taken = {kind: Taken() for kind in QUEUE_TYPES}
         """What channels, consumers and exchanges counted that are gone; by type of queue (core.counters)."""
+        self.received_bytes = self.sent_bytes = 0
+        """By connections that are gone."""
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {DEFAULT_EXCHANGE: create("direct", DEFAULT_EXCHANGE, durable=True)}
         for exchange, kind, internal in SYSTEM_EXCHANGES:
