@@ -96,7 +96,7 @@ def document(context: Context) -> dict[str, Any]:
             "version": identity.LEVERET_VERSION,
             "description": _DESCRIPTION.format(version=context.node.version),
         },
-        "servers": [{"url": context.config.management.path_prefix.rstrip("/") or "/"}],
+        "servers": [{"url": context.config.management.path_prefix or "/"}],
         "security": [{"basic": []}],
         "paths": paths,
         "components": {

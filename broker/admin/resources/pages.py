@@ -70,7 +70,7 @@ def openapi_document(call: Call) -> Any:
 
 def to_api_page(call: Call) -> Answer:
     """Leads to the page that lists what the API has."""
-    return redirect(f"{call.context.config.management.path_prefix.rstrip('/')}/api/index.html")
+    return redirect(f"{call.context.config.management.path_prefix}/api/index.html")
 
 
 def _page(content: bytes, suffix: str) -> Answer:
