@@ -109,8 +109,6 @@ class ManagementOptions:
     max_body_size_bytes: int = 10_000_000
     cors_allow_origins: tuple[str, ...] = ()
     cors_max_age_seconds: int = 1800
-    rates_mode: str = "basic"
-    """basic, detailed or none: what the overview says. Rates are the same with each."""
     disable_basic_auth: bool = False
     """Nobody logs in with a password; the control socket needs none."""
     login_session_minutes: int | None = None
@@ -129,6 +127,7 @@ class PrometheusOptions:
     ip: str | None = None
     """As for ManagementOptions."""
     path: str = "/metrics"
+    """Written as ManagementOptions.path_prefix is."""
     tls_port: int | None = None
     tls_ip: str | None = None
     ssl_options: TlsOptions | None = None

@@ -157,7 +157,7 @@ def of_policy(policy: Policy) -> Document:
 
 
 def _queues(vhost: VHost) -> list[Queue]:
-    return [queue for queue in vhost.queues.values() if queue.owner is None and queue.kept_for is None]
+    return [queue for queue in vhost.declared_queues if queue.owner is None]
 
 
 def _queue(queue: Queue) -> Document:

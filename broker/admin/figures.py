@@ -30,7 +30,7 @@ EXCHANGE: Final = ("publish_in", "publish_out")
 CHANNEL: Final = (*GIVEN, *TAKEN)
 CONNECTION: Final = SOCKET
 VHOST: Final = (*LENGTHS, *GIVEN, *TAKEN, *SOCKET[:2])
-BROKER: Final = (*VHOST, *Churn.__slots__)
+BROKER: Final = (*LENGTHS, *GIVEN, *TAKEN, *Churn.__slots__)
 NODE: Final = ("mem_used", "fd_used", "sockets_used", "disk_free")
 
 SCHEMAS: Final = {"MessageStats": counted(" ".join((*GIVEN, *TAKEN, *EXCHANGE, "disk_reads", "disk_writes")))}
@@ -62,7 +62,8 @@ def of_connection(session: Session) -> Figures:
 def of_vhost(vhost: VHost) -> Figures:
     """In the order of VHOST."""
     taken = counters.total(counters.taken_in(vhost).values())
-    received, sent = sum(each.received_bytes for each in vhost.sessions), sum(each.sent_bytes for each in vhost.sessions)
+    received = vhost.received_bytes + sum(each.received_bytes for each in vhost.sessions)
+    sent = vhost.sent_bytes + sum(each.sent_bytes for each in vhost.sessions)
     return (*_lengths(vhost), *_given(counters.given_in(vhost)), *_taken(taken), received, sent)
 
 
@@ -70,9 +71,8 @@ def of_broker(broker: Broker) -> Figures:
     """In the order of BROKER."""
     lengths = [sum(column) for column in zip(*[_lengths(vhost) for vhost in broker.vhosts.values()], strict=True)] or [0, 0, 0]
     taken = counters.total(counters.taken_of(broker).values())
-    received, sent = sum(each.received_bytes for each in broker.sessions), sum(each.sent_bytes for each in broker.sessions)
     churn = [value for _, value in broker.churn.items()]
-    return (*lengths, *_given(counters.given_to(broker)), *_taken(taken), received, sent, *churn)
+    return (*lengths, *_given(counters.given_to(broker)), *_taken(taken), *churn)
 
 
 def of_node(node: Node) -> Figures:
@@ -81,8 +81,9 @@ def of_node(node: Node) -> Figures:
 
 
 def _lengths(vhost: VHost) -> tuple[int, int, int]:
-    ready = sum([len(queue.ready) for queue in vhost.queues.values()])
-    unacked = sum([queue.unacked for queue in vhost.queues.values()])
+    queues = vhost.declared_queues
+    ready = sum([len(queue.ready) for queue in queues])
+    unacked = sum([queue.unacked for queue in queues])
     return ready, unacked, ready + unacked
 
 

@@ -95,7 +95,7 @@ def document(version: str, path_prefix: str) -> dict[str, Any]:
             "version": identity.LEVERET_VERSION,
             "description": _DESCRIPTION.format(version=version),
         },
-        "servers": [{"url": path_prefix.rstrip("/") or "/"}],
+        "servers": [{"url": path_prefix or "/"}],
         "security": [{"basic": []}],
         "paths": paths,
         "components": {

@@ -170,7 +170,7 @@ class Samples:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sample from now on, every SAMPLE_SECONDS."""
-        self._sample(loop, self._work())
+        self._sample(loop, self.work())
 
     def stop(self) -> None:
         """No more samples."""
@@ -182,32 +182,29 @@ class Samples:
         """One slice of the work, then let others have the loop; when all is done, wait."""
         steps = iter(work)
         if next(steps, self) is self:
-            self._timer = loop.call_later(SAMPLE_SECONDS, lambda: self._sample(loop, self._work()))
+            self._timer = loop.call_later(SAMPLE_SECONDS, lambda: self._sample(loop, self.work()))
         else:
             self._timer = loop.call_later(0, self._sample, loop, steps)
 
-    def sample(self) -> None:
-        """One sample of everything, at once."""
-        for _ in self._work():
-            pass
-
-    def _work(self) -> Iterable[None]:
+    def work(self) -> Iterable[None]:
+        """One sample of everything, in slices."""
         for kind in self.kinds.values():
             now_ms = self.clock()
-            kept: dict[Any, History] = {}
+            before, kept = kind.histories, dict[Any, History]()
             for number, each in enumerate(list(kind.living())):
-                history = kept[each] = kind.histories.get(each) or History(kind.tiers)
+                history = kept[each] = before.get(each) or History(kind.tiers)
                 history.add(now_ms, kind.figures(each))
                 if number % SLICE == SLICE - 1:
                     yield
                     now_ms = self.clock()
-            kind.histories = kept
+            if kind.histories is before:
+                kind.histories = kept
             yield
 
     def reset(self) -> None:
         """Forget all samples: rates begin anew."""
         for kind in self.kinds.values():
-            kind.histories.clear()
+            kind.histories = {}
 
     def history(self, kind: str, of: Any) -> History | None:
         """The samples of one object, None if it is too young to have any."""

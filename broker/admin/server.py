@@ -59,7 +59,7 @@ class Api:
     def __init__(self, context: Context, routes: Iterable[Route], *, prefix: str = "", is_local: bool = False) -> None:
         self._context = context
         self._router = Router(routes)
-        self._prefix = prefix.rstrip("/")
+        self._prefix = prefix
         self._is_local = is_local
         node, config = context.node, context.config
         most = None if is_local else most_of(node.sockets_max)

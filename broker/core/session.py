@@ -421,6 +421,8 @@ class Session:
         if self.entered:
             self.entered = False
             del self.vhost.sessions[self]
+            self.vhost.received_bytes += self.received_bytes
+            self.vhost.sent_bytes += self.sent_bytes
             self.identity.connections -= 1
             self.broker.connections -= 1
             self.broker.churn.connection_closed += 1

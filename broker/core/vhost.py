@@ -71,6 +71,8 @@ class VHost:
         self.given = Given()
         self.taken = {kind: Taken() for kind in QUEUE_TYPES}
         """What channels, consumers and exchanges counted that are gone; by type of queue (core.counters)."""
+        self.received_bytes = self.sent_bytes = 0
+        """By connections that are gone."""
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {DEFAULT_EXCHANGE: create("direct", DEFAULT_EXCHANGE, durable=True)}
         for exchange, kind, internal in SYSTEM_EXCHANGES:
@@ -181,7 +183,7 @@ class VHost:
         """A new queue. Raises ChannelException 406 if that is one too many (contract 9.4)."""
         broker = self.broker
         most = self.limit("max-queues")
-        if most is not None and len(self.queues) >= most and self._declared_queues >= most:
+        if most is not None and len(self.queues) >= most and len(self.declared_queues) >= most:
             text = f"cannot declare queue '{name}': queue limit in vhost '{self.name}' ({most}) is reached"
             raise ChannelException(PRECONDITION_FAILED, text)
         queue = Queue(
@@ -193,9 +195,9 @@ class VHost:
         return queue
 
     @property
-    def _declared_queues(self) -> int:
-        """How many queues there are, without those that exchanges keep something in."""
-        return sum(queue.kept_for is None for queue in self.queues.values())
+    def declared_queues(self) -> list[Queue]:
+        """All but those that exchanges keep something in: what lists, totals and limits are about."""
+        return [queue for queue in self.queues.values() if queue.kept_for is None]
 
     def add_internal_queue(self, queue: Queue) -> None:
         """A new queue that an exchange keeps something in."""

@@ -27,7 +27,7 @@ def _totals(scrape: Scrape) -> Iterator[Row | None]:
     for channel in scrape.channels():
         consumers += len(channel.consumers) + (channel.reply_consumer is not None)
         yield None
-    queues = sum(len(vhost.queues) for vhost in broker.vhosts.values())
+    queues = sum(len(vhost.declared_queues) for vhost in broker.vhosts.values())
     yield NO_LABELS, (broker.connections, broker.channels, consumers, queues)
 
 

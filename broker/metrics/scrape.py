@@ -101,7 +101,7 @@ class Scrape:
         known, matches = self._labels, self._matches
         for vhost in self.vhosts():
             head = f'{{vhost="{escaped(vhost.name)}",queue="'
-            for queue in list(vhost.queues.values()):
+            for queue in vhost.declared_queues:
                 if queue in known:
                     label = known[queue]
                 elif matches is None or matches(queue.name):

@@ -40,7 +40,6 @@ GZIP: Final = "gzip"
 
 def routes(path: str, access: Access) -> tuple[Route, ...]:
     """What is served at a path, and below it."""
-    path = path.rstrip("/")
     return (
         Route("GET", path or "/", metrics, access, shows="text/plain"),
         Route("GET", f"{path}/{{endpoint}}", endpoint_metrics, access, query=_DETAILED, shows="text/plain"),

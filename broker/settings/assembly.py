@@ -135,6 +135,12 @@ def _list(group: Mapping[str, Given], _: list[str]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(group[key].value for key in _numbered(group)))
 
 
+def _path(group: Mapping[str, Given], _: list[str]) -> str:
+    """With a slash in front and none behind, however it was written; empty for the root."""
+    inner = str(_first(group)).strip("/")
+    return f"/{inner}" if inner else ""
+
+
 def _origins(group: Mapping[str, Given], _: list[str]) -> tuple[str, ...]:
     return () if any(given.value is None for given in group.values()) else _list(group, _)
 
@@ -274,6 +280,8 @@ _COMPOSED: Final[Mapping[str, Callable[[Mapping[str, Given], list[str]], Any]]] 
         for name in ("versions", "ciphers")
     },
     "management.cors_allow_origins": _origins,
+    "management.path_prefix": _path,
+    "prometheus.path": _path,
     "ssl_options.sni": _sni,
     "auth_backends": _auth_backends,
     "auth_cache": _auth_cache,

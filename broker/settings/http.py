@@ -191,10 +191,11 @@ ROWS: Final = (
     ),
     choice(
         "management.rates_mode",
-        "management.rates_mode",
-        "basic",
+        "",
+        None,
         {word: word for word in ("basic", "detailed", "none")},
-        "Taken, and told to those who ask; rates are the same with each.",
+        "Taken, and changes nothing: rates are those of basic.",
+        "management.rates_mode = basic",
     ),
     *(
         integer(

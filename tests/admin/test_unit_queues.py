@@ -256,6 +256,12 @@ def test_what_an_exchange_keeps_is_the_exchanges_to_show(api: Http, shared: Serv
     assert "amq.delayed.later" not in [each["name"] for each in api.get(queues)]
     assert api.get(f"{queues}/amq.delayed.later")["messages"] == 1
     assert "amq.delayed.later" not in [each["destination"] for each in api.get(f"/api/bindings/{vhost}")]
+    # Totals are those of the lists.
+    assert api.get(f"/api/vhosts/{vhost}")["messages"] == sum(each["messages"] for each in api.get(queues))
+    assert api.get("/api/overview")["object_totals"]["queues"] == len(api.get("/api/queues"))
+    metrics = api.ask("GET", "/metrics/per-object").body.decode()
+    assert f"\nrabbitmq_queues {len(api.get('/api/queues'))}\n" in metrics
+    assert "amq.delayed" not in metrics
 
 
 def test_actions_on_mirrors_are_taken(api: Http, queues: str) -> None:

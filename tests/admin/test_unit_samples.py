@@ -4,7 +4,7 @@ import pytest
 from multidict import MultiDict
 
 from broker.admin.errors import BadRequest
-from broker.admin.samples import KEPT_SECONDS, History, Kind, Rates, Samples, Windows
+from broker.admin.samples import KEPT_SECONDS, SLICE, History, Kind, Rates, Samples, Windows
 
 NONE = Windows(MultiDict(), 0)
 
@@ -83,8 +83,19 @@ def test_objects_that_are_gone_are_forgotten() -> None:
     living = {"a": 1, "b": 2}
     now = 1000
     samples = Samples(lambda: now, {"thing": Kind(lambda: list(living), lambda name: (living[name],))})
-    samples.sample()
+    list(samples.work())
     assert samples.history("thing", "a") is not None
     del living["a"]
-    samples.sample()
+    list(samples.work())
     assert samples.history("thing", "a") is None and samples.history("thing", "b") is not None
+
+
+def test_what_is_being_sampled_while_all_is_forgotten_is_forgotten_too() -> None:
+    living = [*range(2 * SLICE)]
+    samples = Samples(lambda: 1000, {"thing": Kind(lambda: living, lambda number: (number,))})
+    work = iter(samples.work())
+    next(work)
+    samples.reset()
+    for _ in work:
+        pass
+    assert samples.history("thing", 0) is None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from broker.admin import figures as figures_of
 from broker.core import counters
 from broker.core.counters import Churn, Given, Sizes, Taken
 from broker.core.queue import Queue
@@ -158,6 +159,17 @@ def test_a_vhost_that_goes_leaves_its_figures_to_the_broker(book: Playbook, chan
     book.broker.delete_vhost(book.broker.vhosts["/"])
     assert of_all(book) == {"deliver": 1}
     assert figures(counters.given_to(book.broker)) == {"publish": 1, "routed": 1}
+
+
+def test_bytes_of_connections_stay_counted_in_their_vhost(book: Playbook) -> None:
+    vhost = book.broker.vhosts["/"]
+    peers = [book.connect(), book.connect()]
+    for peer in peers:
+        peer.session.received_bytes, peer.session.sent_bytes = 100, 30
+    before = dict(zip(figures_of.VHOST, figures_of.of_vhost(vhost), strict=True))
+    peers[0].lose()
+    assert dict(zip(figures_of.VHOST, figures_of.of_vhost(vhost), strict=True)) == before
+    assert before["recv_oct"] == 200 and before["send_oct"] == 60
 
 
 def test_a_commit_counts_and_a_rollback_does_not(book: Playbook, channel: PlayedChannel) -> None:

@@ -650,6 +650,12 @@ def test_every_field_of_the_configuration_can_be_given_and_every_level_is_known(
     assert tuple(logs.LEVELS) == LOG_LEVELS
 
 
+@pytest.mark.parametrize("written", ["/figures", "figures", "/figures/"])
+def test_a_path_has_a_slash_in_front_and_none_behind(conf: Path, written: str) -> None:
+    config = read(conf, f"prometheus.path = {written}\nmanagement.path_prefix = {written}\n")
+    assert config.prometheus.path == config.management.path_prefix == "/figures"
+
+
 def test_what_changes_nothing_is_told(conf: Path) -> None:
     kept, mode = read(conf, "management.sample_retention_policies.basic.hour = 5\nmanagement.rates_mode = detailed\n").warnings
     name = "management.sample_retention_policies.basic.hour"

@@ -89,6 +89,8 @@ def test_what_a_term_gives(advanced: Path, term: str, attribute: str, value: Any
         ('{cors_allow_origins, ["https://a", "*"]}', "management.cors_allow_origins", ("https://a", "*")),
         ("{cors_allow_origins, []}", "management.cors_allow_origins", ()),
         ('{rates_mode, basic}, {path_prefix, "/x"}', "management.path_prefix", "/x"),
+        ('{path_prefix, "x/y/"}', "management.path_prefix", "/x/y"),
+        ('{path_prefix, "/"}', "management.path_prefix", ""),
         ("{disable_management_stats, true}", "management.disable_stats", True),
     ],
 )

@@ -45,7 +45,7 @@ def _from(vhost: VHost, exchange: DeclaredExchange) -> Iterator[Binding | Declar
     """A queue stands for its binding by name."""
     if exchange.name != DEFAULT_EXCHANGE:
         return exchange.bindings()
-    return (queue for queue in vhost.queues.values() if queue.kept_for is None)
+    return iter(vhost.declared_queues)
 
 
 def _shape(placed: tuple[VHost, Binding | DeclaredQueue]) -> dict[str, Any]:

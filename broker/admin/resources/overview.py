@@ -99,7 +99,7 @@ def _object_totals(call: Call, vhosts: list[VHost], everything: bool) -> dict[st
         "connections": len(sessions),
         "consumers": sum(len(channel.consumers) for channel in channels),
         "exchanges": sum(len(vhost.exchanges) for vhost in vhosts),
-        "queues": sum(len(vhost.queues) for vhost in vhosts),
+        "queues": sum(len(vhost.declared_queues) for vhost in vhosts),
     }
 
 

@@ -86,7 +86,7 @@ def _api_page(version: str, path_prefix: str) -> bytes:
 
 def to_api_page(call: Call) -> Answer:
     """Leads to the page that lists what the API has."""
-    return redirect(f"{call.context.config.management.path_prefix.rstrip('/')}/api/index.html")
+    return redirect(f"{call.context.config.management.path_prefix}/api/index.html")
 
 
 def _page(content: bytes, suffix: str) -> Answer:

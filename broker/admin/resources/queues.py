@@ -26,7 +26,7 @@ ACTIONS: Final = ("sync", "cancel_sync")
 
 async def _visible(call: Call) -> list[DeclaredQueue]:
     """All but those in which an exchange keeps something: the exchange tells how much that is."""
-    return [queue for vhost in await reachable(call) for queue in vhost.queues.values() if queue.kept_for is None]
+    return [queue for vhost in await reachable(call) for queue in vhost.declared_queues]
 
 
 async def list_queues(call: Call) -> Answer:
