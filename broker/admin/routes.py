@@ -25,11 +25,11 @@ from broker.admin.resources import (
     permissions,
     policies,
     queues,
+    script,
     users,
     vhosts,
 )
 from broker.admin.routing import Route
-from broker.metrics import serving as metrics
 
 ROUTES: Final[tuple[Route, ...]] = (
     *pages.ROUTES,
@@ -52,7 +52,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *permissions.ROUTES,
     *policies.ROUTES,
     *queues.ROUTES,
+    *script.ROUTES,
     *users.ROUTES,
     *vhosts.ROUTES,
-    *metrics.ROUTES,
 )
