@@ -320,15 +320,22 @@ async function refresh() {
     connections.show(peers.items);
     showNode(node);
     showListeners(overview.listeners || []);
-    write(byId("connection"), `As of ${clock.format(new Date())}`);
-    document.body.classList.remove("stale");
+    showConnection(`As of ${clock.format(new Date())}`, true);
   } catch (error) {
     if (mine.signal.aborted) return;
     // A TypeError is what fetch has to say of a connection that didn't come to be.
-    write(byId("connection"), error instanceof TypeError ? "The broker can't be reached; trying again" : `No answer: ${error.message}`);
-    document.body.classList.add("stale");
+    showConnection(error instanceof TypeError ? "The broker can't be reached; trying again" : `No answer: ${error.message}`, false);
   }
   if (running === mine) timer = setTimeout(refreshIfSeen, Math.max(REFRESH_MS, REST * (performance.now() - begin)));
+}
+
+// Who hears the page is told when answers stop, and not of each that comes.
+function showConnection(text, isFresh) {
+  const line = byId("connection");
+  if (isFresh) line.removeAttribute("role");
+  else line.setAttribute("role", "alert");
+  write(line, text);
+  document.body.classList.toggle("stale", !isFresh);
 }
 
 function refreshIfSeen() {
