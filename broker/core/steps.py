@@ -4,7 +4,7 @@
     a Wait      a function that is given what to call when it is time to go on
     a Question  what an identity can't decide by itself (core/login.py)
 
-Whoever runs it (runtime/errands.py) goes on with `next` when that has come, and closes it if nobody wants the result any more. What
+Whoever runs it (admin/steps.py) goes on with `next` when that has come, and closes it if nobody wants the result any more. What
 lies between two yields happens at once, so it sees the broker as it is at one moment, and what it writes down is of one batch.
 """
 

@@ -284,6 +284,13 @@ def test_users_need_their_rights(shared: Served, api: Http, vhost: str, queues: 
     # A monitor sees other users' connections, but not into vhosts that it may not enter.
     with shared.user("queue-monitor", "monitoring") as monitor:
         assert monitor.get("/api/queues") == []
+        for what in ("connections", "channels"):
+            assert monitor.refusal("GET", f"/api/vhosts/{vhost}/{what}") == (
+                401,
+                "not_authorised",
+                "User not authorised to access virtual host",
+            )
+        assert monitor.do("GET", f"/api/leveret/route?vhost={vhost}&routing_key=ours") == 404
 
 
 def test_an_administrator_sees_all_and_does_nothing_without_permissions(shared: Served, api: Http, vhost: str, queues: str) -> None:

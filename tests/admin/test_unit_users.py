@@ -91,6 +91,8 @@ class TestUsers:
         assert ask(api, "PUT", "/api/users/u5", body) == (201, None)
         assert api.get("/api/users/u5/permissions") == [{"user": "u5", "vhost": "theirs", **EVERYTHING}]
         assert api.ask("PUT", "/api/users/u6", {"tags": "", "permissions": {"nope": EVERYTHING}}).status == 404
+        assert api.ask("PUT", "/api/users/u6", {"tags": "", "permissions": {"theirs": EVERYTHING | {"read": "("}}}).status == 400
+        assert api.ask("GET", "/api/users/u6").status == 404
         assert api.ask("GET", "/api/users/u6").status == 404
 
     def test_lists(self, api: Http) -> None:

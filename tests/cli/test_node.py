@@ -190,6 +190,9 @@ def test_a_stopped_app_lets_nobody_in_and_can_be_reset(own: Served) -> None:
     parameters = pika.ConnectionParameters(own.host, own.port, connection_attempts=1)
     connection = pika.BlockingConnection(parameters)
     own.call("rabbitmqctl", "add_vhost", "v")
+    line = own.wait_for_log(r"Management plugin: HTTP \(non-TLS\) listener started on port (\d+)")
+    admin = own.call("rabbitmqadmin", "-P", line.split()[-1], "vhosts", "enable_deletion_protection", "--name", "v")
+    assert admin.returncode == 0, admin.stderr
     assert own.call("rabbitmqctl", "reset").returncode == 64
     assert own.call("rabbitmqctl", "stop_app").returncode == 0
     with pytest.raises(pika.exceptions.AMQPConnectionError):

@@ -66,3 +66,20 @@ def test_every_link_leads_somewhere() -> None:
 def test_the_changelog_knows_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## [Unreleased]" in changelog or f"## [{package.__version__}]" in changelog
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+FILES = ARCHITECTURE.partition("## Files in reading order")[2].partition("\n## ")[0]
+FOLDERS = re.findall(r"^\*\*((?:broker/)?\w+)/\*\* `", FILES, flags=re.MULTILINE)
+
+
+def test_the_architecture_has_a_paragraph_for_each_folder() -> None:
+    assert {"protocol", "storage", "broker/core", "broker/runtime", "broker/admin", "broker/metrics"} <= set(FOLDERS)
+
+
+@pytest.mark.parametrize("folder", [each for each in FOLDERS if each not in ("broker/cli", "broker")])
+def test_the_architecture_names_every_file_of_a_folder_and_no_other(folder: str) -> None:
+    paragraph = FILES.partition(f"**{folder}/**")[2].partition("\n**")[0]
+    named = {word.strip(",") for words in re.findall(r"`([^`]+)`", paragraph) for word in words.split() if not word.endswith(".md")}
+    there = {path.stem if path.suffix else f"{path.name}/" for path in (ROOT / folder).iterdir() if not path.name.startswith("__")}
+    assert named == there

@@ -154,8 +154,8 @@ ROUTES: Final = (
     Route("GET", f"{_PATH}/channels", list_channels_of_connection, query=_LIST, shows="[Channel]"),
     Route("GET", _OF_USER, list_connections_of_user, query=_LIST, shows="[Connection]"),
     Route("DELETE", _OF_USER, close_connections_of_user, headers=_REASON),
-    Route("GET", f"{_IN_VHOST}/connections", list_connections, Access.VHOST_VISIBLE, query=_LIST, shows="[Connection]"),
+    Route("GET", f"{_IN_VHOST}/connections", list_connections, Access.VHOST, query=_LIST, shows="[Connection]"),
     Route("GET", "/api/channels", list_channels, query=_LIST, shows="[Channel]"),
     Route("GET", "/api/channels/{channel}", get_channel, query=_ONE, shows="ChannelInDetail"),
-    Route("GET", f"{_IN_VHOST}/channels", list_channels, Access.VHOST_VISIBLE, query=_LIST, shows="[Channel]"),
+    Route("GET", f"{_IN_VHOST}/channels", list_channels, Access.VHOST, query=_LIST, shows="[Channel]"),
 )

@@ -252,6 +252,8 @@ def empty(operations: Operations, config: Config, acting_user: str) -> None:
     """As a broker with a new data directory."""
     broker = operations.broker
     for vhost in list(broker.vhosts):
+        # Whoever resets means the protected ones too.
+        operations.put_vhost(vhost, protected=False, acting_user=acting_user)
         operations.delete_vhost(vhost, acting_user=acting_user)
     for user in list(operations.users):
         operations.delete_user(user.name, acting_user=acting_user)

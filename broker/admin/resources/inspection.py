@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.admin.access import is_administrator, may_enter
 from broker.admin.bodies import Body
 from broker.admin.call import exchange_name
 from broker.admin.errors import BadRequest, Missing, NoSuchObject, NotAuthorised, Unavailable
@@ -142,7 +143,7 @@ async def route(call: Call) -> Any:
     """Explains where a message would go, and why."""
     name = call.query.get("vhost", "/")
     vhost = call.broker.vhosts.get(name)
-    if vhost is None or name not in call.visible:
+    if vhost is None or not (is_administrator(call.identity) or await may_enter(call.context, call.identity, name)):
         raise NoSuchObject
     exchange = vhost.exchanges.get(exchange_name(call.query.get("exchange", "")))
     if exchange is None:

@@ -10,6 +10,7 @@ from broker.admin.call import Answer, created, done
 from broker.admin.errors import BadRequest, NoSuchObject
 from broker.admin.routing import Access, Route
 from broker.admin.shapes import user as shape
+from broker.core.permissions import Permissions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,15 +55,20 @@ async def put_user(call: Call) -> Answer:
     name = call.path["user"]
     is_new = name not in call.operations.users
     user = _user_of(call, body)
-    permissions = body.object("permissions") if is_new else {}
-    for vhost in permissions:
+    permissions = {vhost: _patterns_of(given) for vhost, given in body.object("permissions").items()} if is_new else {}
+    for vhost, patterns in permissions.items():
+        # All or nothing: what can't be granted is refused before there is a user.
         call.operations.vhost(vhost)
+        Permissions(*patterns)
     call.operations.put_user(user, acting_user=call.user_name)
-    for vhost, given in permissions.items():
-        patterns = [str(given.get(kind, "")) if isinstance(given, dict) else "" for kind in ("configure", "write", "read")]
+    for vhost, patterns in permissions.items():
         call.operations.set_permissions(name, vhost, *patterns, acting_user=call.user_name)
     await call.commit()
     return created() if is_new else done()
+
+
+def _patterns_of(given: Any) -> list[str]:
+    return [str(given.get(kind, "")) if isinstance(given, dict) else "" for kind in ("configure", "write", "read")]
 
 
 def _user_of(call: Call, body: Body) -> User:
