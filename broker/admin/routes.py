@@ -30,6 +30,7 @@ from broker.admin.resources import (
     vhosts,
 )
 from broker.admin.routing import Route
+from broker.metrics import serving as metrics
 
 ROUTES: Final[tuple[Route, ...]] = (
     *pages.ROUTES,
@@ -55,4 +56,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *script.ROUTES,
     *users.ROUTES,
     *vhosts.ROUTES,
+    *metrics.ROUTES,
 )

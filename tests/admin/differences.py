@@ -180,13 +180,6 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("methods: HEAD //", "headers.content-type", or_like("text/html; charset=utf-8"), "a page of its own"),
     Row("logins: nobody: POST /login", "headers.set-cookie", OPTIONAL, "no cookie with a password in it"),
-    *answers(
-        "methods: HEAD //(cli|cli/|cli/rabbitmqadmin|mgmt)",
-        404,
-        None,
-        "the script is RabbitMQ's; Leveret's is a command, installed with it",
-    ),
-    Row("methods: HEAD //cli/rabbitmqadmin", "headers.content-type", "<string>", "as above"),
     # --- spaces
     *accepted("*GET /*/with+space*", 200, "tools that escape as in a query: KEDA, Datadog"),
     # --- leniency

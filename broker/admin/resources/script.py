@@ -1,7 +1,7 @@
 """/cli/rabbitmqadmin: the tool as one file that Python runs, for machines without Leveret, where RabbitMQ serves its own.
 
-The file is a zip archive with a first line for the shell (https://docs.python.org/3/library/zipapp.html): broker.cli.ctl's rabbitmqadmin, and
-what it imports of Leveret.
+The file is a zip archive with a first line for the shell (https://docs.python.org/3/library/zipapp.html): broker.cli.ctl's rabbitmqadmin,
+and what it imports of Leveret.
 """
 
 from __future__ import annotations
