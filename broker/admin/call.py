@@ -126,6 +126,9 @@ class Call:
         configured = self.context.config.management.max_body_size_bytes
         most = configured if most is None else min(most, configured)
         body = bytearray()
+        if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport is not None:
+            # Who has much to send asks first, and has no need to if it isn't wanted.
+            self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with asyncio.timeout(BODY_SECONDS) as deadline:
                 async for chunk in self.request.content.iter_any():
