@@ -304,8 +304,7 @@ class Queue:
             if self.available():
                 dropped += self.ready.take(surplus)[1]
             elif self.dead_letters is None:
-                self._count_dead(surplus, MAXLEN)
-                self._drop_paged(surplus)
+                self._count_dead(self._drop_paged(surplus), MAXLEN)
             else:
                 break  # what is to go elsewhere has to be read first
         if dropped:
@@ -548,12 +547,13 @@ class Queue:
                 self.touch()
             self.memory.used += (level.runs - before) * RUN_BYTES
 
-    def _drop_paged(self, count: int) -> None:
-        """Drop so many messages (at the most) from the head of the pages."""
+    def _drop_paged(self, count: int) -> int:
+        """Drop so many messages (at the most) from the head of the pages; returns how many."""
         before = self.ready.runs
         dropped = self.ready.drop_paged(count)
         self.ready.forget(dropped.body_bytes)
         self._settle_pages(dropped, before - self.ready.runs)
+        return dropped.count
 
     def _settle_pages(self, pages: Pages, runs: int) -> None:
         """Messages that aren't in memory are done with; so many runs are no longer remembered."""

@@ -194,6 +194,18 @@ def test_dead_letters_by_type_strategy_and_reason(book: Playbook, channel: Playe
     assert dict(book.broker.dead_lettered) == {("classic", "disabled", "maxlen"): 2, ("quorum", "at_most_once", "rejected"): 1}
 
 
+@pytest.mark.usefixtures("deep_queues")
+def test_what_a_limit_drops_from_the_disk_is_counted_once() -> None:
+    book = Playbook()
+    channel = book.connect().channel()
+    channel.declare("short", durable=True, arguments={"x-max-length": 10})
+    channel.publish("short", *[b"1"] * 10)
+    book.restart()
+    book.connect().channel().publish("short", *[b"2"] * 13)  # in one turn: more than what is on the disk
+    book.settle()
+    assert dict(book.broker.dead_lettered) == {("classic", "disabled", "maxlen"): 13}
+
+
 def test_churn(book: Playbook) -> None:
     peer = book.connect()
     channel = peer.channel()
