@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from broker.admin.resources.definitions import ITEMS
 from tests.admin.client import Answer, Http
 from tests.admin.test_unit_users import NOT_FOUND, ask, bad
 
@@ -154,6 +155,15 @@ class TestDefinitions:
         assert [{**each, "type": "classic"} for each in [queue]] == found["queues"]
         assert ask(api, "GET", "/api/definitions/nope") == (400, bad("vhost_not_found"))
         assert ask(api, "POST", "/api/definitions/nope", {}) == (404, {"error": "not_found", "reason": "vhost_not_found"})
+
+    @pytest.mark.parametrize("count", [ITEMS, ITEMS + 1])
+    def test_of_many(self, api: Http, count: int) -> None:
+        api.ask("PUT", "/api/vhosts/many")
+        names = [f"q{number}" for number in range(count)]
+        queues = [{"name": name, "durable": False, "auto_delete": False, "arguments": {}} for name in names]
+        assert ask(api, "POST", "/api/definitions/many", {"queues": queues}) == (204, None)
+        assert [each["name"] for each in api.get("/api/definitions/many")["queues"]] == names
+        api.ask("DELETE", "/api/vhosts/many")
 
     @pytest.mark.parametrize(
         ("body", "reason"),
