@@ -125,24 +125,18 @@ def test_amqps_certificates_do_where_none_are_named(tmp_path: Path, authority: A
         assert broker.get(authority, "/api/whoami")[0] == 200
 
 
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FaultyServed"]:
-    with FaultyServed(tmp_path_factory.mktemp("faulty")) as broker:
-        yield broker
-
-
 class FaultyServed(Faulty, Asked):
-    """A disk that may fail, one connection, and pages of another origin."""
+    """A disk that may fail, and one connection."""
 
     def __init__(self, directory: Path) -> None:
         file = directory / "leveret.conf"
-        file.write_text("connection_max = 1\nmanagement.cors.allow_origins.1 = https://a.example\nmanagement.login_session_timeout = 5\n")
+        file.write_text("connection_max = 1\n")
         super().__init__(directory, arguments=("--http-port", "0", "--config", str(file)))
 
 
-def test_checks_that_fail(faulty: FaultyServed) -> None:
-    node = faulty.node
-    with faulty.api() as api:
+def test_checks_that_fail(tmp_path: Path) -> None:
+    with FaultyServed(tmp_path) as faulty, faulty.api() as api:
+        node = faulty.node
         assert ask(api, "GET", "/health") == ask(api, "GET", "/ready") == (200, {"status": "ok"})
         faulty.fault("free 1000")
         soon(lambda: api.ask("GET", "/api/health/checks/alarms").status == 503)
@@ -186,8 +180,17 @@ def test_a_broker_that_stops_is_not_ready() -> None:
         silent.close()
 
 
-def test_pages_of_other_origins(faulty: FaultyServed) -> None:
-    with faulty.api() as api:
+@pytest.fixture(scope="module")
+def open_to_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """To those of one other origin."""
+    file = tmp_path_factory.mktemp("pages") / "leveret.conf"
+    file.write_text("management.cors.allow_origins.1 = https://a.example\nmanagement.login_session_timeout = 5\n")
+    with Served("--config", str(file)) as broker:
+        yield broker
+
+
+def test_pages_of_other_origins(open_to_pages: Served) -> None:
+    with open_to_pages.api() as api:
         allowed = api.ask("OPTIONS", "/api/whoami", headers={"Origin": "https://a.example"})
         assert allowed.headers["access-control-allow-origin"] == "https://a.example"
         assert allowed.headers["access-control-max-age"] == "1800"
@@ -213,11 +216,11 @@ OTHER = "https://b.example"
         ({"Origin": "null"}, 403),
     ],
 )
-def test_a_page_of_another_origin_changes_nothing(faulty: FaultyServed, headers: dict[str, str], status: int) -> None:
+def test_a_page_of_another_origin_changes_nothing(open_to_pages: Served, headers: dict[str, str], status: int) -> None:
     """A form needs no leave of CORS, and browsers send the login that they remember."""
-    host = f"{faulty.host}:{faulty.http_port}"
+    host = f"{open_to_pages.host}:{open_to_pages.http_port}"
     told = {name: value.format(host=host) for name, value in headers.items()}
-    with faulty.api() as api:
+    with open_to_pages.api() as api:
         answer = api.ask("POST", "/api/users/bulk-delete", {"users": []}, headers=told)
         assert answer.status == status, answer
         if status == 403:
