@@ -172,6 +172,8 @@ def test_checks_that_fail(faulty: FaultyServed) -> None:
         reason = "the message store failed, and nothing more can be made durable until a restart"
         assert ask(api, "GET", "/ready") == (503, {"status": "failed", "reason": reason, "reasons": [reason]})
         assert ask(api, "GET", "/health") == (200, {"status": "ok"})
+    faulty.fault("")
+    faulty.restart()
 
 
 def test_a_broker_that_stops_is_not_ready() -> None:
