@@ -203,6 +203,8 @@ class Complaints:
         """An error."""
         if isinstance(exc_info, HttpProcessingError):
             log.error("malformed HTTP request from %s: %s", *args, " ".join(exc_info.message.split())[:SHOWN_MAX])
+        elif isinstance(exc_info, ConnectionError):
+            log.debug("an HTTP client didn't wait for its answer: %s (%s)", *args, exc_info)
         else:
             log.error(text, *args, exc_info=exc_info)
 

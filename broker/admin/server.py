@@ -92,7 +92,7 @@ class Api:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = None if request.transport is None else cast("Connection", request.transport.get_protocol())
-        if connection is None:
+        if connection is None or (request.remote is None and not self._is_local):
             raise ConnectionResetError("the peer has gone")
         connection.begins()
         try:

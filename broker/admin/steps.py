@@ -16,20 +16,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Gone(HttpError):
-    """Nobody waits for the answer any more, so nobody gets this one."""
-
-    def __init__(self) -> None:
-        super().__init__(503, "service_unavailable", "the client is gone")
-
-
-async def carry_out(call: Call, steps: Steps[T], *, only_while_asked: bool = False) -> T:
-    """What the work returns. With `only_while_asked` it ends when the client is gone (Gone). Raises HttpError, and what the work raises."""
+async def carry_out(call: Call, steps: Steps[T]) -> T:
+    """What the work returns. Raises HttpError, and what the work raises. A client that goes away breaks it off between two steps, for its
+    request is cancelled (server.Api)."""
     context = call.context
     try:
         while True:
-            if only_while_asked and (call.request.transport is None or call.request.transport.is_closing()):
-                raise Gone
             try:
                 step = next(steps)
             except StopIteration as stop:

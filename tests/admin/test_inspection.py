@@ -6,6 +6,7 @@ import base64
 import json
 from contextlib import suppress
 from http.client import HTTPConnection
+from socket import create_connection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -15,6 +16,7 @@ from pika.exceptions import AMQPError
 
 from tests.oracle.leveret import Leveret
 from tests.oracle.rabbitmq import free_port
+from tests.wire import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,6 +224,28 @@ def test_what_makes_no_sense_is_refused(
     found, answer = api.call(method, path, body)
     assert found == status and answer["reason"].startswith(reason), answer
     assert api.bodies("a-full") == [*"12345"]
+
+
+def test_a_client_that_goes_away_breaks_a_move_off(api: Api, broker: Leveret, queues: tuple[str, str]) -> None:
+    source, target = queues
+    for _ in range(11):
+        assert api.call("POST", f"leveret/queues/%2F/{source}/move", {"to_queue": source, "copy": True})[0] == 200
+    whole = 5 * 2**11
+
+    def ready(name: str) -> int:
+        count: int = api.look(name, limit=1)["messages_ready"]
+        return count
+
+    login = base64.b64encode(ADMINISTRATOR.encode()).decode()
+    with create_connection(("127.0.0.1", broker.http_port), 10) as peer:  # type: ignore[attr-defined]
+        body = json.dumps({"to_queue": target})
+        head = f"POST /api/leveret/queues/%2F/{source}/move HTTP/1.1\r\nHost: here\r\nAuthorization: Basic {login}\r\n"
+        peer.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert eventually(lambda: ready(target))
+    # What is moved is there, and no more is while others are asked for: nobody works for who has gone.
+    assert eventually(lambda: ready(target) == ready(target))
+    moved = ready(target)
+    assert 0 < moved < whole and moved + ready(source) == whole
 
 
 def test_permissions_are_those_of_a_client(api: Api, queues: tuple[str, str]) -> None:

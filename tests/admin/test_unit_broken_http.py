@@ -1,6 +1,8 @@
 """Requests that are no HTTP, bodies that can't be read, and clients that go away: each costs itself, and the log has no traceback of it."""
 
 import socket
+import struct
+from urllib.parse import quote
 
 import pytest
 
@@ -63,6 +65,19 @@ def test_a_client_that_goes_away_in_the_middle_of_a_request(served: Served, api:
     soon(lambda: sockets() < before, what="the socket of the client that is gone")
     assert api.do("GET", "/api/whoami") == 200
     assert not NEVER_IN_A_LOG.search(served.log), served.log[-3000:]
+
+
+def test_clients_that_do_not_wait_for_their_answers_are_no_errors(served: Served, api: Http) -> None:
+    before = api.ask("GET", f"/api/auth/attempts/{quote(served.node)}").json
+    for number in range(150):
+        peer = socket.create_connection((served.host, served.http_port), 10)
+        peer.sendall(b"GET /metrics/per-object HTTP/1.1\r\n" + LOGIN + b"\r\n")
+        if number % 2:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, and not just closed
+        peer.close()
+    after = api.ask("GET", f"/api/auth/attempts/{quote(served.node)}").json
+    assert [each["auth_attempts_failed"] for each in after] == [each["auth_attempts_failed"] for each in before]
+    assert not NEVER_IN_A_LOG.search(served.log) and "access denied" not in served.log, served.log[-3000:]
 
 
 def test_files_of_pages_are_those_that_there_are(served: Served) -> None:

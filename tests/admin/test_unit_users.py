@@ -1,5 +1,6 @@
 """Users, permissions and limits over HTTP; what is quoted is RabbitMQ's (3.10.8; who may see what, 3.13)."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -178,6 +179,19 @@ class TestLimits:
         assert ask(api, "DELETE", f"{path}/max-connections") == (204, None)
         assert api.get(path) == []
         assert api.get("/api/parameters") == []
+
+    def test_two_that_are_set_at_once_are_both_set(self, api: Http) -> None:
+        path = "/api/vhost-limits/theirs"
+        with socket.create_connection((api.host, api.port), 10) as slow:
+            head = f"PUT {path}/max-queues HTTP/1.1\r\nHost: here\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nContent-Length: 11\r\n\r\n"
+            slow.sendall(head.encode())
+            assert api.do("GET", "/api/whoami") == 200  # by then the head has been read
+            assert api.do("PUT", f"{path}/max-connections", {"value": 7}) == 204
+            slow.sendall(b'{"value":5}')
+            assert slow.recv(1000).startswith(b"HTTP/1.1 204 ")
+        assert api.get(path) == [{"vhost": "theirs", "value": {"max-connections": 7, "max-queues": 5}}]
+        for name in ("max-queues", "max-connections"):
+            api.do("DELETE", f"{path}/{name}")
 
     @pytest.mark.parametrize(
         ("path", "body", "expected"),

@@ -44,7 +44,7 @@ async def look_into(call: Call) -> Any:
     if state not in looks:
         raise BadRequest("state: expected ready or unacked")
     wanted = call.query.get("filter")
-    found = await carry_out(call, looks[state](queue, offset, limit, Filter(wanted) if wanted else None, truncate), only_while_asked=True)
+    found = await carry_out(call, looks[state](queue, offset, limit, Filter(wanted) if wanted else None, truncate))
     return shape.of_look(found, queue, encoding)
 
 
@@ -152,7 +152,7 @@ async def route(call: Call) -> Any:
     if len(key.encode("utf-8", "surrogateescape")) > 255:
         raise BadRequest("routing_key: expected 255 bytes at the most")
     headers = Body.parse((call.query.get("headers") or "{}").encode("utf-8", "surrogateescape")).values
-    return shape.of_explanation(await carry_out(call, explain(vhost, exchange, key, table_of(headers)), only_while_asked=True))
+    return shape.of_explanation(await carry_out(call, explain(vhost, exchange, key, table_of(headers))))
 
 
 def _encoding(call: Call) -> str:

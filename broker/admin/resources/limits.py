@@ -42,8 +42,10 @@ async def list_vhost_limits(call: Call) -> Answer:
 
 async def put_vhost_limit(call: Call) -> Answer:
     """Sets max-connections or max-queues of a virtual host; a negative number sets no limit."""
+    # The body first: while it comes somebody may set the other limit.
+    given = await _value(call)
     vhost = _vhost(call)
-    call.operations.set_vhost_limits(vhost.name, {**_limits_of(vhost), **await _value(call)}, acting_user=call.user_name)
+    call.operations.set_vhost_limits(vhost.name, _limits_of(vhost) | given, acting_user=call.user_name)
     await call.commit()
     return done()
 
