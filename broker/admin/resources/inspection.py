@@ -184,5 +184,5 @@ ROUTES: Final = (
     Route("GET", f"{_PATH}/messages", look_into, Access.VHOST, query=_LOOK, shows="Look", refusals=(503,)),
     Route("POST", f"{_PATH}/move", move, Access.VHOST, _MOVE, shows="Relocation", refusals=(503,)),
     Route("POST", f"{_PATH}/replay", replay, Access.VHOST, _REPLAY, shows="Relocation", refusals=(503,)),
-    Route("GET", "/api/leveret/route", route, query=_ROUTE, shows="Explanation", refusals=(404, 503)),
+    Route("GET", "/api/leveret/route", route, query=_ROUTE, shows="Explanation", refusals=(404,)),
 )

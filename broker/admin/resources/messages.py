@@ -118,6 +118,6 @@ _GET: Final = {
 }
 SCHEMAS: Final = {"Published": {"routed": "boolean!"}}
 ROUTES: Final = (
-    Route("POST", "/api/exchanges/{vhost}/{exchange}/publish", publish, Access.VHOST, _PUBLISH, shows="Published", refusals=(503,)),
+    Route("POST", "/api/exchanges/{vhost}/{exchange}/publish", publish, Access.VHOST, _PUBLISH, shows="Published"),
     Route("POST", "/api/queues/{vhost}/{name}/get", get, Access.VHOST, _GET, shows="[GotMessage]"),
 )
