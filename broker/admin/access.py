@@ -51,16 +51,22 @@ async def may_enter(context: Context, identity: Identity, vhost: str) -> bool:
     return True
 
 
-async def visible(context: Context, identity: Identity) -> frozenset[str]:
-    """The vhosts that a user sees."""
-    return frozenset(context.broker.vhosts) if is_monitor(identity) else await enterable(context, identity)
+async def visible(call: Call) -> list[VHost]:
+    """The vhost in the path, or all that the user sees. Raises NoSuchObject."""
+    return await _vhosts(call, everything=is_monitor(call.identity))
 
 
 async def reachable(call: Call) -> list[VHost]:
-    """The vhost in the path, or all whose queues, exchanges and bindings the user sees: monitors don't look into those that they may not
-    enter. Raises NoSuchObject."""
-    if "vhost" in call.path or is_administrator(call.identity):
-        return call.vhosts()
+    """The vhost in the path, or all that the user sees into: monitors see those too that they may not enter, and not what is in them.
+    Raises NoSuchObject."""
+    return await _vhosts(call, everything=is_administrator(call.identity))
+
+
+async def _vhosts(call: Call, *, everything: bool) -> list[VHost]:
+    if "vhost" in call.path:
+        return [call.vhost]
+    if everything:
+        return list(call.broker.vhosts.values())
     names = await enterable(call.context, call.identity)
     return [vhost for name, vhost in call.broker.vhosts.items() if name in names]
 

@@ -61,7 +61,7 @@ def redirect(location: str) -> Answer:
 
 
 class Call:
-    """One request of one user. `path` has the names of the route's path; `visible` the vhosts that the user sees."""
+    """One request of one user. `path` has the names of the route's path."""
 
     def __init__(self, context: Context, request: BaseRequest, path: Mapping[str, str], identity: Identity, peer_address: str) -> None:
         self.context = context
@@ -70,7 +70,6 @@ class Call:
         self.identity = identity
         self.peer_address = peer_address
         self.query = request.query
-        self.visible: frozenset[str] = frozenset()
 
     @property
     def broker(self) -> Broker:
@@ -112,12 +111,6 @@ class Call:
         if found is None:
             raise NoSuchObject
         return found
-
-    def vhosts(self) -> list[VHost]:
-        """The vhost in the path, or all that the user sees. Raises NoSuchObject."""
-        if "vhost" in self.path:
-            return [self.vhost]
-        return [vhost for name, vhost in self.broker.vhosts.items() if name in self.visible]
 
     # --- what was sent ----------------------------------------------------------------------------------------------
 

@@ -134,7 +134,6 @@ class Api:
         if route.access is not Access.ANYBODY:
             call.identity = await self._identify(request)
             await self._check(call, route.access)
-            call.visible = await access.visible(self._context, call.identity)
         try:
             result = route.handler(call)
             if inspect.isawaitable(result):

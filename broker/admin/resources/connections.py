@@ -33,12 +33,8 @@ NOT_YOURS: Final = "User not authorised to access object"
 def _sessions(call: Call) -> list[Session]:
     """Those that the user sees: monitors all, others their own."""
     sessions: Iterable[Session] = call.vhost.sessions if "vhost" in call.path else call.broker.sessions
-    visible = call.visible
     everything = is_monitor(call.identity)
-    return [
-        each for each in sessions
-        if each.entered and (everything or (each.identity.name == call.user_name and each.vhost.name in visible))
-    ]  # fmt: skip
+    return [each for each in sessions if each.entered and (everything or each.identity.name == call.user_name)]
 
 
 def _channels(call: Call) -> list[Channel]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.admin import lists
-from broker.admin.access import is_monitor
+from broker.admin.access import is_monitor, visible
 from broker.admin.errors import BadRequest
 from broker.admin.routing import Route
 from broker.admin.shapes.consumer import of_consumer
@@ -23,7 +23,7 @@ async def list_consumers(call: Call) -> Answer:
     everybody = is_monitor(call.identity)
     consumers = [
         consumer
-        for vhost in call.vhosts()
+        for vhost in await visible(call)
         for queue in vhost.queues.values()
         for consumer in queue.consumers
         if everybody or consumer.channel.session.identity.name == call.user_name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import lists
+from broker.admin.access import visible
 from broker.admin.call import Answer, done
 from broker.admin.errors import BadRequest, Missing, NoSuchObject
 from broker.admin.resources.users import named
@@ -36,7 +37,7 @@ async def _value(call: Call) -> dict[str, int]:
 
 async def list_vhost_limits(call: Call) -> Answer:
     """Lists the limits of virtual hosts that have any."""
-    found = [{"vhost": vhost.name, "value": limits} for vhost in call.vhosts() if (limits := _limits_of(vhost))]
+    found = [{"vhost": vhost.name, "value": limits} for vhost in await visible(call) if (limits := _limits_of(vhost))]
     return await _list(call, found)
 
 

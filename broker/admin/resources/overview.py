@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker import identity
 from broker.admin import figures, lists
-from broker.admin.access import is_monitor
+from broker.admin.access import is_monitor, visible
 from broker.admin.routing import Route
 from broker.admin.samples import KEPT_SECONDS
 from broker.admin.schemas import counted
@@ -31,7 +31,7 @@ def whoami(call: Call) -> Any:
     return facts if minutes is None else facts | {"login_session_timeout": minutes}
 
 
-def overview(call: Call) -> Any:
+async def overview(call: Call) -> Any:
     """Describes the broker: versions, totals of messages and objects, rates, and where it listens."""
     context, node = call.context, call.context.node
     reader = Reader(call)
@@ -60,7 +60,7 @@ def overview(call: Call) -> Any:
         "enable_queue_totals": context.config.management.enable_queue_totals or call.flag("enable_queue_totals"),
     }
     everything = is_monitor(call.identity)
-    vhosts = [vhost for name, vhost in call.broker.vhosts.items() if name in call.visible]
+    vhosts = await visible(call)
     totals = _object_totals(call, vhosts, everything)
     if reader.is_disabled:
         facts |= {"node": node.name, "object_totals": totals}

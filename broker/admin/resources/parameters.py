@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker import definitions
 from broker.admin import lists
+from broker.admin.access import reachable
 from broker.admin.call import Answer, created, done
 from broker.admin.errors import Missing, NoSuchObject
-from broker.admin.resources.policies import refusal, vhosts_to_list
+from broker.admin.resources.policies import refusal
 from broker.admin.routing import Access, Route
 from broker.core.policy import InvalidPolicy
 from broker.core.vhost import LIMITS
@@ -44,7 +45,7 @@ def _without_name(policy: Any) -> dict[str, Any]:
 async def list_parameters(call: Call) -> Answer:
     """Lists the parameters of virtual hosts, of one component or of all."""
     component = call.path.get("component")
-    found = [each for vhost in await vhosts_to_list(call) for each in _parameters(vhost, component)]
+    found = [each for vhost in await reachable(call) for each in _parameters(vhost, component)]
     return await lists.answer(call, found, lambda each: each, can_page=False)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker import definitions
 from broker.admin import lists
-from broker.admin.access import enterable, is_administrator
+from broker.admin.access import reachable
 from broker.admin.call import Answer, created, done
 from broker.admin.errors import BadRequest, Missing, NoSuchObject
 from broker.admin.routing import Access, Route
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from broker.admin.routing import Handler
     from broker.core.policy import Policy
     from broker.core.vhost import VHost
-
-
-async def vhosts_to_list(call: Call) -> list[VHost]:
-    """The vhost in the path, or all: those that an administrator sees, and that others may enter (monitoring sees more elsewhere)."""
-    if is_administrator(call.identity):
-        return call.vhosts()
-    may_enter = await enterable(call.context, call.identity)
-    return [vhost for vhost in call.vhosts() if vhost.name in may_enter]
 
 
 def refusal(text: str, *, escaped: bool = True) -> BadRequest:
@@ -53,7 +45,7 @@ async def list_operator_policies(call: Call) -> Answer:
 
 
 async def _list(call: Call, *, operator: bool) -> Answer:
-    vhosts = await vhosts_to_list(call)
+    vhosts = await reachable(call)
     found = [_shown(vhost, policy) for vhost in vhosts for policy in _policies(vhost, operator=operator).values()]
     return await lists.answer(call, found, lambda each: each, default_sort=("priority", "vhost", "name"), can_page=False)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.access.users import tags_of
 from broker.admin import lists
+from broker.admin.access import visible
 from broker.admin.call import Answer, created, done
 from broker.admin.errors import BadRequest, PreconditionFailed
 from broker.admin.routing import Access, Route
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 async def list_vhosts(call: Call) -> Answer:
     """Lists the virtual hosts that the user sees."""
     reader = Reader(call)
-    return await lists.answer(call, call.vhosts(), lambda vhost: shape.of_vhost(vhost, reader), default_sort=("name",))
+    return await lists.answer(call, await visible(call), lambda vhost: shape.of_vhost(vhost, reader), default_sort=("name",))
 
 
 def get_vhost(call: Call) -> Any:
