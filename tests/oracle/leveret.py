@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -34,7 +35,10 @@ class Leveret:
         self.data_dir = data_dir
         self.arguments = arguments
         self.status: int | None = None
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._begun = b""
+        """A line that hasn't ended."""
         self._reader: threading.Thread | None = None
         self._lines: list[str] = []
         self._changed = threading.Condition()
@@ -54,8 +58,10 @@ class Leveret:
 
     @property
     def log(self) -> str:
-        """All that every run so far has printed."""
+        """All that every run so far has printed, up to now: whoever has heard the broker's answer finds what it logged before that."""
         with self._changed:
+            while self._open and self._has_output(0):
+                self._take()
             return "".join(self._lines)
 
     def wait_for_log(self, pattern: str, seconds: float = 10.0) -> str:
@@ -79,12 +85,12 @@ class Leveret:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout.fileno()
         self._open, begin = True, len(self._lines)
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.port = self._wait_until_ready(begin)
 
@@ -100,15 +106,27 @@ class Leveret:
         self.stop()
         self.start()
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def _read(self) -> None:
+        while self._open:
+            self._has_output(None)
             with self._changed:
-                self._lines.append(line)
-                self._changed.notify_all()
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
+                if self._open and self._has_output(0):
+                    self._take()
+
+    def _has_output(self, milliseconds: int | None) -> bool:
+        """Or its end; waits so long for it, None for ever."""
+        poll = select.poll()  # unlike select, with any number of files open
+        poll.register(self._pipe, select.POLLIN)
+        return bool(poll.poll(milliseconds))
+
+    def _take(self) -> None:
+        """Read what is in the pipe; the lock is held."""
+        data = os.read(self._pipe, 1 << 16)
+        *lines, self._begun = (self._begun + data.replace(b"\r", b"\n")).split(b"\n")
+        if not data:
+            lines, self._begun, self._open = [self._begun] if self._begun else [], b"", False
+        self._lines += [line.decode(errors="replace") + "\n" for line in lines]
+        self._changed.notify_all()
 
     def _wait_until_ready(self, begin: int) -> int:
         deadline = time.monotonic() + START_SECONDS
@@ -139,6 +157,7 @@ class Leveret:
             self._process = None
             if self._reader is not None:
                 self._reader.join(STOP_SECONDS)
+            self._open = False
             if process.stdout is not None:
                 process.stdout.close()
         return self.status
