@@ -86,6 +86,8 @@ class Door:
         self._call_soon(lambda: self._run(self._serve()))
 
     def _give_up(self) -> None:
+        for server in self._servers:
+            server.close()
         for opening in self._openings:
             opening.socket.close()
 
@@ -99,7 +101,13 @@ class Door:
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the HTTP API can't be served", exc_info=error)
+            self._give_up()
 
     async def _serve(self) -> None:
         if self._is_closed:

@@ -185,9 +185,10 @@ class Queue:
         self.used()
 
     def stop_timers(self) -> None:
-        """The queue is gone."""
+        """The queue is gone. What still happens to it (its consumers go) is no use of it any more."""
         if self.expiry is not None:
             self.expiry.stop()
+            self.expiry = None
         if self.message_expiry is not None:
             self.message_expiry.stop()
 

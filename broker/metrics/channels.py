@@ -70,18 +70,20 @@ REDUCTIONS: Final = Group(
 
 # --- in -------------------------------------------------------------------------------------------------------------
 
-_confirmed: WeakKeyDictionary[Channel, dict[Exchange, int]] = WeakKeyDictionary()
-"""What was told last."""
+_confirmed: WeakKeyDictionary[Channel, dict[Exchange | None, int]] = WeakKeyDictionary()
+"""What was told last; None stands for the exchanges that are gone."""
 
 
-def confirmed_of(channel: Channel) -> dict[Exchange, int]:
+def confirmed_of(channel: Channel) -> dict[Exchange | None, int]:
     """How many publishes were confirmed, by exchange.
 
     A channel counts its confirms without asking what they are for. What was confirmed since the last scrape is shared out among the
     exchanges with something unconfirmed, in the order in which they were first published to: so no figure ever falls, together they are
     right, and when all is confirmed each of them is.
     """
-    known = _confirmed.setdefault(channel, {})
+    known = _confirmed.setdefault(channel, {None: 0})
+    for gone in [each for each in known if each is not None and each not in channel.published]:
+        known[None] += known.pop(gone)
     new = channel.given.confirm - sum(known.values())
     for exchange, published in channel.published.items():
         before = known.get(exchange, 0)

@@ -21,7 +21,7 @@ from tests.core.test_undecided import Judge
 
 def context_of(book: Playbook, ask: Callable[[Question, Callable[[], None]], object]) -> Context:
     """Each turn that is asked for comes at once."""
-    node = cast("Any", SimpleNamespace(schedule_turn=book.turn))
+    node = cast("Any", SimpleNamespace(schedule_turn=book.turn, sockets_max=0, has_room_for=lambda number: True))
     loop = asyncio.get_running_loop()
     return Context(Operations(book.broker, Users()), Config(), node, cast("Any", None), cast("Any", None), loop, ask)
 

@@ -184,3 +184,11 @@ class TestCluster:
         lines = answer.body.decode().splitlines()
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert "heartbeat_seconds = 60" in lines and "management.port = 0" in lines and "default_pass = ***" in lines
+
+
+@pytest.mark.parametrize("limit", ["memory-high-watermark", "disk-free-limit"])
+@pytest.mark.parametrize("body", [{}, {"absolute": -1}, {"absolute": "1"}, {"absolute": 1e30}, {"relative": 1e308, "mem_relative": 1e308}])
+def test_limits_that_are_none(api: Http, limit: str, body: dict[str, Any]) -> None:
+    before = api.get("/api/nodes")
+    assert ask(api, "PUT", f"/api/leveret/ctl/{limit}", body)[0] == 400
+    assert [each["mem_limit"] for each in api.get("/api/nodes")] == [each["mem_limit"] for each in before]

@@ -8,6 +8,7 @@ from broker.admin import figures as figures_of
 from broker.core import counters
 from broker.core.counters import Churn, Given, Sizes, Taken
 from broker.core.queue import Queue
+from broker.metrics.channels import confirmed_of
 from protocol.methods import Confirm, Tx
 from tests.core.playbook import Playbook, PlayedChannel
 
@@ -237,3 +238,17 @@ def test_sizes_fall_into_buckets_whose_bounds_belong_to_them(sizes: list[int], e
     counted.add_each(bodies, sum(sizes))
     assert counted.counts[: len(expected)] == expected
     assert (sum(counted.counts), counted.total_bytes) == (len(sizes), sum(sizes))
+
+
+def test_confirms_are_shared_out_without_keeping_exchanges_that_are_gone(book: Playbook, channel: PlayedChannel) -> None:
+    channel.do(Confirm.Select)
+    for number in range(3):
+        channel.exchange(f"x{number}")
+        channel.publish("nowhere", b"1", exchange=f"x{number}")
+        channel.publish("q", b"1")
+        book.turn()
+        told = confirmed_of(channel.open)
+        vhost = book.broker.vhosts["/"]
+        assert {each.name: count for each, count in told.items() if each is not None} == {f"x{number}": 1, "": number + 1}
+        vhost.delete_exchange(vhost.exchange(f"x{number}"))
+    assert sum(confirmed_of(channel.open).values()) == 6 and len(confirmed_of(channel.open)) == 2

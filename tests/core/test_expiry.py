@@ -382,3 +382,18 @@ class TestQueues:
         assert "q" not in book.broker.vhosts["/"].queues
         book.restart()
         assert "q" not in book.broker.vhosts["/"].queues
+
+    def test_one_that_was_deleted_does_not_take_the_next_of_its_name_along(self, book: Playbook, channel: PlayedChannel) -> None:
+        declared(book, channel, durable=True, x_expires=1000)
+        channel.consume("q")
+        book.settle()
+        channel.do(Queue.Delete, queue="q")
+        book.settle()
+        assert book.broker.timers.live == 0
+        declared(book, channel, durable=True)
+        channel.publish("q", b"1")
+        book.settle()
+        book.advance(1000)
+        assert book.ready("q") == [b"1"]
+        book.restart()
+        assert book.ready("q") == [b"1"]

@@ -33,6 +33,8 @@ SECRETS: Final = ("PASS", "SECRET", "COOKIE", "TOKEN", "CREDENTIAL", "PRIVATE")
 MASK: Final = "********"
 STOP_SECONDS: Final = 0.02
 """In which the answer to `stop` has left."""
+LIMIT_BYTES_MAX: Final = 2**62
+"""More has no disk, and no client's integers."""
 ALARM_LEVELS: Final = {"alert": "critical", "emergency": "critical"}
 """Levels of Erlang's logger that RabbitMQ never uses."""
 
@@ -193,9 +195,9 @@ def _limit(body: Any, relative: str, whole_bytes: int) -> int:
     """Raises BadRequest."""
     for name, unit in ((relative, whole_bytes), ("absolute", 1)):
         value = body.values.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value * unit <= LIMIT_BYTES_MAX:
             return int(value * unit)
-    raise BadRequest(f"expected an object with {relative} or absolute, a number of 0 or more")
+    raise BadRequest(f"expected an object with {relative} or absolute, a number of 0 or more, of 2^62 bytes at the most")
 
 
 async def put_log_level(call: Call) -> Answer:
