@@ -103,8 +103,8 @@ class Contexts:
 
     def reload(self) -> None:
         """Read the files again. Raises Unusable, and then everything stays as it was. Connections keep what they began with."""
-        self.current = _contexts(self.options)
-        self.certificates = _certificates(self.options)
+        current, certificates = _contexts(self.options), _certificates(self.options)
+        self.current, self.certificates = current, certificates
         self._too_deep = set()
 
     def ending(self, file: Path | None, now: datetime, until: datetime) -> list[str]:
