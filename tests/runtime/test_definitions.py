@@ -62,6 +62,8 @@ def test_a_hangup_imports_definitions_again(tmp_path: Path) -> None:
         os.kill(broker.pid, signal.SIGHUP)
         broker.wait_for_log(r"\[error\] \S+ definitions were not imported: .*definitions.json: expected a JSON document")
         assert enter(broker, "one") and enter(broker, "two")
+        with Wire.connect(broker, user="u", password="secret", vhost="two") as wire:
+            wire.open_channel().queue("later", durable=True)  # durable in its turn, so whatever came before is
         broker.kill()
         broker.arguments = ()
         broker.start()
