@@ -228,7 +228,7 @@ def test_a_publisher_that_waits_for_the_disk_is_not_dropped_for_its_silence(faul
         channel.queue("q", durable=True)
         channel.confirm_select()
         faulty.fault("write_synced 4")
-        count = 48
+        count = 96
         data = publish_bytes(channel.number, "", "q", b"x" * 1_000_000, delivery_mode=PERSISTENT)
         sender = threading.Thread(target=send_many, args=(wire, data, count))
         sender.start()
