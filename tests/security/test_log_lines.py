@@ -114,4 +114,4 @@ def test_one_refused_login_is_two_lines(broker: Leveret) -> None:
             wire.expect(Connection.Close)
     with Wire.connect(broker):
         soon(lambda: broker.log.count("\n") >= before + 42)
-    assert broker.log.count("\n") <= before + 43
+        assert broker.log.count("\n") <= before + 43
