@@ -9,9 +9,9 @@ ORACLE_TESTS := tests/conformance tests/clients tests/security/test_hostile.py t
 RECIPE := pyproject.toml hatch_build.py Makefile
 
 # Some hundred brokers are started; modules that are compiled once take half a start.
-test oracle soak: export PYTHONDONTWRITEBYTECODE =
+test oracle image soak: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test install lint oracle soak bench bench-durability clean
+.PHONY: help run test install lint oracle image soak bench bench-durability clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,7 +19,8 @@ help:
 	@echo "make test     set up .venv and run the test suite"
 	@echo "make install  set up .venv, for $(BIN)/leveret"
 	@echo "make lint     ruff, mypy --strict, import-linter, hadolint, shellcheck"
-	@echo "make oracle   conformance and client tests on RabbitMQ, and comparisons (needs rabbitmq-server, node, prometheus, chromium and, as root, dockerd)"
+	@echo "make oracle   conformance and client tests on RabbitMQ, and comparisons (needs rabbitmq-server, node, prometheus and chromium)"
+	@echo "make image    the Docker image, built and run (needs root, dockerd and debootstrap)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
 	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"
@@ -47,8 +48,12 @@ oracle: $(VENV)/.test-ready
 	$(PYTEST) $(ORACLE_TESTS) -m "not soak" --broker rabbitmq
 	$(PYTEST) tests -m oracle
 
+image: $(VENV)/.test-ready
+	.ci/packages "make image" dockerd=docker.io debootstrap=debootstrap ip=iproute2
+	$(PYTEST) tests/docker -m soak
+
 soak: $(VENV)/.test-ready
-	$(PYTEST) tests -m soak
+	$(PYTEST) tests -m soak --ignore tests/docker
 
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m bench.compare

@@ -1,4 +1,4 @@
-"""The image, in Docker: what people rely on who run RabbitMQ's (issue 6, item 5). The registry's base images are stood in for (stand_ins).
+"""The image, in Docker: what people rely on who run RabbitMQ's. The registry's base images are stood in for (stand_ins).
 
 What RabbitMQ's image does is said in https://hub.docker.com/_/rabbitmq and in docker-library/rabbitmq.
 """
@@ -15,7 +15,7 @@ from tests.docker.conftest import Run
 from tests.docker.engine import ROOT, Container, Engine
 from tests.runtime.process import soon
 
-pytestmark = pytest.mark.oracle
+pytestmark = pytest.mark.soak
 
 USER_ID = 999
 DATA = "/var/lib/rabbitmq"
