@@ -48,11 +48,7 @@ def clear_permissions(call: Call) -> Output:
 
 def list_permissions(call: Call) -> Output:
     """user, configure, write, read."""
-    try:
-        granted = call.api.get("vhosts", call.vhost, "permissions")
-    except Refused as refused:
-        raise no_such_vhost(call.vhost) if refused.status == 404 else error(refused.reason) from refused
-    return Output(rows=[_row(each, "user", "configure", "write", "read") for each in granted], whole=True)
+    return _of_vhost(call, "permissions", "user", "configure", "write", "read")
 
 
 def list_user_permissions(call: Call) -> Output:
@@ -77,16 +73,20 @@ def clear_topic_permissions(call: Call) -> Output:
 
 def list_topic_permissions(call: Call) -> Output:
     """user, exchange, write, read."""
-    try:
-        granted = call.api.get("vhosts", call.vhost, "topic-permissions")
-    except Refused as refused:
-        raise no_such_vhost(call.vhost) if refused.status == 404 else error(refused.reason) from refused
-    return Output(rows=[_row(each, "user", "exchange", "write", "read") for each in granted], whole=True)
+    return _of_vhost(call, "topic-permissions", "user", "exchange", "write", "read")
 
 
 def list_user_topic_permissions(call: Call) -> Output:
     """vhost, exchange, write, read."""
     return _of_user(call, "topic-permissions", "vhost", "exchange", "write", "read")
+
+
+def _of_vhost(call: Call, what: str, *columns: str) -> Output:
+    try:
+        granted = call.api.get("vhosts", call.vhost, what)
+    except Refused as refused:
+        raise no_such_vhost(call.vhost) if refused.status == 404 else error(refused.reason) from refused
+    return Output(rows=[_row(each, *columns) for each in granted], whole=True)
 
 
 def _of_user(call: Call, what: str, *columns: str) -> Output:
