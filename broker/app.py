@@ -79,9 +79,9 @@ class Prepared(NamedTuple):
     client: HttpClient | None
 
 
-def serve(config: Config) -> int:
-    """Run a broker until SIGTERM or SIGINT; returns the exit status: 0, 69 if it can't start, 74 if the disk failed, 78 if what it is
-    configured with can't be used."""
+def serve(config: Config, *, supervised: bool = False) -> int:
+    """Run a broker until SIGTERM or SIGINT, or until its parent ends if it is `supervised`; returns the exit status: 0, 69 if it can't
+    start, 74 if the disk failed, 78 if what it is configured with can't be used."""
     _raise_file_limit()
     gc.set_threshold(*GC_THRESHOLDS)
     if hasattr(signal, "SIGUSR1"):
@@ -101,7 +101,7 @@ def serve(config: Config) -> int:
         return EXIT_UNAVAILABLE
     status = EXIT_STORAGE
     try:
-        status = _run(_serve(build(config, store), store, config, prepared, manager))
+        status = _run(_serve(build(config, store), store, config, prepared, manager, supervised=supervised))
     except (Corrupt, InvalidDefinitions) as error:
         log.critical("cannot start: %s", error)
         status = EXIT_UNAVAILABLE
@@ -180,9 +180,14 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
     """A broker over `store`, with all that the store holds; a new store gets the default user and vhost. Raises Corrupt, and
     InvalidDefinitions for those to be loaded."""
     users = Users(loopback_users=config.loopback_users)
-    broker = Broker(
-        authentication(config, users), server_properties(config), wall_clock, secrets.token_bytes, logs=config.data_dir is not None
-    )
+    authenticator, properties, keeps = authentication(config, users), server_properties(config), config.data_dir is not None
+    if config.testing.enabled:
+        from broker.testing.broker import WatchedBroker
+        from broker.testing.rig import Rig
+
+        broker: Broker = WatchedBroker(Rig(config.testing), authenticator, properties, logs=keeps)
+    else:
+        broker = Broker(authenticator, properties, wall_clock, secrets.token_bytes, logs=keeps)
     broker.compat = PROFILES[config.compat]
     broker.consumer_timeout.limit_ms = config.consumer_timeout_ms or None
     broker.consumer_max_per_channel = config.consumer_max_per_channel
@@ -310,17 +315,21 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _serve(operations: Operations, store: LocalStore | MemoryStore, config: Config, prepared: Prepared, manager: Manager) -> int:
+async def _serve(
+    operations: Operations, store: LocalStore | MemoryStore, config: Config, prepared: Prepared, manager: Manager, *, supervised: bool
+) -> int:
     broker = operations.broker
     free = None if isinstance(store, MemoryStore) else store.free
     loop = asyncio.get_running_loop()
-    server = Server(broker, store, config, loop, free, prepared.client, manager)
+    server = _server_type(config)(broker, store, config, loop, free, prepared.client, manager)
     node = _node(config, server, broker, prepared, free)
     samples = Samples(wall_clock, kinds(broker, node))
     authenticator = cast("Authentication", broker.authenticator)
     context = Context(operations, config, node, samples, authenticator, loop, server.turn.decider.ask)
     announcement = announce(broker.node, node.ports(AMQP, AMQPS), config.data_dir, pid_file=config.pid_file)
     door = Door(openings(prepared.http, announcement.socket, config, loop, node.has_room_for), context, loop)
+    if config.testing.enabled:
+        _prepare_tests(context, config, supervised=supervised)
     server.turn.schedule()
     server.on_state = StateDump(server, broker, identity.text(), _state_directory(config)).begin
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
@@ -331,6 +340,10 @@ async def _serve(operations: Operations, store: LocalStore | MemoryStore, config
         gc.freeze()
         samples.start(loop)
         door.start()
+        if config.testing.enabled:
+            door.open()  # the first test asks at once
+        if supervised:
+            _supervise(server, node, context, loop)
         plugins = node.plugins
         _say_so(config, f"  Starting broker... completed with {len(plugins)} plugins.")
         log.info("Server startup complete; %d plugins started.\n%s", len(plugins), "\n".join(f" * {plugin}" for plugin in plugins))
@@ -347,6 +360,34 @@ async def _serve(operations: Operations, store: LocalStore | MemoryStore, config
             # Other threads go on, and have things to say when nothing is published any more.
             logs.remove(sink)
     return EXIT_STORAGE if server.turn.committer.failed is not None else EXIT_OK
+
+
+def _server_type(config: Config) -> type[Server]:
+    if not config.testing.enabled:
+        return Server
+    from broker.testing.server import WatchedServer
+
+    return WatchedServer
+
+
+def _prepare_tests(context: Context, config: Config, *, supervised: bool) -> None:
+    """What a broker for tests serves beside everything else."""
+    from broker.testing.broker import WatchedBroker
+
+    assert isinstance(context.broker, WatchedBroker)
+    rig = context.broker.rig
+    context.more_routes, context.testing_token = rig.routes, rig.token
+    log.warning("this is a broker for tests (testing = true): nothing else should be done with it")
+    if config.testing.token is None and not supervised:
+        log.info("its time can be moved, and so on, with this token: %s", rig.token)
+
+
+def _supervise(server: Server, node: Node, context: Context, loop: asyncio.AbstractEventLoop) -> None:
+    from broker.testing import supervision
+
+    supervision.end_with_parent(loop, server.stop)
+    listeners = [{"protocol": each.protocol, "host": each.host, "port": each.port} for each in node.listeners]
+    supervision.tell({"leveret": identity.LEVERET_VERSION, "pid": os.getpid(), "listeners": listeners, "token": context.testing_token})
 
 
 def _node(config: Config, server: Server, broker: Broker, prepared: Prepared, free: Callable[[], int] | None) -> Node:

@@ -231,6 +231,20 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TestingOptions:
+    """testing.*: a broker for tests (docs/testing.md)."""
+
+    __test__ = False  # pytest takes it for a test by its name
+
+    enabled: bool = False
+    """Time can be moved, faults ordered, and everything that happens is remembered."""
+    token: str | None = field(default=None, repr=False)
+    """What requests for that have to bring; None: one that is made up at the start, and logged."""
+    seed: int | None = None
+    """What chance depends on; None: another one each time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The running server's configuration; the defaults are RabbitMQ's, but for the listeners, which stay on loopback."""
 
@@ -315,6 +329,7 @@ class Config:
     pid_file: Path | None = None
     """Where the process id is written; None: nowhere."""
     log: LogOptions = LogOptions()
+    testing: TestingOptions = TestingOptions()
     config_files: tuple[Path, ...] = ()
     """The files that were read, in that order."""
     warnings: tuple[str, ...] = ()
@@ -331,13 +346,27 @@ def load(
     data_dir: Path | None = None,
     memory: bool = False,
     log_level: str | None = None,
+    log_file: Path | None = None,
+    testing: bool = False,
+    seed: int | None = None,
 ) -> Config:
     """Return the configuration that files, environment and command line (the keywords) make together: docs/configuration.md.
 
     Raises ConfigError with every problem that was found. Without a data directory from anywhere it is the platform's user data
-    directory; `memory` means none. `log_level`, a key of `logs.LEVELS`, is that of the console and of the default category.
+    directory; `memory` means none. `log_level`, a key of `logs.LEVELS`, is that of the console and of the default category; with a
+    `log_file` nothing goes to the console.
     """
     from broker.settings import loading
 
-    typed = loading.command_line(host, port, None if memory else data_dir, log_level, memory=memory, http_port=http_port)
+    typed = loading.command_line(
+        host,
+        port,
+        None if memory else data_dir,
+        log_level,
+        memory=memory,
+        http_port=http_port,
+        log_file=log_file,
+        testing=testing,
+        seed=seed,
+    )
     return loading.load(environ, config_file, typed).config

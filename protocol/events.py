@@ -77,9 +77,13 @@ class DeliveryEncoder(Protocol):
 class Wire(Protocol):
     """The way back to the peer. Frames are encoded at once and leave at the end of the turn."""
 
-    tuning: Tuning
-    output_bytes: int
-    """What was written since the last flush, about."""
+    @property
+    def tuning(self) -> Tuning:
+        """The limits that hold, or are offered."""
+
+    @property
+    def output_bytes(self) -> int:
+        """What was written since the last flush, about."""
 
     def write(self, frames: bytes) -> None:
         """Queue encoded frames."""

@@ -11,9 +11,10 @@ from broker.metrics.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from broker.access.mechanisms import Authentication
+    from broker.admin.routing import Route
     from broker.admin.samples import Samples
     from broker.config import Config
     from broker.core.broker import Broker
@@ -46,6 +47,9 @@ class Context:
         self.loop = loop
         self.telemetry = Telemetry()
         self.turns = Turns()
+        self.more_routes: Callable[[], Sequence[Route]] = tuple
+        self.testing_token: str | None = None
+        """Of a broker for tests: what is served there beside everything else, and what has to be brought for it."""
         self._ask = ask
 
     async def commit(self) -> None:

@@ -32,6 +32,7 @@ class Access(Enum):
     VHOST_VISIBLE = "who may enter the vhost in the path, and monitoring"
     POLICYMAKER = "policymaker, who may enter the vhost in the path"
     GLOBAL_PARAMETERS = "policymaker"
+    TESTING = "who has the token of a broker for tests"
 
 
 class Route(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -36,6 +37,8 @@ VARY: Final = "accept, accept-encoding, origin"
 SERVER: Final = "Leveret"
 LOCAL_USER: Final = "rmq-cli"
 """Whoever has the control socket."""
+TESTING_USER: Final = "leveret-testing"
+"""Whoever has the token of a broker for tests."""
 KEEPALIVE_SECONDS: Final = 75.0
 """Without a request."""
 LINGER_SECONDS: Final = 3.0
@@ -132,7 +135,7 @@ class Api:
             names = with_spaces(self._context.broker, names)
         call = Call(self._context, request, names, _NOBODY, request.remote or "")
         if route.access is not Access.ANYBODY:
-            call.identity = await self._identify(request)
+            call.identity = await self._identify(request, route.access)
             await self._check(call, route.access)
         try:
             result = route.handler(call)
@@ -146,9 +149,11 @@ class Api:
             raise _of_amqp(error) from error
         return result if isinstance(result, Answer) else Answer(body=jsons.dumps(result))
 
-    async def _identify(self, request: web.BaseRequest) -> Identity:
+    async def _identify(self, request: web.BaseRequest, wanted: Access) -> Identity:
         if self._is_local:
             return _LOCAL
+        if wanted is Access.TESTING:
+            return _by_token(request, self._context)
         header = request.headers.get("Authorization")
         if header is None and not self._context.config.management.disable_basic_auth:
             raise no_login()
@@ -180,7 +185,7 @@ def api_for(kind: str, context: Context) -> Api:
     if kind == "prometheus":
         wanted = Access.MONITORING if config.prometheus.authentication_enabled else Access.ANYBODY
         return Api(context, metrics.routes(config.prometheus.path, wanted))
-    return Api(context, ROUTES, prefix=config.management.path_prefix, is_local=kind == "local")
+    return Api(context, (*ROUTES, *context.more_routes()), prefix=config.management.path_prefix, is_local=kind == "local")
 
 
 class _Operator(Identity):
@@ -200,9 +205,19 @@ class _Operator(Identity):
         return True
 
 
+def _by_token(request: web.BaseRequest, context: Context) -> Identity:
+    """Whoever has the token of a broker for tests. Raises HttpError 401."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), (context.testing_token or "").encode()):
+        text = "this needs the header 'Authorization: Bearer TOKEN', with the broker's testing.token"
+        raise HttpError(401, "not_authorised", text)
+    return _TESTER
+
+
 _EVERYTHING: Final = Permissions(".*", ".*", ".*")
 _NOBODY: Final = Identity("")
 _LOCAL: Final = _Operator(LOCAL_USER, [access.ADMINISTRATOR])
+_TESTER: Final = _Operator(TESTING_USER, [access.ADMINISTRATOR])
 
 
 def _of_amqp(error: AmqpError) -> HttpError:

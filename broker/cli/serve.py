@@ -29,6 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", metavar="L", choices=LOG_LEVELS, help=f"least severe lines to log: {', '.join(LOG_LEVELS)} (default: info)"
     )
+    parser.add_argument("--log-file", metavar="FILE", type=Path, help="where lines go in place of the console (default: the console)")
+    parser.add_argument(
+        "--testing", action="store_true", help="a broker for tests: its time can be moved, faults can be ordered (default: off)"
+    )
+    parser.add_argument("--seed", metavar="N", type=_seed, help="with --testing: what is left to chance depends on it (default: any)")
+    parser.add_argument(
+        "--supervised",
+        action="store_true",
+        help="for programs: tell on stdout, as one line of JSON, where it listens; end when stdin is closed (default: off)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
             data_dir=arguments.data_dir,
             memory=arguments.memory,
             log_level=arguments.log_level,
+            log_file=None if arguments.log_file is None else arguments.log_file.absolute(),
+            testing=arguments.testing,
+            seed=arguments.seed,
         )
     except configuration.ConfigError as error:
         sys.stderr.write(f"leveret: the configuration is wrong:\n{error}\n")
@@ -64,12 +77,18 @@ def run(arguments: argparse.Namespace) -> int:
         log.info("configuration read from %s", ", ".join(map(str, config.config_files)))
     for warning in config.warnings:
         log.warning("%s", warning)
-    return app.serve(config)
+    return app.serve(config, supervised=arguments.supervised)
 
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is no port: expected 0 to 65535")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"'{text}' is no seed: expected 0 to {2**63 - 1}")
     return int(text)
 
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.core import entries, facts, ids
 from broker.core.announcements import Announcements
@@ -51,6 +51,10 @@ TURN_MESSAGES = 5000
 
 class Broker:
     """See the module."""
+
+    vhost_type: ClassVar[type[VHost]] = VHost
+    session_type: ClassVar[type[Session]] = Session
+    """What is made here; broker.testing puts its own in their place."""
 
     def __init__(
         self,
@@ -119,7 +123,7 @@ class Broker:
 
     def add_vhost(self, name: str, metadata: Mapping[str, Any] | None = None) -> VHost:
         """A new vhost with its system exchanges."""
-        vhost = self.vhosts[name] = VHost(self, name)
+        vhost = self.vhosts[name] = self.vhost_type(self, name)
         self.set_vhost_metadata(vhost, metadata or {})
         for exchange in vhost.exchanges.values():
             self.emit("exchange.created", partial(facts.of_exchange, vhost, exchange))
@@ -197,7 +201,7 @@ class Broker:
 
     def open_session(self, peer: Peer) -> Session:
         """A connection came in; give it its `wire` before anything else."""
-        session = Session(self, peer)
+        session = self.session_type(self, peer)
         self.sessions[session] = None
         return session
 

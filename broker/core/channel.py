@@ -7,8 +7,9 @@ this channel waits behind it, and its consumers get nothing.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from broker.core.confirms import Confirms
 from broker.core.consumers import Getter
 from broker.core.counters import Given, Taken, given_by
 from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILED
@@ -17,7 +18,6 @@ from protocol.errors import ChannelException, ConnectionException
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
-    from broker.core.confirms import Confirms
     from broker.core.consumers import Consumer, Holder
     from broker.core.exchange import Exchange
     from broker.core.message import Message
@@ -32,6 +32,8 @@ NEVER = 1 << 62
 
 class Channel:
     """One open channel of a session."""
+
+    confirms_type: ClassVar[type[Confirms]] = Confirms
 
     __slots__ = (
         "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "dropped", "gets", "getters", "given",

@@ -10,7 +10,6 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.core.session import Session
 from protocol.constants import CHANNEL_MAX, CONNECTION_FORCED, FRAME_MAX_BYTES
 from protocol.errors import ConnectionException
 from protocol.events import Tuning
@@ -83,7 +82,7 @@ class Direct:
 
     def __init__(self, broker: Broker, vhost: VHost, identity: Identity, peer: Peer, heard: Callable[[Reply], None]) -> None:
         """Raises ConnectionException where one more channel is too many."""
-        self.session = Session(broker, peer)
+        self.session = broker.session_type(broker, peer)
         self.session.wire = _Wire(heard)
         self.session.vhost = vhost
         self.session.identity = identity

@@ -11,7 +11,7 @@ A durable queue is *logged*: what happens to its messages goes to the outbox as 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from broker.core.consumers import Consumers, deal
 from broker.core.counters import Taken
@@ -48,6 +48,7 @@ class Queue:
     """A classic or quorum queue. `id` is the catalog's, never reused; `owner` is the session of an exclusive queue."""
 
     is_queue = True
+    consumers_type: ClassVar[type[Consumers]] = Consumers
     kept_for: str | None = None
     """The exchange that keeps something in it (core/delays.py, core/deduplication.py): nobody consumes it."""
 
@@ -96,7 +97,7 @@ class Queue:
         """What tells its messages from duplicates, if those are to be dropped."""
         self.ready = ready_for(arguments)
         self.configure(arguments)
-        self.consumers = Consumers(arguments.single_active_consumer)
+        self.consumers = self.consumers_type(arguments.single_active_consumer)
         self.exclusive_consumer = False
         self.touched = False
         self.deleted = False

@@ -23,7 +23,6 @@ from broker.core.pages import SIZE_BITS, SIZE_MASK, Pages
 from broker.core.policy import Policy
 from broker.core.priorities import PriorityReady
 from broker.core.queue import Queue
-from broker.core.vhost import VHost
 from protocol.errors import ChannelException
 from storage.api import Corrupt
 from storage.records import (
@@ -90,7 +89,7 @@ def _restore_ids(broker: Broker, key: str, _: list[str], value: dict[str, Any]) 
 
 def _restore_vhost(broker: Broker, _key: str, names: list[str], value: dict[str, Any]) -> None:
     (name,) = names
-    broker.vhosts[name] = VHost(broker, name)
+    broker.vhosts[name] = broker.vhost_type(broker, name)
     broker.vhosts[name].metadata = value
 
 
@@ -128,7 +127,7 @@ def _restore_queue(broker: Broker, key: str, names: list[str], value: dict[str, 
             return
     else:
         arguments = QueueArguments(entries.arguments_of(value))
-        queue = Queue(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
+        queue = vhost.queue_type(vhost, name, value["id"], broker.outbox, arguments, durable=True, auto_delete=value["auto_delete"])
     vhost.queues[name] = queue
     # The step is written with the first queue of a thousand, in the same transaction or before; still, never go below what is there.
     broker.queue_ids = max(broker.queue_ids, queue.id + 1)

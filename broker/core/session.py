@@ -7,7 +7,7 @@ The connection class's methods are here, for they make and end the session; thos
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar, cast
 
 from broker.core import facts, titles
 from broker.core.channel import Channel
@@ -65,6 +65,8 @@ class Session:
         "peer", "process", "publisher", "received_bytes", "received_reads", "sent_bytes", "sent_writes", "vhost", "wire",
     )  # fmt: skip
 
+    channel_type: ClassVar[type[Channel]] = Channel
+    publisher_type: ClassVar[type[Publisher]] = Publisher
     wire: Wire
     identity: Identity
     vhost: VHost
@@ -76,7 +78,7 @@ class Session:
         self.connected_at_ms = broker.outbox.clock()
         self.channels: dict[int, Channel] = {}
         self.exclusive_queues: dict[Queue, None] = {}
-        self.publisher = Publisher(self)
+        self.publisher = self.publisher_type(self)
         self.congested = False
         """The peer doesn't take what it was sent, or has had its share of this turn: no deliveries until it drains."""
         self.had_its_share = False
@@ -166,7 +168,7 @@ class Session:
             return 1
         if isinstance(method, methods.Channel.Open):
             self._check_channel_limits()
-            self.channels[channel] = Channel(self, channel)
+            self.channels[channel] = self.channel_type(self, channel)
             self.identity.channels += 1
             self.broker.channels += 1
             self.broker.churn.channel_created += 1

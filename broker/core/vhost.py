@@ -7,7 +7,7 @@ What is durable goes to the outbox as a catalog entry in the same breath.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.core import entries, facts
 from broker.core.arguments import QUEUE_TYPES, X_QUEUE_TYPE
@@ -58,6 +58,8 @@ class NotByKey(Exception):
 
 class VHost:
     """One virtual host."""
+
+    queue_type: ClassVar[type[Queue]] = Queue
 
     def __init__(self, broker: Broker, name: str) -> None:
         self.broker = broker
@@ -186,7 +188,7 @@ class VHost:
         if most is not None and len(self.queues) >= most and len(self.declared_queues) >= most:
             text = f"cannot declare queue '{name}': queue limit in vhost '{self.name}' ({most}) is reached"
             raise ChannelException(PRECONDITION_FAILED, text)
-        queue = Queue(
+        queue = self.queue_type(
             self, name, broker.next_queue_id(durable), broker.outbox, arguments, durable=durable, auto_delete=auto_delete, owner=owner
         )
         if owner is not None:

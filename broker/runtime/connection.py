@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from broker.core.login import Question
     from broker.runtime.decider import Asked
     from broker.runtime.turn import Turn
+    from protocol.events import Events
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,10 +91,14 @@ class Connection(asyncio.Protocol):
         peer = self._peer or peer_of(self._transport.get_extra_info("peername"), self._transport.get_extra_info("sockname"))
         self.name = peer.name
         self.session = self._turn.broker.open_session(peer)
-        self.wire = ServerConnection(self.session, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
-        self.session.wire = self.wire
+        self._connect(self.session)
         self.wire.holding = bool(self._turn.alarms.active)
         self._timer = asyncio.get_running_loop().call_later(self._config.handshake_timeout_seconds, self._handshake_timeout)
+
+    def _connect(self, events: Events) -> None:
+        """Put the protocol between the socket and the session, which hears the `events`."""
+        self.wire = ServerConnection(events, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
+        self.session.wire = self.wire
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

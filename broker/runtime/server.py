@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.runtime import tls
 from broker.runtime.acceptor import Acceptor
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("server")
 
-STOP_SECONDS_MAX = 3.0
-"""How long a graceful stop waits for the peers' close-ok."""
 STOP_CHECK_SECONDS = 0.005
 NOTICE = logging.INFO + 5
 """RabbitMQ's level between info and warning."""
@@ -48,6 +46,11 @@ SHUTDOWN = "broker forced connection closure with reason 'shutdown'"
 
 class Server:
     """Serves one broker on one event loop."""
+
+    turn_type: ClassVar[type[Turn]] = Turn
+    connection_type: ClassVar[type[Connection]] = Connection
+    stop_seconds_max: ClassVar[float] = 3.0
+    """How long a graceful stop waits for the peers' close-ok."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Server:
         self._loop = loop
         self.connections: set[Connection] = set()
         self.alarms = Alarms(config, broker.memory, self.connections, free, memory_bytes())
-        self.turn = Turn(broker, store, loop, self.alarms, Decider(loop, client))
+        self.turn = self.turn_type(broker, store, loop, self.alarms, Decider(loop, client))
         self.alarms.node = broker.node
         self.alarms.emit = self._emit
         self.on_hangup: list[Callable[[], None]] = []
@@ -132,7 +135,7 @@ class Server:
         self._bound.append(bound)
 
     def _connection(self, peer: Peer | None = None) -> Connection:
-        return Connection(self.turn, self._config, self.connections, peer)
+        return self.connection_type(self.turn, self._config, self.connections, peer)
 
     def _hangup(self) -> None:
         """The signal has two meanings: from an operator, to read files again; from a terminal, that it is closed."""
@@ -207,10 +210,10 @@ class Server:
         # Whoever waits for a confirm of what was taken in gets it before the close.
         for connection in list(self.connections):
             connection.stop_reading()
-        await self._until(lambda: not self._is_writing, STOP_SECONDS_MAX)
+        await self._until(lambda: not self._is_writing, self.stop_seconds_max)
         for connection in list(self.connections):
             connection.force_close(SHUTDOWN)
-        await self._until(lambda: not self.connections, STOP_SECONDS_MAX)
+        await self._until(lambda: not self.connections, self.stop_seconds_max)
         for connection in list(self.connections):
             connection.abort()
         await self._until(lambda: not (self.connections or self._is_writing), None)

@@ -36,6 +36,7 @@ _SECTIONS: Final[Mapping[str, Any]] = {
     "prometheus": _DEFAULTS.prometheus,
     "auth_http": _DEFAULTS.auth_http,
     "log": _DEFAULTS.log,
+    "testing": _DEFAULTS.testing,
 }
 UNNUMBERED: Final = 10**10
 """The place of a key in a list that ends in no number."""

@@ -61,7 +61,16 @@ def load_alone(path: Path, environ: Mapping[str, str]) -> Loaded:
 
 
 def command_line(
-    host: str | None, port: int | None, data_dir: Path | None, log_level: str | None, *, memory: bool, http_port: str | None = None
+    host: str | None,
+    port: int | None,
+    data_dir: Path | None,
+    log_level: str | None,
+    *,
+    memory: bool,
+    http_port: str | None = None,
+    log_file: Path | None = None,
+    testing: bool = False,
+    seed: int | None = None,
 ) -> Source:
     """Return what the command line gives; None is what wasn't typed. `http_port` is a port, or `none`."""
     source = Source()
@@ -77,6 +86,13 @@ def command_line(
     if log_level is not None:
         source.given["log.console.level"] = Given("log.console_level", log_level, log_level, COMMAND_LINE)
         source.given["log.default.level"] = Given("log.levels", log_level, log_level, COMMAND_LINE)
+    if log_file is not None:
+        source.given["log.console"] = Given("log.console", False, "false", COMMAND_LINE)
+        source.given["log.file"] = Given("log.file", log_file, str(log_file), COMMAND_LINE)
+    if testing:
+        source.given["testing"] = Given("testing.enabled", True, "true", COMMAND_LINE)
+    if seed is not None:
+        source.given["testing.seed"] = Given("testing.seed", seed, str(seed), COMMAND_LINE)
     return source
 
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from broker.config import COMPAT_PROFILES
-from broker.settings.setting import BINARY_SIZE_UNIT, INT_MAX, MS_MAX, SIZE_MAX, Setting, boolean, choice, integer, path, regex, size, text
+from broker.settings.setting import (
+    BINARY_SIZE_UNIT,
+    INT_MAX,
+    MS_MAX,
+    SIZE_MAX,
+    Setting,
+    boolean,
+    choice,
+    integer,
+    path,
+    regex,
+    secret,
+    size,
+    text,
+)
 
 FRACTION_MAX: Final = 1000
 """Of the memory: more is a mistake."""
@@ -329,5 +343,30 @@ ROWS: Final = (
         "event_exchange",
         "false",
         "Publish what happens to amq.rabbitmq.event in the default vhost, as RabbitMQ's rabbitmq_event_exchange does. (Leveret's own key.)",
+    ),
+    boolean(
+        "testing",
+        "testing.enabled",
+        "false",
+        "A broker for tests: its time can be moved, faults can be ordered, and it remembers all that happens. Not for anything else: it\n"
+        "is slower, and its memory grows. docs/testing.md. (Leveret's own key.)",
+    ),
+    secret(
+        "testing.token",
+        "testing.token",
+        None,
+        "a token",
+        "What whoever moves its time and so on has to bring. Not given: one is made up at the start, and logged. (Leveret's own key.)",
+        "testing.token = anything",
+    ),
+    integer(
+        "testing.seed",
+        "testing.seed",
+        None,
+        "number",
+        0,
+        2**63 - 1,
+        "What names, tags and everything else that is left to chance depend on. Not given: another one each time. (Leveret's own key.)",
+        example="testing.seed = 42",
     ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.core.confirms import Confirms
 from broker.core.transaction import Transaction
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
@@ -20,7 +19,7 @@ def confirm_select(session: Session, channel: Channel, method: Confirm.Select) -
     if channel.transaction is not None:
         raise ChannelException(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
     if channel.confirms is None:
-        channel.confirms = Confirms(channel)
+        channel.confirms = channel.confirms_type(channel)
     if not method.nowait:
         channel.send(make(Confirm.SelectOk))
 

@@ -1,0 +1,11 @@
+"""A broker to test against (`leveret serve --testing`): its time can be moved, faults can be ordered, and it
+remembers all that happened.
+
+Nothing of it is imported otherwise. It works by *substitution*: classes of the core and of the runtime have subclasses here, which `app`
+puts in their place, so that no question is asked on the path of a message of a broker that isn't tested against.
+
+    rig            what there is beside the broker, one object for each part: clock, chance, ...
+    broker, vhost, queue, session, turn, connection, server    the subclasses ("watched")
+    through        what stands between protocol and session, and hears what clients and broker say to each other
+    resources/     what is asked for over HTTP, all of it below /api/leveret/testing
+"""

@@ -1,0 +1,1 @@
+"""Faults that a test has ordered: by rule, counted, from a seed."""

@@ -1,0 +1,12 @@
+"""What a test asks for over HTTP: a file a noun, all routes below /api/leveret/testing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.testing.resources import info
+
+if TYPE_CHECKING:
+    from broker.admin.routing import Route
+
+ROUTES: Final[tuple[Route, ...]] = (*info.ROUTES,)

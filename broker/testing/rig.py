@@ -1,0 +1,42 @@
+"""What a broker under test has beside it: one object for each thing that a test may ask for."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from typing import TYPE_CHECKING
+
+from broker.testing.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.admin.routing import Route
+    from broker.config import TestingOptions
+
+SEED_BITS = 32
+
+
+class Rig:
+    """One per broker."""
+
+    def __init__(self, options: TestingOptions) -> None:
+        self.token = options.token or secrets.token_urlsafe(16)
+        """What requests have to bring."""
+        self.seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
+        self.clock = Clock()
+        self._names = self.chance("names")
+
+    def chance(self, purpose: str) -> random.Random:
+        """What is left to chance for one purpose: the same for the same seed, whatever is drawn for others."""
+        return random.Random(f"{self.seed}/{purpose}")
+
+    def random_bytes(self, count: int) -> bytes:
+        """For names and tags that the broker makes up."""
+        return self._names.randbytes(count)
+
+    def routes(self) -> Sequence[Route]:
+        """What is served over HTTP beside everything else."""
+        from broker.testing.resources import ROUTES
+
+        return ROUTES
