@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from broker.testing.clock import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broker.admin.routing import Route
     from broker.config import TestingOptions
@@ -25,6 +25,10 @@ class Rig:
         """What requests have to bring."""
         self.seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
         self.clock = Clock()
+        self.after_turn: list[Callable[[], None]] = []
+        """Called after each turn of the broker, in their order."""
+        self.on_sandbox_end: list[Callable[[str], None]] = []
+        """Called with the name of a vhost that goes with all that is kept about it."""
         self._names = self.chance("names")
 
     def chance(self, purpose: str) -> random.Random:
