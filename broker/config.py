@@ -231,7 +231,7 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class TestingOptions:
+class RigOptions:
     """testing.*: a broker for tests (docs/testing.md)."""
 
     __test__ = False  # pytest takes it for a test by its name
@@ -329,7 +329,7 @@ class Config:
     pid_file: Path | None = None
     """Where the process id is written; None: nowhere."""
     log: LogOptions = LogOptions()
-    testing: TestingOptions = TestingOptions()
+    testing: RigOptions = RigOptions()
     config_files: tuple[Path, ...] = ()
     """The files that were read, in that order."""
     warnings: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.admin.routing import Route
-    from broker.config import TestingOptions
+    from broker.config import RigOptions
 
 SEED_BITS = 32
 
@@ -20,7 +20,7 @@ SEED_BITS = 32
 class Rig:
     """One per broker."""
 
-    def __init__(self, options: TestingOptions) -> None:
+    def __init__(self, options: RigOptions) -> None:
         self.token = options.token or secrets.token_urlsafe(16)
         """What requests have to bring."""
         self.seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed

@@ -22,6 +22,7 @@ from broker.config import (
     LogOptions,
     ManagementOptions,
     PrometheusOptions,
+    RigOptions,
     SniHost,
     TcpOptions,
     TlsOptions,
@@ -635,7 +636,7 @@ def test_every_field_of_the_configuration_can_be_given_and_every_level_is_known(
     made_of_several = {"default_permissions", "listeners"}
     sections = {
         "ssl_options": TlsOptions, "tcp_options": TcpOptions, "auth_http": HttpBackendOptions, "log": LogOptions,
-        "management": ManagementOptions, "prometheus": PrometheusOptions,
+        "management": ManagementOptions, "prometheus": PrometheusOptions, "testing": RigOptions,
     }  # fmt: skip
     parts = {"management_ssl", "prometheus_ssl", "management_listener", "management_listener_ssl"}
     first = {attribute.partition(".")[0] for attribute in given}

@@ -14,7 +14,7 @@ import pytest
 
 from broker import logs
 from broker.cli import serve
-from broker.cli.main import EXIT_CONFIG
+from broker.cli.main import EXIT_CONFIG, build_parser
 from broker.config import Config, LogOptions
 from broker.logs.rotation import Schedule
 
@@ -249,8 +249,7 @@ def test_a_file_that_cannot_be_written_stops_the_start(setting: str, tmp_path: P
     path = tmp_path / "file" / "l.log"
     log = LogOptions(file=path) if setting == "log.file" else LogOptions(dir=path.parent, file=Path("l.log"))
     monkeypatch.setattr("broker.config.load", lambda **_: Config(log=log))
-    arguments = dict.fromkeys(("config", "host", "port", "http_port", "data_dir", "memory", "log_level"))
-    assert serve.run(type("Arguments", (), arguments)()) == EXIT_CONFIG
+    assert serve.run(build_parser("serve").parse_args(["serve"])) == EXIT_CONFIG
     assert capsys.readouterr().err == f"leveret: cannot log: {setting}: cannot make the directory {path.parent}: File exists\n"
 
 
