@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.testing.clock import Clock
+from broker.testing.sandboxes import Sandboxes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ class Rig:
         self.on_sandbox_end: list[Callable[[str], None]] = []
         """Called with the name of a vhost that goes with all that is kept about it."""
         self._names = self.chance("names")
+        self.sandboxes = Sandboxes(self)
 
     def chance(self, purpose: str) -> random.Random:
         """What is left to chance for one purpose: the same for the same seed, whatever is drawn for others."""
