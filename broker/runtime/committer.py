@@ -93,6 +93,11 @@ class Committer:
         """Something is under way."""
         return bool(self._under_way)
 
+    @property
+    def oldest(self) -> Batch | None:
+        """The first of what is under way."""
+        return self._under_way[0] if self._under_way else None
+
     def _report(self, outcome: Outcome) -> None:
         """On the store's thread: a batch is done."""
         self._reports.append(outcome)

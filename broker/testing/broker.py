@@ -24,3 +24,4 @@ class WatchedBroker(Broker):
         """`options` are the keywords of Broker."""
         super().__init__(authenticator, server_properties, rig.clock.now_ms, rig.random_bytes, **options)
         self.rig = rig
+        rig.broker = self

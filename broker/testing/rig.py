@@ -7,19 +7,27 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.testing.clock import Clock
+from broker.testing.conversations import Conversations
 from broker.testing.sandboxes import Sandboxes
+from broker.testing.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.admin.routing import Route
     from broker.config import RigOptions
+    from broker.core.vhost import VHost
+    from broker.testing.broker import WatchedBroker
+    from broker.testing.server import WatchedServer
 
 SEED_BITS = 32
 
 
 class Rig:
-    """One per broker."""
+    """One per broker, which it is made before."""
+
+    broker: WatchedBroker
+    server: WatchedServer
 
     def __init__(self, options: RigOptions) -> None:
         self.token = options.token or secrets.token_urlsafe(16)
@@ -30,6 +38,11 @@ class Rig:
         """Called after each turn of the broker, in their order."""
         self.on_sandbox_end: list[Callable[[str], None]] = []
         """Called with the name of a vhost that goes with all that is kept about it."""
+        self.busy: list[Callable[[VHost], str | None]] = []
+        """Each tells what goes on in a vhost that nobody else knows of (a fault holds something back), if something does: it isn't idle."""
+        self.waits = Waits(lambda: self.server.turn.schedule())
+        self.after_turn.append(self.waits.after_turn)
+        self.conversations = Conversations(self.clock.now_ms)
         self._names = self.chance("names")
         self.sandboxes = Sandboxes(self)
 

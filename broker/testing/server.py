@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from broker.runtime.server import Server
 from broker.testing.connection import WatchedConnection
 from broker.testing.turn import WatchedTurn
+
+if TYPE_CHECKING:
+    from broker.testing.broker import WatchedBroker
 
 
 class WatchedServer(Server):
@@ -14,3 +19,8 @@ class WatchedServer(Server):
     connection_type = WatchedConnection
     stop_seconds_max = 0.1
     """Clients of a test that is over don't answer any more."""
+
+    def __init__(self, broker: WatchedBroker, *arguments: Any) -> None:
+        """`arguments` are those of Server."""
+        super().__init__(broker, *arguments)
+        broker.rig.server = self

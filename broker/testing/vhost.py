@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
 from broker.core.vhost import VHost
+from broker.testing.conversations import CLOSED_MAX
+from broker.testing.idle import Activity
 from broker.testing.queue import WatchedQueue
+
+if TYPE_CHECKING:
+    from broker.core.broker import Broker
+    from broker.testing.conversation import Conversation
 
 
 class WatchedVHost(VHost):
     """See the module."""
 
     queue_type = WatchedQueue
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        super().__init__(broker, name)
+        self.begun_at = time.monotonic()
+        self.activity = Activity()
+        self.conversations: deque[Conversation] = deque(maxlen=CLOSED_MAX)
+        """Of connections that are closed."""

@@ -1,0 +1,197 @@
+"""Idle: nothing goes on in a vhost, and nothing will unless a client says something new or the broker's time moves.
+
+A vhost is idle if all of this is so:
+
+- no queue of it has something to do that the broker puts off to its next turn;
+- of no queue a message is unacked, and no basic.get waits;
+- no message is ready that a consumer could be given: there is no consumer, or its prefetch is used up, or it isn't the active one;
+- nobody waits for a confirm, and no transaction has a publish that isn't committed;
+- no connection of it has output that the socket hasn't taken, or input that isn't read: in the broker, half a frame too, or in the socket;
+- what its clients did is durable, as far as it ever will be;
+- clients and broker have said nothing to each other for `quiet` seconds of real time, counted from the call at the earliest. Heartbeats
+  don't count.
+
+So messages without a consumer, and those that wait for their time (a delay, a time to live), are idle. The quiet is for what the broker
+can't know: a consumer that has acked and goes on to publish, or that was given a message without having to ack it.
+
+On a machine with more to do than it can, a client may take longer than that to come to its next word. So time in which the broker's own
+wake-ups came late doesn't count as quiet.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import TYPE_CHECKING, cast
+
+from broker.admin.errors import Missing
+from broker.testing.holders import name_of, number, takers, unacked_text, untaken_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from broker.core.channel import Channel
+    from broker.core.queue import Queue
+    from broker.core.vhost import VHost
+    from broker.testing.connection import WatchedConnection
+    from broker.testing.rig import Rig
+    from broker.testing.vhost import WatchedVHost
+
+QUIET_SECONDS = 0.02
+TOLD = 3
+"""Things that keep a vhost from being idle, and that a text names."""
+LOOK_SECONDS = 0.002
+"""After which it is looked whether a socket has taken or given what there was: nobody tells the broker."""
+
+
+class Activity:
+    """When clients of a vhost and the broker last said something to each other, by time.monotonic; and the batch that what it did went
+    into, or a later one."""
+
+    __slots__ = ("at", "batch")
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.batch = 0
+
+
+class Idle:
+    """See the module; a condition of broker.testing.waits, over one vhost or several. `busy` tells of a vhost what else goes on there, if
+    something does."""
+
+    def __init__(self, rig: Rig, vhosts: Sequence[VHost], quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._rig = rig
+        self._vhosts = cast("Sequence[WatchedVHost]", vhosts)
+        self._quiet = quiet_seconds
+        self._begun = time.monotonic()
+        self._batch = rig.broker.outbox.number
+        self._look_at: float | None = None
+
+    # --- broker.testing.waits.Condition -----------------------------------------------------------------------------
+
+    def is_met(self) -> bool:
+        """See Condition. Raises Missing if a vhost is gone."""
+        for vhost in self._vhosts:
+            if self._rig.broker.vhosts.get(vhost.name) is not vhost:
+                raise Missing(f"vhost '{vhost.name}' was deleted meanwhile")
+        self._look_at = None
+        return next(self._obstacles(), None) is None
+
+    def look_at(self) -> float | None:
+        """See Condition."""
+        return self._look_at
+
+    def wanted(self) -> str:
+        """See Condition."""
+        names = ", ".join(f"'{vhost.name}'" for vhost in self._vhosts[:TOLD])
+        more = f" and {number(len(self._vhosts) - TOLD, 'other')}" if len(self._vhosts) > TOLD else ""
+        return f"vhost{'s' * (len(self._vhosts) > 1)} {names}{more} to be idle"
+
+    def found(self) -> str:
+        """See Condition."""
+        told: list[str] = []
+        for obstacle in self._obstacles():
+            if len(told) == TOLD:
+                told.append("and more")
+                break
+            told.append(obstacle)
+        return "; ".join(told) or "it is now"
+
+    # --- what goes on -----------------------------------------------------------------------------------------------
+
+    def _obstacles(self) -> Iterator[str]:
+        """What keeps the vhosts from being idle, the cheapest to see first."""
+        yield from self._noise()
+        outbox = self._rig.broker.outbox
+        for queue in outbox.touched:
+            if queue.vhost in self._vhosts:
+                yield f"queue '{queue.name}' has messages on their way"
+        for vhost in self._vhosts:
+            yield from map(_of_queue, filter(_is_busy, vhost.queues.values()))
+            for session in vhost.sessions:
+                for channel in session.channels.values():
+                    yield from _of_channel(channel)
+            for busy in self._rig.busy:
+                if (what := busy(vhost)) is not None:
+                    yield what
+        yield from self._of_connections()
+        if not self._is_durable():
+            yield "what clients did is on its way to the disk"
+
+    def _noise(self) -> Iterator[str]:
+        last = max(vhost.activity.at for vhost in self._vhosts) if self._vhosts else 0.0
+        over_at = max(last, self._begun) + self._quiet
+        now = time.monotonic()
+        if now < over_at:
+            self._look_at = over_at
+            ago = f"the last thing that a client or the broker said was {now - last:.3f} s ago" if last else "nobody has said anything yet"
+            yield f"{ago}, and it has to be quiet for {self._quiet:g} s"
+
+    def _of_connections(self) -> Iterator[str]:
+        """Bytes that are on their way between client and broker."""
+        inputs: dict[int, WatchedConnection] = {}
+        for connection in self._rig.server.connections:
+            session = connection.session
+            if not session.entered or session.vhost not in self._vhosts:
+                continue
+            watched = cast("WatchedConnection", connection)
+            name = name_of(session)
+            if watched.unsent_bytes:
+                self._look_soon()
+                yield f"connection '{name}' hasn't read {number(watched.unsent_bytes, 'byte')} that it was sent"
+            if watched.wire.unfinished_bytes:
+                why = f": it isn't read from ({', '.join(watched.pauses)})" if watched.is_paused else ""
+                yield f"connection '{name}' has sent {number(watched.wire.unfinished_bytes, 'byte')} that are no whole frames yet{why}"
+            elif watched.is_paused:
+                yield f"connection '{name}' isn't read from ({', '.join(watched.pauses)})"
+            else:
+                inputs[watched.descriptor] = watched
+        for descriptor in _readable(inputs):
+            self._look_soon()
+            yield f"connection '{name_of(inputs[descriptor].session)}' has just sent something"
+
+    def _look_soon(self) -> None:
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    def _is_durable(self) -> bool:
+        """All batches are, up to the one that the last thing clients did went into."""
+        batch = max([self._batch, *(vhost.activity.batch for vhost in self._vhosts)])
+        outbox, committer = self._rig.broker.outbox, self._rig.server.turn.committer
+        if outbox.number <= batch and outbox.has_batch:
+            return False
+        return committer.oldest is None or committer.oldest.number > batch
+
+
+def _is_busy(queue: Queue) -> bool:
+    return queue.kept_for is None and bool(queue.unacked or queue.getters or (len(queue.ready) and len(queue.consumers) and takers(queue)))
+
+
+def _of_queue(queue: Queue) -> str:
+    if queue.unacked:
+        return f"queue '{queue.name}' has {number(queue.unacked, 'message')} unacked, {unacked_text(queue)}"
+    if queue.getters:
+        return f"a basic.get from queue '{queue.name}' waits for the disk"
+    return f"queue '{queue.name}' has {len(queue.ready):,} ready: {untaken_text(queue)}"
+
+
+def _of_channel(channel: Channel) -> Iterator[str]:
+    where = f"channel {channel.number} of connection '{name_of(channel.session)}'"
+    if channel.confirms is not None and channel.confirms.unconfirmed:
+        yield f"{where} waits for {number(channel.confirms.unconfirmed, 'confirm')}"
+    if channel.gets:
+        yield f"{where} waits for the answer to a basic.get"
+    if channel.transaction is not None and channel.transaction.publishes:
+        count = len(channel.transaction.publishes)
+        yield f"{where} has published {number(count, 'message')} and not committed {'it' if count == 1 else 'them'}"
+
+
+def _readable(descriptors: Collection[int]) -> list[int]:
+    """Those of the sockets that have bytes, or an end, which the event loop hasn't come to yet."""
+    if not descriptors:
+        return []
+    if not hasattr(select, "poll"):  # Windows
+        return select.select(descriptors, (), (), 0)[0]
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(0)]

@@ -1,0 +1,174 @@
+"""What clients and broker say, in one line for people: methods as the specification names them, messages with what is in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.core.message import split_routing
+from protocol.content import MalformedProperties, Properties, decode_properties
+from protocol.events import IMMEDIATE, MANDATORY
+from protocol.methods import Basic, Connection, Method, Queue, arguments
+from protocol.tables import MalformedTable, plain, plain_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from protocol.tables import Table
+
+BODY_SHOWN: Final = 200
+"""Characters of a body."""
+BODY_KEPT: Final = 1000
+"""Bytes of a body that are kept to be shown."""
+VALUE_SHOWN: Final = 200
+"""Characters of a header, or of a method's argument."""
+ARGUMENTS_SHOWN: Final = 600
+SECRETS: Final = {Connection.StartOk: {"response", "locale"}, Connection.UpdateSecret: {"new_secret"}, Connection.SecureOk: {"response"}}
+"""What is never shown, by method (and what is of no interest)."""
+TOLD_ANYWAY: Final = {Basic.Qos: {"prefetch_count"}, Queue.DeclareOk: {"message_count", "consumer_count"}, Basic.Reject: {"delivery_tag"}}
+"""Numbers that say something if they are 0."""
+CLIENT: Final = ("product", "version", "connection_name")
+"""Of what a client says of itself."""
+_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def method_name(cls: type[Method]) -> str:
+    """`basic.get-ok`"""
+    return _WORDS.sub("-", cls.name).lower()
+
+
+def method_text(method: Method) -> str:
+    """A method with its arguments, but for those that say nothing: `queue.declare queue='q' durable arguments={'x-max-length': 10}`."""
+    cls = type(method)
+    parts = [method_name(cls)]
+    for name, kind in arguments(cls):
+        value = getattr(method, name)
+        if name in SECRETS.get(cls, ()) or not (value or name in TOLD_ANYWAY.get(cls, ())):
+            continue
+        name = name.rstrip("_").replace("_", "-")
+        if kind == "bit":
+            parts.append(name)
+        elif kind == "table":
+            parts.append(f"{name}={table_text(_said_of_itself(value) if cls is Connection.StartOk else value)}")
+        elif kind == "longstr":
+            parts.append(f"{name}={quoted(value.decode('utf-8', 'backslashreplace'))}")
+        elif kind == "shortstr":
+            parts.append(f"{name}={quoted(value)}")
+        else:
+            parts.append(f"{name}={value}")
+    return cut(" ".join(parts), ARGUMENTS_SHOWN)
+
+
+def _said_of_itself(properties: Table) -> Table:
+    return {name: properties[name] for name in CLIENT if name in properties}
+
+
+def quoted(text: str) -> str:
+    """In single quotes, on one line."""
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text)
+    return f"'{cut(shown, VALUE_SHOWN)}'"
+
+
+def cut(text: str, most: int) -> str:
+    """No more than so many characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def table_text(table: Table) -> str:
+    """`{'x-max-length': 10}`"""
+    told = []
+    for name, value in table.items():
+        try:
+            shown = repr(plain_value(value))
+        except MalformedTable:
+            shown = "?"
+        told.append(f"{name!r}: {cut(shown, VALUE_SHOWN)}")
+    return f"{{{', '.join(told)}}}"
+
+
+# --- messages -------------------------------------------------------------------------------------------------------------
+
+
+def publish_text(routing: bytes, bits: int, header: bytes, body: bytes, size: int) -> str:
+    """basic.publish; of the body, which has `size` bytes, the first BODY_KEPT are enough."""
+    flags = " mandatory" * bool(bits & MANDATORY) + " immediate" * bool(bits & IMMEDIATE)
+    return f"basic.publish {routing_text(routing)}{flags}, {content_text(header, body, size)}"
+
+
+def routing_text(routing: bytes) -> str:
+    """`exchange='shop' key='order.new'`"""
+    exchange, key = split_routing(routing)
+    return f"exchange={quoted(exchange)} key={quoted(key)}"
+
+
+def content_text(header: bytes, body: bytes, size: int) -> str:
+    """`12 bytes {"id": 7}, message_id='m1' headers={...}`"""
+    try:
+        properties = decode_properties(header)
+    except MalformedProperties:
+        return f"{_bytes(size)}, with properties that can't be read"
+    shown = properties_text(properties)
+    return f"{_bytes(size)} {body_text(properties, body, size)}".rstrip() + (f", {shown}" if shown else "")
+
+
+def _bytes(size: int) -> str:
+    return f"{size:,} byte{'s' * (size != 1)}"
+
+
+def properties_text(properties: Properties) -> str:
+    """Those that are there, but for what the body shows by itself."""
+    told = []
+    for name in Properties.__slots__:
+        value = getattr(properties, name)
+        if value is None or (name == "content_type" and value in ("application/json", "text/plain")):
+            continue
+        if name == "headers":
+            if value:
+                told.append(f"headers={table_text(value)}")
+        elif name == "delivery_mode":
+            told.append("persistent" if value == 2 else "transient" if value == 1 else f"delivery_mode={value}")
+        else:
+            told.append(f"{name}={quoted(value) if isinstance(value, str) else value}")
+    return cut(" ".join(told), ARGUMENTS_SHOWN)
+
+
+def body_text(properties: Properties, body: bytes, size: int) -> str:
+    """The body as what it is: a Celery task, JSON, text or bytes."""
+    if (task := _celery(properties)) is not None:
+        return cut(task, BODY_SHOWN)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        if len(body) == size or error.start < len(body) - 3:  # else a character was cut
+            return cut(repr(body), BODY_SHOWN)
+        text = body[: error.start].decode()
+    if len(body) == size and text.lstrip()[:1] in ("{", "["):
+        try:
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass  # as it stands, then
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text)
+    shown = cut(shown if len(body) == size or len(shown) > BODY_SHOWN else f"{shown}...", BODY_SHOWN)
+    return shown if shown[:1] in ("{", "[") else repr(shown) if shown else ""
+
+
+def _celery(properties: Properties) -> str | None:
+    """A message of Celery's protocol 2 tells in its headers which task it is."""
+    headers: Mapping[str, Any] = {}
+    try:
+        headers = plain(properties.headers or {})
+    except MalformedTable:
+        pass
+    task, number = headers.get("task"), headers.get("id")
+    if not isinstance(task, str) or not isinstance(number, str):
+        return None
+    given = [_inside(headers.get("argsrepr"), "()"), _inside(headers.get("kwargsrepr"), "{}")]
+    more = [f"{name}={headers[name]}" for name in ("retries", "eta", "expires") if headers.get(name)]
+    return " ".join([f"celery task {task}({', '.join(filter(None, given))})", f"id={number}", *more])
+
+
+def _inside(text: object, brackets: str) -> str:
+    if not isinstance(text, str):
+        return "..."
+    return text.removeprefix(brackets[0]).removesuffix(brackets[1]).rstrip(",")
