@@ -24,3 +24,7 @@ class WatchedBroker(Broker):
         """`options` are the keywords of Broker."""
         super().__init__(authenticator, server_properties, rig.clock.now_ms, rig.random_bytes, **options)
         self.rig = rig
+
+    def serve(self) -> bool:
+        """See Broker."""
+        return self.rig.standstill.serve(self.outbox, super().serve)

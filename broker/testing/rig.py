@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from broker.testing.clock import Clock
 from broker.testing.sandboxes import Sandboxes
+from broker.testing.snapshots import Snapshots
+from broker.testing.standstill import Standstill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +34,8 @@ class Rig:
         """Called with the name of a vhost that goes with all that is kept about it."""
         self._names = self.chance("names")
         self.sandboxes = Sandboxes(self)
+        self.standstill = Standstill()
+        self.snapshots = Snapshots(self)
 
     def chance(self, purpose: str) -> random.Random:
         """What is left to chance for one purpose: the same for the same seed, whatever is drawn for others."""
