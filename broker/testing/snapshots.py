@@ -7,21 +7,27 @@ document.py    the same as JSON           standstill.py    nothing happens meanw
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from broker import definitions
 from broker.core.steps import until_durable
 from broker.operations import InvalidOperation, NotFound
 from broker.testing.capture import capture
 from broker.testing.clearing import clear
+from broker.testing.document import write
+from broker.testing.document_reader import read
 from broker.testing.restoration import Restored, restore
 from broker.testing.standstill import connections_of
 from broker.testing.state import VHostState
 
 if TYPE_CHECKING:
-    from broker.core.steps import Step, Steps
+    from collections.abc import Mapping
+
+    from broker.core.steps import Steps
     from broker.core.vhost import VHost
+    from broker.definitions import Section
     from broker.node import Node
+    from broker.operations import Operations
     from broker.testing.rig import Rig
 
 T = TypeVar("T")
@@ -59,15 +65,22 @@ class Snapshots:
 
     def take(self, vhost: VHost, node: Node) -> Steps[Snapshot]:
         """Keep what is in the vhost now. Raises Unreadable."""
-        state = yield from self.look(vhost, node)
+        state = yield from self._alone(vhost, node, capture(vhost))
         self._count += 1
         number = str(self._count)
         self._states.setdefault(vhost.name, {})[number] = state
         return _told(number, state)
 
-    def look(self, vhost: VHost, node: Node) -> Steps[VHostState]:
-        """What is in the vhost now. Raises Unreadable."""
-        return (yield from self._alone(vhost, node, capture(vhost)))
+    def export(self, operations: Operations, vhost: VHost, node: Node) -> Steps[list[bytes]]:
+        """What is in the vhost now, as a document, in parts. Raises Unreadable."""
+        state, sections = yield from self._alone(vhost, node, _capture_with_definitions(operations, vhost))
+        return (yield from write(operations, vhost.name, sections, state))
+
+    def load(self, vhost: VHost, node: Node, document: Mapping[str, Any], acting_user: str) -> Steps[Restored]:
+        """Make the vhost what a document says. Raises InvalidDefinitions, and then nothing has changed."""
+        state, left_out = yield from read(document, vhost.name, vhost.broker.outbox.clock(), acting_user)
+        restored = yield from self.put(vhost, node, state)
+        return restored._replace(left_out=left_out + restored.left_out)
 
     def restore(self, vhost: VHost, node: Node, number: str, *, closes: bool) -> Steps[Restored]:
         """Make the vhost what it was then. Raises NotFound where there is no such snapshot."""
@@ -122,7 +135,12 @@ class Snapshots:
             self._busy.discard(vhost.name)
 
 
-def _while_there(vhost: VHost, steps: Steps[T]) -> Generator[Step, None, T]:
+def _capture_with_definitions(operations: Operations, vhost: VHost) -> Steps[tuple[VHostState, list[Section]]]:
+    state = yield from capture(vhost)
+    return state, definitions.sections(operations, vhost.name)
+
+
+def _while_there(vhost: VHost, steps: Steps[T]) -> Steps[T]:
     try:
         while True:
             try:

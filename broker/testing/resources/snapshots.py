@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import jsons
 from broker.admin.call import Answer, done
-from broker.admin.errors import HttpError
+from broker.admin.errors import BadRequest, HttpError
 from broker.admin.routing import Access, Route
 from broker.admin.schemas import NO_BODY
 from broker.admin.steps import carry_out
+from broker.testing.document_reader import parse
 from broker.testing.resources.info import ROOT, rig_of
 from broker.testing.snapshots import Busy
 
@@ -58,6 +59,23 @@ def forget(call: Call) -> Answer:
     return done()
 
 
+async def export(call: Call) -> Answer:
+    """Gives all that is in a virtual host as a document: RabbitMQ's definitions, and every message."""
+    return Answer(body=await _done(call, rig_of(call).snapshots.export(call.operations, call.vhost, call.context.node)))
+
+
+async def load(call: Call) -> Any:
+    """Makes a virtual host what such a document says; what else is in it goes."""
+    vhost = call.vhost
+    try:
+        text = await call.read()
+    except BadRequest as error:
+        raise BadRequest(f"{error.reason}: management.http.max_body_size is what a state may have, in bytes") from error
+    steps = rig_of(call).snapshots.load(vhost, call.context.node, parse(text), call.user_name)
+    restored = await _done(call, steps)
+    return restored._asdict()
+
+
 async def reset(call: Call) -> Any:
     """Throws away all messages of a virtual host, or with `everything` all that is in it; connections stay unless they are to be closed."""
     body = await call.body()
@@ -68,7 +86,11 @@ async def reset(call: Call) -> Any:
 
 _PATH: Final = f"{ROOT}/vhosts/{{vhost}}"
 _CLOSES: Final = {"close_connections": "boolean"}
+_STATE: Final = {"leveret_state": "integer!"} | {
+    "parameters policies queues exchanges bindings messages delayed seen recent exclusive_queues": "[object]"
+}
 SCHEMAS: Final = {
+    "VHostState": _STATE | {"leveret_version rabbit_version rabbitmq_version vhost": "string", "taken_ms": "integer"},
     "Snapshot": {"id": "string!", "queues messages taken_ms": "integer!"},
     "Restored": {"queues messages": "integer!", "left_out": "[string]!"},
     "WasReset": {"messages": "integer!"},
@@ -78,5 +100,7 @@ ROUTES: Final = (
     Route("POST", f"{_PATH}/snapshots", take, Access.TESTING, NO_BODY, shows="Snapshot", statuses=(201,), refusals=(409,)),
     Route("POST", f"{_PATH}/snapshots/{{id}}/restore", restore, Access.TESTING, _CLOSES, shows="Restored", refusals=(409,)),
     Route("DELETE", f"{_PATH}/snapshots/{{id}}", forget, Access.TESTING),
+    Route("GET", f"{_PATH}/state", export, Access.TESTING, shows="VHostState", refusals=(409,)),
+    Route("PUT", f"{_PATH}/state", load, Access.TESTING, _STATE, shows="Restored", statuses=(200,), refusals=(409,)),
     Route("POST", f"{_PATH}/reset", reset, Access.TESTING, _CLOSES | {"everything": "boolean"}, shows="WasReset", refusals=(409,)),
 )
