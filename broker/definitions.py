@@ -262,13 +262,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-class _Item:
+class Item:
     """One object of a section, read field by field."""
 
     def __init__(self, section: str, index: int, values: object) -> None:
         self._where = f"{section}[{index}]"
         if not isinstance(values, dict):
-            raise InvalidDefinitions(f"{self._where}: expected an object, not {_shown(values)}")
+            raise InvalidDefinitions(f"{self._where}: expected an object, not {shown(values)}")
         self.values: Document = values
         name = values.get("name")
         if isinstance(name, str):
@@ -277,7 +277,7 @@ class _Item:
     def __str__(self) -> str:
         return self._where
 
-    def having(self, values: Document) -> _Item:
+    def having(self, values: Document) -> Item:
         """Another one in the same place."""
         other = copy(self)
         other.values = values
@@ -291,9 +291,9 @@ class _Item:
                 raise InvalidDefinitions(f"{self._where}: expected a field {key}, {_KINDS[kind]}")
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InvalidDefinitions(f"{self._where}: {key} is {_shown(value)}: expected {_KINDS[kind]}")
+            raise InvalidDefinitions(f"{self._where}: {key} is {shown(value)}: expected {_KINDS[kind]}")
         if isinstance(value, str) and not _is_text(value):
-            raise InvalidDefinitions(f"{self._where}: {key} is {_shown(value)}: expected text without lone surrogates")
+            raise InvalidDefinitions(f"{self._where}: {key} is {shown(value)}: expected text without lone surrogates")
         return value
 
     def texts(self, *keys: str) -> list[str]:
@@ -305,7 +305,7 @@ class _Item:
         if self.values.get("arguments") == []:
             return {}
         try:
-            return _table(self.get("arguments", dict, {}))
+            return table_of_json(self.get("arguments", dict, {}))
         except MalformedTable as error:
             raise InvalidDefinitions(f"{self._where}: arguments: {error}") from error
 
@@ -320,20 +320,20 @@ class _Reader:
         self._stored_algorithm = passwords.SHA256
         """Of hashes that don't say theirs."""
 
-    def run(self, document: object, sections: Iterable[tuple[str, Callable[[_Item], Step]]]) -> Iterator[None]:
+    def run(self, document: object, sections: Iterable[tuple[str, Callable[[Item], Step]]]) -> Iterator[None]:
         """Read all sections, then do what they say, item by item."""
         if not isinstance(document, dict):
-            raise InvalidDefinitions(f"expected an object with users, vhosts, queues, ..., not {_shown(document)}")
+            raise InvalidDefinitions(f"expected an object with users, vhosts, queues, ..., not {shown(document)}")
         version = document.get("rabbitmq_version", document.get("rabbit_version"))
         if isinstance(version, str) and OF_MD5.match(version):
             self._stored_algorithm = passwords.MD5
-        steps: list[tuple[_Item, Step]] = []
+        steps: list[tuple[Item, Step]] = []
         for section, read in sections:
             items = document.get(section)
             if not isinstance(items, list | None):
-                raise InvalidDefinitions(f"{section} is {_shown(items)}: expected a list")
+                raise InvalidDefinitions(f"{section} is {shown(items)}: expected a list")
             for index, values in enumerate(items or ()):
-                item = _Item(section, index, values)
+                item = Item(section, index, values)
                 try:
                     steps.append((item, read(item)))
                 except InvalidDefinitions:
@@ -350,7 +350,7 @@ class _Reader:
                 raise InvalidDefinitions(f"{item}: {error}") from error
             yield
 
-    def _vhost_of(self, item: _Item) -> str:
+    def _vhost_of(self, item: Item) -> str:
         if self._name is not None:
             return self._name
         if "vhost" not in item.values:
@@ -358,14 +358,14 @@ class _Reader:
         (vhost,) = item.texts("vhost")
         return vhost
 
-    def user(self, item: _Item) -> Step:
+    def user(self, item: Item) -> Step:
         """An element of `users`."""
         values = {key: value for key, value in item.values.items() if key not in ("permissions", "topic_permissions")}
         algorithm = self._operations.hashing_algorithm if "password" in values else self._stored_algorithm
         user = User.from_json(values, algorithm)
         return lambda: self._operations.put_user(user, acting_user=self._by)
 
-    def vhost(self, item: _Item) -> Step:
+    def vhost(self, item: Item) -> Step:
         """An element of `vhosts`."""
         (name,) = item.texts("name")
         metadata = item.get("metadata", dict, {}) or {}
@@ -384,19 +384,19 @@ class _Reader:
         }
         return lambda: self._operations.put_vhost(name, **options, acting_user=self._by)
 
-    def permission(self, item: _Item) -> Step:
+    def permission(self, item: Item) -> Step:
         """An element of `permissions`."""
         user, vhost, *patterns = item.texts("user", "vhost", "configure", "write", "read")
         Permissions(*patterns)
         return lambda: self._operations.set_permissions(user, vhost, *patterns, acting_user=self._by)
 
-    def topic_permission(self, item: _Item) -> Step:
+    def topic_permission(self, item: Item) -> Step:
         """An element of `topic_permissions`."""
         user, vhost, exchange, write, read = item.texts("user", "vhost", "exchange", "write", "read")
         TopicPermissions(write, read, user=user, vhost=vhost)
         return lambda: self._operations.set_topic_permissions(user, vhost, exchange, write, read, acting_user=self._by)
 
-    def exchange(self, item: _Item) -> Step:
+    def exchange(self, item: Item) -> Step:
         """An element of `exchanges`. The default exchange and `amq.*` are there already."""
         vhost = self._vhost_of(item)
         name, kind = item.texts("name", "type")
@@ -407,7 +407,7 @@ class _Reader:
             return lambda: log.warning("Skipping import of %s: its name is the broker's own", item)
         return lambda: self._operations.declare_exchange(vhost, name, kind, **bits, arguments=arguments, acting_user=self._by)
 
-    def queue(self, item: _Item) -> Step:
+    def queue(self, item: Item) -> Step:
         """An element of `queues`. Names that begin with `amq.` were given by a server, to a connection that is gone."""
         vhost = self._vhost_of(item)
         (name,) = item.texts("name")
@@ -419,18 +419,18 @@ class _Reader:
             vhost, name, durable=durable, auto_delete=auto_delete, arguments=arguments, acting_user=self._by
         )
 
-    def binding(self, item: _Item) -> Step:
+    def binding(self, item: Item) -> Step:
         """An element of `bindings`."""
         vhost = self._vhost_of(item)
         source, destination, kind, routing_key = item.texts("source", "destination", "destination_type", "routing_key")
         if kind not in ("queue", "exchange"):
-            raise InvalidDefinitions(f"{item}: destination_type is {_shown(kind)}: expected queue or exchange")
+            raise InvalidDefinitions(f"{item}: destination_type is {shown(kind)}: expected queue or exchange")
         arguments = item.arguments()
         if not source:
             return lambda: log.warning("Skipping import of %s: the default exchange binds every queue by its name", item)
         return lambda: self._operations.bind(vhost, source, kind, destination, routing_key, arguments, acting_user=self._by)
 
-    def policy(self, item: _Item) -> Step:
+    def policy(self, item: Item) -> Step:
         """An element of `policies`."""
         vhost = self._vhost_of(item)
         name, pattern = item.texts("name", "pattern")
@@ -439,7 +439,7 @@ class _Reader:
         Policy(name, pattern, definition, **options)
         return lambda: self._operations.set_policy(vhost, name, pattern, definition, **options, acting_user=self._by)
 
-    def parameter(self, item: _Item) -> Step:
+    def parameter(self, item: Item) -> Step:
         """An element of `parameters`."""
         vhost = self._vhost_of(item)
         component, name = item.texts("component", "name")
@@ -448,14 +448,14 @@ class _Reader:
             value = {**value, "definition": _object_of_pairs(item, value["definition"])}
         return lambda: self._operations.set_parameter(vhost, component, name, value, acting_user=self._by)
 
-    def global_parameter(self, item: _Item) -> Step:
+    def global_parameter(self, item: Item) -> Step:
         """An element of `global_parameters`."""
         (name,) = item.texts("name")
         value = item.values.get("value")
         return lambda: self._operations.set_global_parameter(name, value, acting_user=self._by)
 
 
-def _object_of_pairs(item: _Item, pairs: list[Any]) -> Document:
+def _object_of_pairs(item: Item, pairs: list[Any]) -> Document:
     """`rabbitmqctl export_definitions` of RabbitMQ 3.10 writes an operator policy's definition as [["max-length", 7]]."""
     if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
         raise InvalidDefinitions(f"{item}: definition is a list: expected an object")
@@ -471,7 +471,8 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _table(values: Mapping[str, Any]) -> Table:
+def table_of_json(values: Mapping[str, Any]) -> Table:
+    """Arguments with the types that RabbitMQ gives to JSON. Raises MalformedTable."""
     return table_of({name: _argument(value) for name, value in values.items()})
 
 
@@ -488,7 +489,7 @@ def _argument(value: Any) -> Field:
     return field(value)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value in an error's text, cut to what a line takes; what it holds may be a secret."""
     if isinstance(value, dict | list):
         return _KINDS[type(value)]

@@ -354,7 +354,7 @@ class Operations:
             self._set_operator_policy(vhost, name, value, acting_user)
             return
         if component == LIMITS[0]:
-            _check_vhost_limits(vhost, name, value)
+            check_vhost_limits(vhost, name, value)
         with self.broker.acting_as(acting_user):
             found.set_parameter(component, name, value)
 
@@ -475,7 +475,8 @@ def _check_limits(limits: Mapping[str, Any], known: Sequence[str], of: str) -> N
             raise InvalidOperation(f"limit '{name}' of {of} is {value!r}: expected a whole number (negative: no limit)")
 
 
-def _check_vhost_limits(vhost: str, name: str, value: Any) -> None:
+def check_vhost_limits(vhost: str, name: str, value: Any) -> None:
+    """Raises InvalidOperation for what can't be the limits of a vhost (a parameter)."""
     if name != LIMITS[1] or not isinstance(value, dict):
         raise InvalidOperation(f"limits of virtual host '{vhost}': expected an object named '{LIMITS[1]}'")
     _check_limits(value, VHOST_LIMITS, f"virtual host '{vhost}'")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from broker.core.confirms import Confirms
 from broker.core.consumers import Getter
 from broker.core.counters import Given, Taken, given_by
+from broker.core.transaction import Transaction
 from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILED
 from protocol.errors import ChannelException, ConnectionException
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from broker.core.message import Message
     from broker.core.queue import Queue
     from broker.core.session import Session
-    from broker.core.transaction import Transaction
     from protocol.methods import Method
 
 NEVER = 1 << 62
@@ -34,6 +34,7 @@ class Channel:
     """One open channel of a session."""
 
     confirms_type: ClassVar[type[Confirms]] = Confirms
+    transaction_type: ClassVar[type[Transaction]] = Transaction
 
     __slots__ = (
         "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "dropped", "gets", "getters", "given",

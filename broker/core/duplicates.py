@@ -57,6 +57,10 @@ class SeenValues:
         if len(deadlines) > self._size:
             deadlines.popitem(last=False)
 
+    def items(self) -> list[tuple[Hashable, int]]:
+        """The values, as `exact` has them, and when each is forgotten; the oldest first."""
+        return list(self._deadlines.items())
+
     def clear(self) -> None:
         """Forget all."""
         self._deadlines.clear()

@@ -65,6 +65,18 @@ class MessageExpiry:
         if (deadline := self._deadlines.pop(message[ID], None)) is not None:
             self._deadlines[to[ID]] = deadline
 
+    def keep(self, message_id: int, deadline_ms: int | None) -> None:
+        """A message in memory expires then, or (None) never, whatever its time to live is."""
+        if deadline_ms is not None:
+            self._deadlines[message_id] = deadline_ms
+        else:
+            self._deadlines.pop(message_id, None)
+
+    def deadline_for(self, header: bytes, published_ms: int) -> int | None:
+        """When a message that was published then expires, going by its time to live as it is now."""
+        ttl = self._shorter(expiration_of(header))
+        return None if ttl is None else published_ms + ttl
+
     def deadline_ms(self, message_id: int) -> int | None:
         """When a message in memory will have expired, in ms since 1970; None for one that doesn't."""
         return self._deadlines.get(message_id)

@@ -223,11 +223,11 @@ def look_at_unacked(
         if channel.transaction is not None:
             for holder, message in list(channel.transaction.leases()):
                 if holder.queue is queue and not gathering.is_full:
-                    gathering.meet(message, message[ID] in queue.delivery_counts, held=_held(holder, None))
+                    gathering.meet(message, message[ID] in queue.delivery_counts, held=held_by(holder, None))
         for tag in list(channel.unacked):
             lease = channel.unacked.get(tag)
             if lease is not None and lease[0].queue is queue:
-                gathering.meet(lease[1], lease[1][ID] in queue.delivery_counts, held=_held(lease[0], tag))
+                gathering.meet(lease[1], lease[1][ID] in queue.delivery_counts, held=held_by(lease[0], tag))
             if gathering.is_full:
                 break
             looked += 1
@@ -238,7 +238,8 @@ def look_at_unacked(
     return gathering.look
 
 
-def _held(holder: Holder, tag: int | None) -> Held:
+def held_by(holder: Holder, tag: int | None) -> Held:
+    """With whom a message is; `tag` None: a transaction is about to settle it."""
     channel = holder.channel
     session = channel.session
     consumer_tag = holder.tag if isinstance(holder, Consumer) else None

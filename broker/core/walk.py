@@ -74,6 +74,8 @@ class Stretch(NamedTuple):
     damaged: int = 0
     due_ms: Sequence[int] = ()
     """When each of them is to go on, if an exchange delays them."""
+    times_ms: Sequence[int] = ()
+    """When each of them was published, of those that were read from the disk."""
 
 
 class Glance(Reading):
@@ -150,7 +152,7 @@ class Walk:
             yield glance.begin
             if glance.messages is not None:
                 course.cursor = runs[-1].first_id + runs[-1].length
-                return Stretch(course.level, Where.DISK, list(glance.messages), glance.lost)
+                return Stretch(course.level, Where.DISK, list(glance.messages), glance.lost, times_ms=glance.times_ms)
             # Copied elsewhere or gone meanwhile: see where it is now.
             found = course.next(most)
             if isinstance(found, Stretch) or not found:

@@ -25,3 +25,7 @@ class WatchedBroker(Broker):
         super().__init__(authenticator, server_properties, rig.clock.now_ms, rig.random_bytes, **options)
         self.rig = rig
         rig.broker = self
+
+    def serve(self) -> bool:
+        """See Broker."""
+        return self.rig.standstill.serve(self.outbox, super().serve)

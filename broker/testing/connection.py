@@ -42,6 +42,14 @@ class WatchedConnection(Connection):
         super()._connect(Overheard(FaultyHearing(events), self.conversation))
         self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
 
+    def hold(self) -> None:
+        """Don't hear the peer until `go_on`."""
+        self._pause("standstill")
+
+    def go_on(self) -> None:
+        """Hear it again."""
+        self._resume("standstill")
+
     def end(self, reason: str) -> None:
         """Tell the peer that it is over, and close the socket whether it listens or not; what the session held goes at once."""
         if self.wire.state is ConnectionState.RUNNING:

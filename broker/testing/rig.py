@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from broker.testing.clock import Clock
 from broker.testing.conversations import Conversations
 from broker.testing.sandboxes import Sandboxes
+from broker.testing.snapshots import Snapshots
+from broker.testing.standstill import Standstill
 from broker.testing.waits import Waits
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Rig:
         self.conversations = Conversations(self.clock.now_ms)
         self._names = self.chance("names")
         self.sandboxes = Sandboxes(self)
+        self.standstill = Standstill()
+        self.snapshots = Snapshots(self)
 
     def chance(self, purpose: str) -> random.Random:
         """What is left to chance for one purpose: the same for the same seed, whatever is drawn for others."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from broker.core.session import Session
+from broker.testing.vanished import ForgivingChannel
 
 
 class WatchedSession(Session):
     """See the module."""
+
+    channel_type = ForgivingChannel

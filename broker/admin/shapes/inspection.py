@@ -92,11 +92,12 @@ def _of_seen(seen: Seen, encoding: str) -> dict[str, Any]:
     if seen.due_ms is not None:
         facts["due_at"] = seen.due_ms
     if seen.held is not None:
-        facts["held_by"] = _of_held(seen.held)
+        facts["held_by"] = of_held(seen.held)
     return facts
 
 
-def _of_held(held: Held) -> dict[str, Any]:
+def of_held(held: Held) -> dict[str, Any]:
+    """With whom a message is."""
     return {
         "connection": held.connection,
         "user": held.user,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.core.transaction import Transaction
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
 from protocol.methods import Confirm, Tx, make
@@ -12,6 +11,7 @@ from protocol.methods import Confirm, Tx, make
 if TYPE_CHECKING:
     from broker.core.channel import Channel
     from broker.core.session import Session
+    from broker.core.transaction import Transaction
 
 
 def confirm_select(session: Session, channel: Channel, method: Confirm.Select) -> None:
@@ -29,7 +29,7 @@ def select(session: Session, channel: Channel, method: Tx.Select) -> None:
     if channel.confirms is not None:
         raise ChannelException(PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
     if channel.transaction is None:
-        channel.transaction = Transaction(channel)
+        channel.transaction = channel.transaction_type(channel)
     channel.send(make(Tx.SelectOk))
 
 

@@ -66,11 +66,15 @@ class DelayedMessage(Exchange):
         # Most headers don't have the name in them, and needn't be decoded.
         if _X_DELAY_BYTES not in envelope.header or delay_of(envelope.headers) <= 0:
             return self._inner.route(envelope)
+        return (self.delay_queue(),)
+
+    def delay_queue(self) -> DelayQueue:
+        """Where it holds what is delayed."""
         if self.delays is None:
             assert self._vhost is not None
             self._vhost.add_internal_queue(self.restore_delays(self._vhost.broker.next_queue_id(self.durable)))
         assert self.delays is not None
-        return (self.delays,)
+        return self.delays
 
     def bound(self, destination: Destination) -> None:
         self._inner.bound(destination)

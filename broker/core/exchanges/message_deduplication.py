@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker.core.envelope import Envelope
     from broker.core.exchange import Destination
     from broker.core.vhost import VHost
-    from protocol.tables import Table
+    from protocol.tables import Field, Table
 
 X_CACHE_SIZE = "x-cache-size"
 X_CACHE_PERSISTENCE = "x-cache-persistence"
@@ -62,6 +62,27 @@ class MessageDeduplication(Fanout):
         self.seen_queue = SeenQueue(self._vhost, self, queue_id, self._seen, self._size)
         return self.seen_queue
 
+    @property
+    def seen(self) -> SeenValues:
+        """What it has seen lately."""
+        return self._seen
+
+    def remember(self, value: Field, deadline_ms: int) -> None:
+        """It has seen a value, and forgets it then."""
+        self._seen.add(value, deadline_ms)
+        if self._on_disk:
+            assert self._vhost is not None
+            if self.seen_queue is None:
+                self._vhost.add_internal_queue(self.restore_seen(self._vhost.broker.next_queue_id(True)))
+            assert self.seen_queue is not None
+            self.seen_queue.note(value, deadline_ms)
+
+    def forget(self) -> None:
+        """It has seen nothing."""
+        self._seen.clear()
+        if self.seen_queue is not None:
+            self.seen_queue.drop_ready()
+
     def has_seen(self, envelope: Envelope) -> bool:
         """The message would not pass."""
         assert self._vhost is not None
@@ -72,18 +93,11 @@ class MessageDeduplication(Fanout):
         assert self._vhost is not None
         value = value_of(envelope.headers) if _HEADER_BYTES in envelope.header else None
         if value is not None:
-            broker = self._vhost.broker
-            now = broker.outbox.clock()
+            now = self._vhost.broker.outbox.clock()
             if self._seen.holds(value, now):
                 return ()
             ttl_ms = ttl_of(envelope.headers, self._ttl_ms)
-            deadline = NEVER if ttl_ms is None else now + ttl_ms
-            self._seen.add(value, deadline)
-            if self._on_disk:
-                if self.seen_queue is None:
-                    self._vhost.add_internal_queue(self.restore_seen(broker.next_queue_id(True)))
-                assert self.seen_queue is not None
-                self.seen_queue.note(value, deadline)
+            self.remember(value, NEVER if ttl_ms is None else now + ttl_ms)
         return self.matches(envelope.keys[0], {})
 
 

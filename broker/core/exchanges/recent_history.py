@@ -49,22 +49,32 @@ class RecentHistory(Fanout):
         self._vhost = vhost
 
     def detach(self) -> None:
+        self.forget()
+
+    @property
+    def kept(self) -> tuple[Envelope, ...]:
+        """The history, the oldest message first."""
+        return tuple(self._kept)
+
+    def forget(self) -> None:
+        """Keep nothing of it."""
         while self._kept:
             self._forget(self._kept.popleft())
 
     def route(self, envelope: Envelope) -> tuple[Destination, ...]:
         # Most messages don't have the name in their header, which then needn't be decoded.
         if _NO_STORE_BYTES not in envelope.header or not _says_no_store(envelope):
-            self._keep(envelope)
+            self.keep(envelope)
         return self.matches(envelope.keys[0], {})
 
     def bound(self, destination: Destination) -> None:
         """The new binding gets the history, the oldest message first, though its queue may have had it through another."""
         assert self._vhost is not None
-        for envelope in tuple(self._kept):  # the way may lead back to here
+        for envelope in self.kept:  # the way may lead back to here
             self._vhost.deliver(destination, envelope)
 
-    def _keep(self, envelope: Envelope) -> None:
+    def keep(self, envelope: Envelope) -> None:
+        """A message is the last of the history."""
         assert self._vhost is not None
         kept = self._kept
         if len(kept) == kept.maxlen:

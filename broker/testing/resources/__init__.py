@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.testing.resources import info, sandboxes, waits
+from broker.testing.resources import (
+    info,
+    sandboxes,
+    snapshots,
+    waits,
+)
 
 if TYPE_CHECKING:
     from broker.admin.routing import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*info.ROUTES, *sandboxes.ROUTES, *waits.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *info.ROUTES,
+    *sandboxes.ROUTES,
+    *snapshots.ROUTES,
+    *waits.ROUTES,
+)

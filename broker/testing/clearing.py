@@ -1,0 +1,75 @@
+"""Throwing away all messages of a vhost, by steps, while it stands still: what is ready, what exchanges keep, and what clients hold, whose
+deliveries vanish (vanished.py). Nothing of it is a dead letter, and who held something has its credit back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.core.exchanges.message_deduplication import MessageDeduplication
+from broker.core.exchanges.recent_history import RecentHistory
+from broker.testing.capture import parts_of
+from broker.testing.pace import Pace
+from broker.testing.vanished import ForgivingChannel
+
+if TYPE_CHECKING:
+    from broker.core.consumers import Holder
+    from broker.core.message import Message
+    from broker.core.queue import Queue
+    from broker.core.steps import Steps
+    from broker.core.vhost import VHost
+
+STEP: Final = 2048
+"""Messages that a step throws away: about a millisecond."""
+
+
+def clear(vhost: VHost) -> Steps[int]:
+    """Throw all away; returns how many messages there were in queues."""
+    pace = Pace(STEP)
+    count = yield from _take_back(vhost, pace)
+    for queue in list(vhost.queues.values()):
+        dropped = yield from _drop(queue, pace)
+        count += dropped if queue.kept_for is None else 0
+    for exchange in vhost.exchanges.values():
+        for part in parts_of(exchange):
+            if isinstance(part, MessageDeduplication | RecentHistory):
+                part.forget()
+    return count
+
+
+def _take_back(vhost: VHost, pace: Pace) -> Steps[int]:
+    """What clients hold."""
+    by_holder: dict[Holder, list[Message]] = {}
+    channels = [each for each in vhost.broker.open_channels() if getattr(each.session, "vhost", None) is vhost]
+    for channel in channels:
+        assert isinstance(channel, ForgivingChannel)
+        for holder, message in channel.vanish().values():
+            by_holder.setdefault(holder, []).append(message)
+    count = 0
+    for holder, messages in by_holder.items():
+        for begin in range(0, len(messages), STEP):
+            part = messages[begin : begin + STEP]
+            holder.queue.settle_leased(part)
+            holder.settled(len(part))
+            count += len(part)
+            if pace.is_over(len(part)):
+                yield None
+    for channel in channels:
+        for consumer in channel.consumers.values():
+            consumer.wake()
+    return count
+
+
+def _drop(queue: Queue, pace: Pace) -> Steps[int]:
+    """What is ready."""
+    count = 0
+    while len(queue.ready) > STEP and queue.available():
+        _, messages = queue.ready.take(STEP)
+        queue.settle(messages)
+        count += len(messages)
+        if pace.is_over(len(messages)):
+            yield None
+    left = len(queue.ready)
+    queue.drop_ready()
+    if pace.is_over(left):
+        yield None
+    return count + left
