@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
 from typing import Final, NamedTuple
@@ -133,8 +133,9 @@ class SqliteCatalog(BaseCatalog):
         if self._own_worker:
             self._worker.stop()
 
-    def run(self, operations: Sequence[Change | Event]) -> None:
+    def run(self, operations: Iterable[Change | Event]) -> None:
         """The worker's side: changes in one transaction, an event (of `close`) ends it."""
+        operations = list(operations)
         changes = [operation for operation in operations if isinstance(operation, Change)]
         if changes:
             self._commit(changes)

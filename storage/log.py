@@ -3,7 +3,7 @@
 import secrets
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from threading import Event
@@ -220,15 +220,14 @@ class FileLog:
             raise self._worker.failure
 
     def abandon(self) -> None:
-        """Close without having anything on the disk: for a log that nobody wants back."""
-        self._closed = True
+        """Close without having anything on the disk: for a log that nobody wants back. What is not written yet won't be."""
+        self._closed = self._finished = True
         if self._own_worker:
             self._worker.stop()
-        self._finished = True
         for segment in self._segments:
             segment.close()
 
-    def run(self, operations: Sequence[_Append | _Truncate | _Close]) -> None:
+    def run(self, operations: Iterable[_Append | _Truncate | _Close]) -> None:
         """The worker's side: do the operations in order, appends that follow one another in one write."""
         group: list[_Append] = []
         size, roll = 0, False

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from queue import SimpleQueue
@@ -19,8 +20,9 @@ Operation = TypeVar("Operation", contravariant=True)
 class Part(Protocol[Operation]):
     """A log or a catalog, as its worker sees it."""
 
-    def run(self, operations: Sequence[Operation]) -> None:
-        """Do the operations in order, on the worker's thread, and answer each. Must not raise."""
+    def run(self, operations: Iterable[Operation]) -> None:
+        """Do the operations in order, on the worker's thread, and answer each. Must not raise. What was answered must not be kept:
+        it would stay in memory until a slow disk has done the rest."""
 
 
 class Worker:
@@ -57,11 +59,21 @@ class Worker:
     def _run(self) -> None:
         stopped = False
         while not stopped:
-            batch = [self._queue.get()]
+            batch = deque([self._queue.get()])
             batch += [self._queue.get() for _ in range(self._queue.qsize())]
             stopped = None in batch
-            for part, operations in groupby(filter(None, batch), key=itemgetter(0)):
-                part.run([operation for _, operation in operations])
+            self._run_all(batch)
+
+    @staticmethod
+    def _run_all(batch: deque[tuple[Part[Any], Any] | None]) -> None:
+        """What is being done is no longer in the batch."""
+        for part, operations in groupby(filter(None, _emptied(batch)), key=itemgetter(0)):
+            part.run(operation for _, operation in operations)
+
+
+def _emptied(batch: deque[T]) -> Iterator[T]:
+    while batch:
+        yield batch.popleft()
 
 
 def answer(done: Callable[[T], None] | None, result: T) -> None:

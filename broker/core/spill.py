@@ -53,10 +53,11 @@ _place_of = attrgetter("run.place")
 
 
 class SpillBatch(NamedTuple):
-    """What a turn spills, into the segment `home`; `begins` if it is the first there."""
+    """What a turn spills, records of `size` bytes together, into the segment `home`; `begins` if it is the first there."""
 
     ledger: Ledger
     records: list[bytes]
+    size: int
     page_outs: list[PageOut]
     copies: SpillCopies | None
     home: Segment
@@ -120,9 +121,9 @@ class Spill:
         if not self._records:
             return None
         ledger, copies = self.ledger, self._copies
-        batch = SpillBatch(ledger, self._records, self._page_outs, copies, ledger.range.home, ledger.rolled is not None)
-        ledger.rolled = None
         size = sum(map(len, self._records))
+        batch = SpillBatch(ledger, self._records, size, self._page_outs, copies, ledger.range.home, ledger.rolled is not None)
+        ledger.rolled = None
         ledger.shipped(size, size - (copies.size if copies is not None else 0))
         self._records, self._page_outs, self._copies = [], [], None
         return batch

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("storage")
 
 BEHIND_BYTES = 33_554_432
-"""With more than this under way the disk is behind, and publishers are not read from."""
+"""With more than this under way, to the log and the spill together, the disk is behind, and publishers are not read from."""
 CAUGHT_UP_BYTES = 8_388_608
 OPEN_SPILL_SECONDS_MAX = 10.0
 
@@ -47,10 +47,11 @@ class Committer:
         self._unspilled: list[SpillBatch] = []
         self._spill_deadline: float | None = None
         """By the event loop's clock: from when on a spill that can't be opened is given up."""
-        self._spilled: deque[tuple[SpillBatch, Receipt]] = deque()
+        self._spilled: deque[tuple[SpillBatch, Receipt | StorageError]] = deque()
         self.spill_failed = False
         """It is not written to any more."""
         self.pending_bytes = 0
+        """What was handed to the store and isn't written yet: it is in memory, whatever paging does."""
         self.failed: StorageError | None = None
         self.is_behind = False
 
@@ -75,8 +76,7 @@ class Committer:
                 batch.release(True)
             return
         self._under_way.append(batch)
-        self.pending_bytes += batch.size
-        self.is_behind = self.is_behind or self.pending_bytes > BEHIND_BYTES
+        self._add_pending(batch.size)
         catalog, report = self._store.catalog, self._report
         where: list[Outcome] = [None]
         last_put = None if batch.records or batch.deletions else next(reversed(batch.puts))
@@ -98,9 +98,16 @@ class Committer:
         """The first of what is under way."""
         return self._under_way[0] if self._under_way else None
 
+    def _add_pending(self, size: int) -> None:
+        self.pending_bytes += size
+        self.is_behind = self.is_behind or self.pending_bytes > BEHIND_BYTES
+
     def _report(self, outcome: Outcome) -> None:
         """On the store's thread: a batch is done."""
         self._reports.append(outcome)
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._waking:
             self._waking = True
             self._loop.call_soon_threadsafe(self._release)
@@ -117,10 +124,14 @@ class Committer:
             elif isinstance(outcome, Receipt):
                 batch.written(outcome)
             batch.release(self.failed is None)
-        self.is_behind = self.is_behind and self.pending_bytes > CAUGHT_UP_BYTES
         while self._spilled:
-            spill, receipt = self._spilled.popleft()
-            spill.written(receipt)
+            spill, written = self._spilled.popleft()
+            self.pending_bytes -= spill.size
+            if isinstance(written, StorageError):
+                self.spill_failed = True
+            else:
+                spill.written(written)
+        self.is_behind = self.is_behind and self.pending_bytes > CAUGHT_UP_BYTES
         self.give_back()
         self._changed()
 
@@ -139,7 +150,8 @@ class Committer:
 
     def _spill(self) -> None:
         """What can't be spilled stays in memory, and the spill is not written to any more. For a descriptor to open it with, the next turns
-        try again, while connections that took them all are being turned away."""
+        try again, while connections that took them all are being turned away. What waits for that isn't counted: were all publishers
+        paused, there might be no such turn."""
         try:
             spill = self._store.spill()
         except OSError as error:
@@ -153,17 +165,14 @@ class Committer:
         waiting, self._unspilled = self._unspilled, []
         if spill is not None:
             for batch in waiting:
+                self._add_pending(batch.size)
                 spill.append(batch.records, partial(self._report_spilled, batch), sync=False, roll=batch.begins)
 
     def _report_spilled(self, batch: SpillBatch, outcome: Receipt | StorageError) -> None:
         """On the spill's thread."""
-        if isinstance(outcome, StorageError):
-            self.spill_failed = True
-            return
         self._spilled.append((batch, outcome))
-        if not self._waking:
-            self._waking = True
-            self._loop.call_soon_threadsafe(self._release)
+        if not self._loop.is_closed():  # it may be before the spill is
+            self._wake()
 
     def _fail(self, error: StorageError) -> None:
         if self.failed is None:

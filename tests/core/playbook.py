@@ -315,6 +315,9 @@ class _Loop:
     def time(self) -> float:
         return self.seconds
 
+    def is_closed(self) -> bool:
+        return False
+
     def call_soon_threadsafe(self, call: Callable[[], None]) -> None:
         self.calls.append(call)
 

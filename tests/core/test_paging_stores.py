@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.runtime import committer
 from protocol.methods import Confirm, Queue, Tx
 from storage.api import Closed, Corrupt, Failed
 from tests.core.deep import (
@@ -100,6 +101,41 @@ class TestSpill:
         book.settle()
         assert text_of(drain(book)) == "45"
         assert_nothing_left(book)
+
+    def test_a_spill_that_is_behind(self, book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Publishers wait for it as they do for the log: the two are counted together."""
+        monkeypatch.setattr(committer, "BEHIND_BYTES", 1000)
+        monkeypatch.setattr(committer, "CAUGHT_UP_BYTES", 500)
+        core = filled(book, channel, "12", durable=False)
+        channel.declare("d", durable=True)
+        book.settle()
+        assert book.committer.pending_bytes == 0
+        for name in ("q", "d"):
+            assert not book.committer.is_behind
+            channel.publish(name, b"x" * 600)
+            book.turn()
+        assert book.committer.is_behind and book.committer.pending_bytes > 1200
+        assert where(core) == (1, 1, 1)
+        book.step()
+        assert book.committer.is_behind, "one is written, and with the other it isn't caught up"
+        book.step()
+        assert not book.committer.is_behind and book.committer.pending_bytes == 0
+        assert where(core) == (1, 2, 0)
+        assert text_of(drain(book)) == "12" + "x" * 600
+
+    def test_a_spill_that_fails_is_not_waited_for(self, book: Playbook, channel: PlayedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(committer, "BEHIND_BYTES", 1000)
+        filled(book, channel, "12", durable=False)
+        spill: Any = book.disk.spill()
+        spill._medium.failure = Failed("no space for it")
+        channel.publish("q", b"x" * 1000)
+        book.turn()
+        channel.publish("q", b"y")
+        book.turn()
+        assert book.committer.is_behind and not book.committer.spill_failed
+        book.sync()
+        assert book.committer.spill_failed and not book.committer.is_behind and book.committer.pending_bytes == 0
+        assert text_of(drain(book)) == "12" + "x" * 1000 + "y"
 
     def test_a_spill_that_fails(self, book: Playbook, channel: PlayedChannel) -> None:
         """What was spilled is still read; everything else stays in memory; the log goes on."""

@@ -4,6 +4,7 @@ The file is called `fault` and lies beside the data directory. It holds lines `<
 
     write_synced EIO     every such operation of storage.files.Files raises that error
     any 1.5              every change takes so many seconds longer
+    write stalls         every such operation waits until the file says so no more
     free 1000            so many bytes are free on the disk; or free EIO
 """
 
@@ -23,6 +24,8 @@ from storage.records import Buffer
 from tests.oracle.leveret import Leveret
 
 FAULT = "fault"
+STALLS = "stalls"
+LOOK_SECONDS = 0.01
 
 
 class FaultyFiles(Files):
@@ -34,7 +37,10 @@ class FaultyFiles(Files):
 
     def _ask(self, operation: str) -> None:
         for action in self._actions(operation, "any"):
-            if action[0].isdigit():
+            if action == STALLS:
+                while STALLS in self._actions(operation, "any"):
+                    time.sleep(LOOK_SECONDS)
+            elif action[0].isdigit():
                 time.sleep(float(action))
             else:
                 raise _error(action)

@@ -1,5 +1,6 @@
 """What the runtime tests know of a broker's process: its memory, its sockets, its log; and clients that push, stay silent, or ping."""
 
+import contextlib
 import os
 import re
 import threading
@@ -132,6 +133,16 @@ def send_many(wire: Wire, frames: bytes, count: int) -> None:
     each = max(1, MB // len(frames))
     for at in range(0, count, each):
         wire.send_raw(frames * min(each, count - at))
+
+
+def send_what_fits(wire: Wire, data: bytes) -> int:
+    """Send until the broker takes no more for a second; returns how many bytes it took."""
+    sent = 0
+    wire._socket.settimeout(1.0)
+    with contextlib.suppress(TimeoutError):
+        while sent < len(data):
+            sent += wire._socket.send(data[sent : sent + MB])
+    return sent
 
 
 class Pinger:

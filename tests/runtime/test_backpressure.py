@@ -1,6 +1,5 @@
 """Peers that don't read, don't finish, or outrun the disk cost bounded memory and time, and nobody else notices (design.md §3)."""
 
-import contextlib
 import threading
 import time
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from tests.runtime.process import (
     publish_bytes,
     rss_bytes,
     send_many,
+    send_what_fits,
     sockets,
     soon,
 )
@@ -34,16 +34,6 @@ SLACK_BYTES = 60 * MB
 SMALL_BUFFER_BYTES = 4096
 DELIVER = b"\x00\x3c\x00\x3c"
 """Class and method of basic.deliver."""
-
-
-def send_what_fits(wire: Wire, data: bytes) -> int:
-    """Send until the broker takes no more for a second; returns how many bytes it took."""
-    sent = 0
-    wire._socket.settimeout(1.0)
-    with contextlib.suppress(TimeoutError):
-        while sent < len(data):
-            sent += wire._socket.send(data[sent : sent + MB])
-    return sent
 
 
 # --- peers that don't read

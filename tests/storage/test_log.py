@@ -5,6 +5,8 @@ import os
 import random
 import stat
 import threading
+import weakref
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,46 @@ def test_what_piles_up_during_a_write_goes_into_one_write_and_one_sync() -> None
     assert starts == sorted(starts), "answered in the order of the appends"
     assert records_of(log) == [[message(number)] for number in range(50)]
     log.close()
+
+
+def test_what_was_answered_is_let_go_while_the_rest_is_written() -> None:
+    """What piled up before a slow disk may be as much as may wait for it, and more comes in for what was answered."""
+    disk, gate, answers = Disk(), Gate(), Answers()
+    log = opened(disk)
+    disk.fault = gate
+    log.append([message(1)], answers)
+    assert gate.reached.wait(DEADLINE)
+    first, second = Answers(), Answers()
+    kept = weakref.ref(first)
+    log.append([message(2)], first)
+    log.append([message(3)], second, roll=True)
+    del first
+    answered: list[bool] = []
+    disk.fault = lambda _, name: answered.append(kept() is None) if name.startswith("write") else None
+    gate.open.set()
+    second.take(1)
+    assert answered[0] is False and answered[-1] is True, "when the second was written, and when the third was"
+    log.close()
+
+
+def test_what_was_abandoned_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a broker doesn't wait for a slow disk to have what nobody wants back."""
+    disk, gate, answers = Disk(), Gate(), Answers()
+    log = opened(disk)
+    disk.fault = gate
+    log.append([message(1)], answers)
+    assert gate.reached.wait(DEADLINE)
+    log.append([message(2)], answers)
+    stop = log._worker.stop
+
+    def go_on_and_stop() -> None:
+        gate.open.set()
+        stop()
+
+    monkeypatch.setattr(log._worker, "stop", go_on_and_stop)
+    log.abandon()
+    written, abandoned = answers.take(2)
+    assert isinstance(written, Receipt) and isinstance(abandoned, Closed)
 
 
 def test_commits_that_wait_for_no_sync_cost_none() -> None:
@@ -399,8 +441,7 @@ def test_many_threads_wake_one_worker() -> None:
         def __init__(self) -> None:
             self.seen: list[int] = []
 
-        def run(self, operations: object) -> None:
-            assert isinstance(operations, list)
+        def run(self, operations: Iterable[int]) -> None:
             self.seen += operations
 
     worker, part = Worker(), Part()
