@@ -14,14 +14,16 @@ A vhost is idle if all of this is so:
 So messages without a consumer, and those that wait for their time (a delay, a time to live), are idle. The quiet is for what the broker
 can't know: a consumer that has acked and goes on to publish, or that was given a message without having to ack it.
 
-On a machine with more to do than it can, a client may take longer than that to come to its next word. So time in which the broker's own
-wake-ups came late doesn't count as quiet.
+A client whose machine, or whose interpreter, has too much to do may take longer than that to come to its next word. So who is heard again
+after a silence in which nothing else kept the vhost from being idle, and somebody waited for that, is given more time from then on: four
+times that silence, for a while, and never more than QUIET_SECONDS_MAX.
 """
 
 from __future__ import annotations
 
 import select
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from broker.admin.errors import Missing
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
     from broker.testing.vhost import WatchedVHost
 
 QUIET_SECONDS = 0.02
+QUIET_SECONDS_MAX = 1.0
+"""What silences that were not the end may make of a shorter one."""
+LONGER = 4
+FORGETTING = 0.9
+"""What is left of it after each time that one waited."""
 TOLD = 3
 """Things that keep a vhost from being idle, and that a text names."""
 LOOK_SECONDS = 0.002
@@ -46,13 +53,14 @@ LOOK_SECONDS = 0.002
 
 class Activity:
     """When clients of a vhost and the broker last said something to each other, by time.monotonic; and the batch that what it did went
-    into, or a later one."""
+    into, or a later one. `silence_seconds` is how long they were lately silent before they went on by themselves."""
 
-    __slots__ = ("at", "batch")
+    __slots__ = ("at", "batch", "silence_seconds")
 
     def __init__(self) -> None:
         self.at = 0.0
         self.batch = 0
+        self.silence_seconds = 0.0
 
 
 class Idle:
@@ -66,6 +74,10 @@ class Idle:
         self._begun = time.monotonic()
         self._batch = rig.broker.outbox.number
         self._look_at: float | None = None
+        self._last = 0.0
+        """When something was said, as far as that has been looked at."""
+        self._is_calm = False
+        """But for that, they would have been idle since."""
 
     # --- broker.testing.waits.Condition -----------------------------------------------------------------------------
 
@@ -75,7 +87,16 @@ class Idle:
             if self._rig.broker.vhosts.get(vhost.name) is not vhost:
                 raise Missing(f"vhost '{vhost.name}' was deleted meanwhile")
         self._look_at = None
-        return next(self._obstacles(), None) is None
+        self._learn()
+        if (over_at := self._over_at()) > time.monotonic():
+            self._is_calm = self._is_calm or next(self._movements(), None) is None
+            self._look_at = self._look_at or over_at
+            return False
+        if next(self._movements(), None) is not None:
+            return False
+        for vhost in self._vhosts:
+            vhost.activity.silence_seconds *= FORGETTING
+        return True
 
     def look_at(self) -> float | None:
         """See Condition."""
@@ -90,7 +111,7 @@ class Idle:
     def found(self) -> str:
         """See Condition."""
         told: list[str] = []
-        for obstacle in self._obstacles():
+        for obstacle in chain(self._movements(), self._noise()):
             if len(told) == TOLD:
                 told.append("and more")
                 break
@@ -99,9 +120,31 @@ class Idle:
 
     # --- what goes on -----------------------------------------------------------------------------------------------
 
-    def _obstacles(self) -> Iterator[str]:
-        """What keeps the vhosts from being idle, the cheapest to see first."""
-        yield from self._noise()
+    def _learn(self) -> None:
+        """Somebody was silent, everything else was over, and it went on: they may need longer."""
+        last = max((vhost.activity.at for vhost in self._vhosts), default=0.0)
+        if last != self._last:
+            if self._is_calm:
+                silence = last - max(self._last, self._begun)
+                for vhost in self._vhosts:
+                    vhost.activity.silence_seconds = max(vhost.activity.silence_seconds, silence)
+            self._last, self._is_calm = last, False
+
+    def _over_at(self) -> float:
+        """When it will have been quiet for long enough, by time.monotonic."""
+        silence = max((vhost.activity.silence_seconds for vhost in self._vhosts), default=0.0)
+        quiet = max(self._quiet, min(LONGER * silence, QUIET_SECONDS_MAX))
+        return max(self._last, self._begun) + quiet
+
+    def _noise(self) -> Iterator[str]:
+        """In words, if it isn't quiet."""
+        now, over_at = time.monotonic(), self._over_at()
+        if now < over_at:
+            begun = max(self._last, self._begun)
+            yield f"clients and broker have been quiet for {now - begun:.3f} s, and it has to be {over_at - begun:.3g} s"
+
+    def _movements(self) -> Iterator[str]:
+        """What keeps the vhosts from being idle, but for what is being said, the cheapest to see first."""
         outbox = self._rig.broker.outbox
         for queue in outbox.touched:
             if queue.vhost in self._vhosts:
@@ -117,15 +160,6 @@ class Idle:
         yield from self._of_connections()
         if not self._is_durable():
             yield "what clients did is on its way to the disk"
-
-    def _noise(self) -> Iterator[str]:
-        last = max(vhost.activity.at for vhost in self._vhosts) if self._vhosts else 0.0
-        over_at = max(last, self._begun) + self._quiet
-        now = time.monotonic()
-        if now < over_at:
-            self._look_at = over_at
-            ago = f"the last thing that a client or the broker said was {now - last:.3f} s ago" if last else "nobody has said anything yet"
-            yield f"{ago}, and it has to be quiet for {self._quiet:g} s"
 
     def _of_connections(self) -> Iterator[str]:
         """Bytes that are on their way between client and broker."""
