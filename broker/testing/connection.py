@@ -86,7 +86,7 @@ class WatchedConnection(Connection):
         super().end_for_silence()
 
     def _refuse(self, error: HandshakeFailed) -> None:
-        self.conversation.failed(0, NOTED, f"refused: {error.reason}")
+        self.conversation.failed(0, NOTED, error.reason)
         super()._refuse(error)
 
     def _say(self, method: Method) -> None:

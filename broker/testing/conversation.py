@@ -22,7 +22,7 @@ from protocol.constants import FRAME_BODY, FRAME_HEADER, FRAME_METHOD, FRAME_OVE
 from protocol.errors import ConnectionException
 from protocol.fastcodec import ACK, NACK, u64
 from protocol.framing import FRAME_HEADER_BYTES, frame_header
-from protocol.methods import Basic, Channel, Connection, Method
+from protocol.methods import Basic, Channel, Confirm, Connection, Exchange, Method, Queue, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,16 @@ GIVEN_MAX = 2000
 """Runs of deliveries of a channel whose time is remembered."""
 ERRORS_MAX = 20
 WithContent = Basic.Deliver | Basic.GetOk | Basic.Return
+HANDSHAKE_MAX = 50
 LANDMARKS = (Basic.Consume, Basic.Cancel, Channel.Open, Channel.Close, Channel.CloseOk)
+MERE = frozenset(
+    (
+        Basic.CancelOk, Basic.ConsumeOk, Basic.QosOk, Channel.CloseOk, Channel.OpenOk, Confirm.SelectOk, Connection.CloseOk,
+        Exchange.BindOk, Exchange.DeclareOk, Exchange.DeleteOk, Exchange.UnbindOk, Queue.BindOk, Queue.UnbindOk, Tx.CommitOk,
+        Tx.RollbackOk, Tx.SelectOk,
+    )
+)  # fmt: skip
+"""Answers that say nothing else."""
 
 
 class Fault(NamedTuple):
@@ -60,7 +69,12 @@ class Conversation:
     def __init__(self, session: Session, clock_ms: Callable[[], int]) -> None:
         self._session: Session | None = session
         self._clock_ms = clock_ms
+        self.handshake: list[Line] = []
+        """What came before it was let in; its lines otherwise."""
         self.lines = Folded()
+        self.is_let_in = False
+        self.client = ""
+        """What software the client says it is."""
         self.begun_at, self.begun_ms = time.monotonic(), clock_ms()
         self.errors: deque[Fault] = deque(maxlen=ERRORS_MAX)
         self._given: dict[int, deque[tuple[int, int]]] = {}
@@ -90,12 +104,12 @@ class Conversation:
 
     def note(self, text: str) -> None:
         """Something happened that nobody said."""
-        self.lines.add_landmark(self._line(0, NOTED, partial(str, text)))
+        self._add(self._line(0, NOTED, partial(str, text)))
 
     def failed(self, channel: int, way: str, text: str) -> None:
         """It was closed, or lost, for a reason."""
         self.errors.append(Fault(self._clock_ms(), channel, text))
-        self.lines.add_landmark(self._line(channel, way, partial(str, text)))
+        self._add(self._line(channel, way, partial(str, text)))
 
     def method(self, channel: int, way: str, method: Method) -> None:
         """Any method without content."""
@@ -107,13 +121,16 @@ class Conversation:
             return
         if isinstance(method, Channel.Open):
             self._given.pop(channel, None)
+        if isinstance(method, Connection.StartOk):
+            self.client = wording.client_text(method)
         if isinstance(method, Connection.StartOk | Connection.UpdateSecret):
             text = partial(str, text())  # the secret isn't to be kept, either
+        line = self._line(channel, way, text, is_mere=cls in MERE)
         if not channel or cls in LANDMARKS:
-            self.lines.add_landmark(self._line(channel, way, text))
+            self._add(line)
+            self.is_let_in = self.is_let_in or cls is Connection.OpenOk
         else:
-            kind = Kind(way, channel, wording.method_name(cls), None, METHODS_SHOWN)
-            self.lines.add(kind, self._line(channel, way, text))
+            self.lines.add(Kind(way, channel, wording.method_name(cls), None, METHODS_SHOWN), line)
 
     def settled(self, channel: int, way: str, name: str, count: int, text: Callable[[int], str]) -> None:
         """So many acks or nacks; `text(i)` is the i-th."""
@@ -146,7 +163,7 @@ class Conversation:
             _, routing, header, body = messages[index]
             head = f"basic.deliver #{tag + index} consumer={wording.quoted(consumer_tag)}{flag} queue={wording.quoted(queue)}"
             text = _kept(wording.content_text, header, body)
-            return Line(now_ms, now, channel, FROM_BROKER, lambda: f"{head} {wording.routing_text(routing)}, {text()}")
+            return Line(now_ms, now, channel, FROM_BROKER, lambda: f"{head}, {text()}, {wording.routing_text(routing)}")
 
         kind = Kind(FROM_BROKER, channel, "basic.deliver", (consumer_tag, redelivered, messages[0][1]))
         self.lines.add_run(kind, now, len(messages), make)
@@ -160,8 +177,15 @@ class Conversation:
         kind = Kind(FROM_BROKER, channel, wording.method_name(type(method)), (method.exchange, method.routing_key))
         self.lines.add(kind, self._line(channel, FROM_BROKER, lambda: f"{head}, {text()}"))
 
-    def _line(self, channel: int, way: str, text: Callable[[], str]) -> Line:
-        return Line(self._clock_ms(), time.monotonic(), channel, way, text)
+    def _line(self, channel: int, way: str, text: Callable[[], str], *, is_mere: bool = False) -> Line:
+        return Line(self._clock_ms(), time.monotonic(), channel, way, text, is_mere)
+
+    def _add(self, line: Line) -> None:
+        """One that no other is like."""
+        if self.is_let_in:
+            self.lines.add_landmark(line)
+        elif len(self.handshake) < HANDSHAKE_MAX:
+            self.handshake.append(line)
 
     def stir(self) -> None:
         """Something was said: the vhost isn't quiet."""

@@ -23,13 +23,15 @@ PAUSE_SECONDS = 0.5
 
 
 class Line(NamedTuple):
-    """What was said: when, by the broker's clock and by time.monotonic, on which channel (0: none), which way, and the words."""
+    """What was said: when, by the broker's clock and by time.monotonic, on which channel (0: none), which way, and the words. `is_mere`:
+    no more than that what was asked for has been done."""
 
     at_ms: int
     at: float
     channel: int
     way: str
     text: Callable[[], str]
+    is_mere: bool = False
 
 
 class Kind(NamedTuple):
@@ -44,7 +46,7 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Fold:
-    """Lines that are only counted, by kind, and the last of each kind."""
+    """Lines that are only counted, by kind, and the last of each kind, which isn't."""
 
     counts: dict[Kind, int] = field(default_factory=dict)
     last: dict[Kind, Line] = field(default_factory=dict)
@@ -52,7 +54,7 @@ class Fold:
     @property
     def total(self) -> int:
         """How many lines it stands for, beside the last ones."""
-        return sum(self.counts.values()) - len(self.last)
+        return sum(self.counts.values())
 
 
 class Gap(NamedTuple):
@@ -110,7 +112,7 @@ class Folded:
                 fold = Fold()
                 self._append(fold)
                 self._fold = fold
-            self._fold.counts[kind] = self._fold.counts.get(kind, 0) + count - shown
+            self._fold.counts[kind] = self._fold.counts.get(kind, -1) + count - shown
             self._fold.last[kind] = make(count - 1)
 
     def _append(self, item: Line | Fold) -> None:
@@ -120,5 +122,5 @@ class Folded:
             return
         if len(self._last) == LAST_MAX:
             dropped = self._last.popleft()
-            self._gap += sum(dropped.counts.values()) if isinstance(dropped, Fold) else 1
+            self._gap += dropped.total + len(dropped.last) if isinstance(dropped, Fold) else 1
         self._last.append(item)

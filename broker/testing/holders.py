@@ -56,7 +56,7 @@ def held_of(queue: Queue) -> list[Held]:
             if holder.queue is queue:
                 held = found.get(holder)
                 if held is None:
-                    held = found[holder] = Held(holder, [], [], None if tag is None else _given_ms(channel, tag))
+                    held = found[holder] = Held(holder, [], [], None if tag is None else given_ms(channel, tag))
                 held.messages.append(message)
                 if tag is not None:
                     held.tags.append(tag)
@@ -71,7 +71,8 @@ def _leases(channel: Channel) -> Iterator[tuple[int | None, Holder, Message]]:
         yield tag, holder, message
 
 
-def _given_ms(channel: Channel, tag: int) -> int | None:
+def given_ms(channel: Channel, tag: int) -> int | None:
+    """When a delivery went out, by the broker's clock; None if that isn't known any more."""
     conversation = cast("WatchedBroker", channel.session.broker).rig.conversations.of(channel.session)
     return None if conversation is None else conversation.given_ms(channel.number, tag)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.message import split_routing
 from protocol.content import MalformedProperties, Properties, decode_properties
 from protocol.events import IMMEDIATE, MANDATORY
 from protocol.methods import Basic, Connection, Method, Queue, arguments
-from protocol.tables import MalformedTable, plain, plain_value
+from protocol.tables import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from protocol.tables import Table
 
@@ -26,10 +26,11 @@ VALUE_SHOWN: Final = 200
 ARGUMENTS_SHOWN: Final = 600
 SECRETS: Final = {Connection.StartOk: {"response", "locale"}, Connection.UpdateSecret: {"new_secret"}, Connection.SecureOk: {"response"}}
 """What is never shown, by method (and what is of no interest)."""
-TOLD_ANYWAY: Final = {Basic.Qos: {"prefetch_count"}, Queue.DeclareOk: {"message_count", "consumer_count"}, Basic.Reject: {"delivery_tag"}}
+TOLD_ANYWAY: Final = {Basic.Qos: {"prefetch_count"}, Queue.DeclareOk: {"message_count", "consumer_count"}}
 """Numbers that say something if they are 0."""
 CLIENT: Final = ("product", "version", "connection_name")
 """Of what a client says of itself."""
+_OF_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -41,6 +42,12 @@ def method_name(cls: type[Method]) -> str:
 def method_text(method: Method) -> str:
     """A method with its arguments, but for those that say nothing: `queue.declare queue='q' durable arguments={'x-max-length': 10}`."""
     cls = type(method)
+    if isinstance(method, Basic.Nack | Basic.Reject):
+        multiple = " and all before it" if isinstance(method, Basic.Nack) and method.multiple else ""
+        return f"{method_name(cls)} #{method.delivery_tag}{multiple} {'requeue' if method.requeue else 'without requeue'}"
+    if isinstance(method, Basic.Return):
+        routing = f"exchange={quoted(method.exchange)} key={quoted(method.routing_key)}"
+        return f"{method_name(cls)} {method.reply_code} {method.reply_text} {routing}"
     parts = [method_name(cls)]
     for name, kind in arguments(cls):
         value = getattr(method, name)
@@ -60,6 +67,12 @@ def method_text(method: Method) -> str:
     return cut(" ".join(parts), ARGUMENTS_SHOWN)
 
 
+def client_text(method: Connection.StartOk) -> str:
+    """What the client says it is: `pika 1.3.2`."""
+    said = plain(_said_of_itself(cast("Table", method.client_properties)))
+    return cut(" ".join(str(said[name]) for name in ("product", "version") if name in said), VALUE_SHOWN)
+
+
 def _said_of_itself(properties: Table) -> Table:
     return {name: properties[name] for name in CLIENT if name in properties}
 
@@ -77,14 +90,7 @@ def cut(text: str, most: int) -> str:
 
 def table_text(table: Table) -> str:
     """`{'x-max-length': 10}`"""
-    told = []
-    for name, value in table.items():
-        try:
-            shown = repr(plain_value(value))
-        except MalformedTable:
-            shown = "?"
-        told.append(f"{name!r}: {cut(shown, VALUE_SHOWN)}")
-    return f"{{{', '.join(told)}}}"
+    return f"{{{', '.join(f'{name!r}: {cut(repr(value), VALUE_SHOWN)}' for name, value in plain(table).items())}}}"
 
 
 # --- messages -------------------------------------------------------------------------------------------------------------
@@ -118,19 +124,32 @@ def _bytes(size: int) -> str:
 
 def properties_text(properties: Properties) -> str:
     """Those that are there, but for what the body shows by itself."""
-    told = []
+    told: list[str] = []
     for name in Properties.__slots__:
         value = getattr(properties, name)
         if value is None or (name == "content_type" and value in ("application/json", "text/plain")):
             continue
         if name == "headers":
-            if value:
-                told.append(f"headers={table_text(value)}")
+            told += _headers(value)
         elif name == "delivery_mode":
             told.append("persistent" if value == 2 else "transient" if value == 1 else f"delivery_mode={value}")
         else:
             told.append(f"{name}={quoted(value) if isinstance(value, str) else value}")
     return cut(" ".join(told), ARGUMENTS_SHOWN)
+
+
+def _headers(table: Table) -> Iterator[str]:
+    """Those of a dead letter tell of its deaths in a few words."""
+    others = {name: value for name, value in table.items() if not name.startswith(_OF_DEATHS)}
+    deaths = plain(table).get("x-death") if len(others) < len(table) else None
+    if isinstance(deaths, list) and all(isinstance(death, dict) for death in deaths):
+        for death in deaths:
+            count = death.get("count")
+            times = f" {count} times" if isinstance(count, int) and count > 1 else ""
+            yield f"died in {quoted(str(death.get('queue')))}{times}: {death.get('reason')}"
+        table = others
+    if table:
+        yield f"headers={table_text(table)}"
 
 
 def body_text(properties: Properties, body: bytes, size: int) -> str:
@@ -155,11 +174,7 @@ def body_text(properties: Properties, body: bytes, size: int) -> str:
 
 def _celery(properties: Properties) -> str | None:
     """A message of Celery's protocol 2 tells in its headers which task it is."""
-    headers: Mapping[str, Any] = {}
-    try:
-        headers = plain(properties.headers or {})
-    except MalformedTable:
-        pass
+    headers = plain(properties.headers or {})
     task, number = headers.get("task"), headers.get("id")
     if not isinstance(task, str) or not isinstance(number, str):
         return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
     info,
+    report,
     sandboxes,
     snapshots,
     waits,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 ROUTES: Final[tuple[Route, ...]] = (
     *info.ROUTES,
+    *report.ROUTES,
     *sandboxes.ROUTES,
     *snapshots.ROUTES,
     *waits.ROUTES,

@@ -1,0 +1,278 @@
+"""What the broker saw, for whoever has a test that failed: one vhost on a page, the most telling first.
+
+What is as it should be isn't told: no section is empty.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+from broker.core.inspection import look
+from broker.core.message import BODY, HEADER
+from broker.testing import transcript
+from broker.testing.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
+from broker.testing.transcript import Moments
+from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, properties_text, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from broker.core.channel import Channel
+    from broker.core.inspection import Seen
+    from broker.core.queue import Queue
+    from broker.core.session import Session
+    from broker.core.steps import Steps
+    from broker.core.vhost import VHost
+    from broker.testing.conversation import Conversation
+    from broker.testing.rig import Rig
+    from broker.testing.vhost import WatchedVHost
+
+WIDTH: Final = 118
+CONVERSATION_LINES: Final = 80
+"""All conversations together."""
+CONVERSATION_LINES_MIN: Final = 8
+CONVERSATIONS: Final = 8
+QUEUES: Final = 12
+MESSAGES: Final = 3
+"""Of a queue, ready and unacked each."""
+LISTED: Final = 10
+"""Lines of any other list."""
+
+
+class Section:
+    """A heading and what stands under it, or beside it if that is one line."""
+
+    def __init__(self, heading: str, lines: Iterable[str]) -> None:
+        self.heading = heading
+        self.lines = list(lines)
+
+    def text(self) -> list[str]:
+        """Its lines; none if there is nothing under it."""
+        if not self.lines:
+            return []
+        return ["", self.heading, *(cut(line, WIDTH) for line in self.lines)]
+
+
+def report(rig: Rig, vhost: VHost) -> Steps[str]:
+    """The whole text, some 150 lines at the most."""
+    conversations = rig.conversations.in_vhost(vhost)
+    moments = _since(rig, conversations)
+    queues = yield from _queues(vhost, moments)
+    sections = [
+        Section("Faults", _few(_faults(rig, vhost), "fault")),
+        Section("Unroutable", _few(_unroutable(rig, vhost, moments), "exchange")),
+        Section("Errors", _few(_errors(conversations, moments), "error")),
+        Section("Refused", _few(_refused(rig, vhost, moments), "connection")),
+        Section("Queues", queues),
+        Section("Waiting", _few(_waiting(rig), "wait")),
+        Section("Connections", _connections(vhost)),
+        Section("Conversations", _conversations(conversations, moments)),
+    ]
+    lines = [*_head(rig, vhost, moments), *(line for section in sections for line in section.text())]
+    return "\n".join(lines) + "\n"
+
+
+def conversations(rig: Rig, vhost: VHost) -> str:
+    """All that is kept of what clients and broker said."""
+    found = rig.conversations.in_vhost(vhost)
+    moments = _since(rig, found)
+    lines = [f"What clients of vhost '{vhost.name}' and the broker said; times are {_zero(moments)}"]
+    for each in found:
+        lines += ["", transcript.heading(each), *transcript.lines(each, moments)]
+    return "\n".join(lines) + "\n"
+
+
+def _since(rig: Rig, conversations: Sequence[Conversation]) -> Moments:
+    """The first conversation's begin is the moment that all times count from."""
+    if conversations:
+        return Moments(conversations[0].begun_at, conversations[0].begun_ms)
+    return Moments(time.monotonic(), rig.clock.now_ms())
+
+
+def _zero(moments: Moments) -> str:
+    return f"in seconds since {_date(moments.zero_ms)}, when the first client connected"
+
+
+def _date(ms: int) -> str:
+    whole, rest = divmod(ms, 1000)
+    try:
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(whole))}.{rest:03} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+
+
+def _few(lines: Iterable[str], noun: str) -> list[str]:
+    found = list(lines)
+    if len(found) <= LISTED:
+        return found
+    return [*found[: LISTED - 1], f"  ... and {number(len(found) - LISTED + 1, f'more {noun}')}"]
+
+
+# --- the sections ---------------------------------------------------------------------------------------------------------
+
+
+def _head(rig: Rig, vhost: VHost, moments: Moments) -> list[str]:
+    clock = rig.clock
+    lines = [f"What the broker saw in vhost '{vhost.name}' (seed {rig.seed}).", f"Times are {_zero(moments)}."]
+    if clock.is_frozen:
+        lines.append(f"Its clock is frozen, at {_date(clock.now_ms())} ({moments.text(clock.now_ms())}).")
+    if abs(clock.offset_ms) > 1000 * transcript.MOVED_SECONDS:
+        ahead = "ahead of" if clock.offset_ms > 0 else "behind"
+        lines.append(f"Its clock is {seconds(abs(clock.offset_ms))} {ahead} the real time.")
+    return lines
+
+
+def _faults(_rig: Rig, _vhost: VHost) -> Iterator[str]:
+    yield from ()
+
+
+def _unroutable(_rig: Rig, vhost: VHost, _moments: Moments) -> Iterator[str]:
+    for exchange in vhost.exchanges.values():
+        if exchange.returned or exchange.dropped:
+            what = " and ".join(
+                f"{count:,} {how}" for count, how in ((exchange.returned, "returned"), (exchange.dropped, "dropped")) if count
+            )
+            yield f"  exchange {quoted(exchange.name)}: {what}"
+
+
+def _errors(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
+    found = [(error, each) for each in conversations for error in each.errors]
+    for error, conversation in sorted(found, key=lambda item: item[0].at_ms):
+        name, peer, _ = conversation.who
+        where = f" ch {error.channel}" if error.channel else ""
+        yield f"  {moments.text(error.at_ms):>9} {name or peer.partition(' -> ')[0]}{where}: {error.text}"
+
+
+def _refused(rig: Rig, vhost: VHost, moments: Moments) -> Iterator[str]:
+    """Whom the broker never let in, since there is this vhost: it isn't known whether that was where they wanted to go."""
+    for conversation in rig.conversations.strangers:
+        if conversation.begun_at >= cast("WatchedVHost", vhost).begun_at:
+            for error in list(conversation.errors)[-1:]:
+                yield f"  {moments.text(error.at_ms):>9} {conversation.who[1].partition(' -> ')[0]}: {error.text}"
+
+
+def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
+    """Those with something in them, with the first of it; the others by their names."""
+    queues = list(vhost.queues.values())
+    filled = [queue for queue in queues if len(queue.ready) or queue.unacked]
+    lines: list[str] = []
+    for queue in filled[:QUEUES]:
+        if queue.deleted:
+            continue
+        lines.append(f"  {_queue_text(queue)}")
+        lines += _unacked(queue)
+        ready = yield from look(queue, 0, MESSAGES, None, BODY_KEPT)
+        lines += [f"      ready    {_message(seen, moments)}" for seen in ready.seen]
+        lines += _rest(len(queue.ready) - len(ready.seen))
+    if len(filled) > QUEUES:
+        lines.append(f"  ... and {number(len(filled) - QUEUES, 'more queue')} with messages")
+    empty = [queue for queue in queues if queue not in filled and queue.kept_for is None]
+    if empty:
+        idle = ", ".join(f"{queue.name}{'' if len(queue.consumers) else ' (no consumer)'}" for queue in empty)
+        lines.append(f"  empty: {idle}")
+    return lines
+
+
+def _rest(count: int) -> list[str]:
+    return [f"               ... and {count:,} more"] if count > 0 else []
+
+
+def _queue_text(queue: Queue) -> str:
+    kind = f"{queue.type}{', durable' * queue.durable}{', exclusive' * (queue.owner is not None)}"
+    if queue.kept_for is not None:
+        return f"{queue.name}: {number(len(queue.ready), 'message')} that exchange '{queue.kept_for}' delays"
+    untaken = f": {untaken_text(queue)}" if len(queue.ready) else ""
+    return f"{queue.name} ({kind}): {queue.unacked:,} unacked, {len(queue.ready):,} ready{untaken}"
+
+
+def _unacked(queue: Queue) -> list[str]:
+    """With whom they are."""
+    lines: list[str] = []
+    now_ms = queue.outbox.clock()
+    for held in held_of(queue):
+        for index, message in enumerate(held.messages[: MESSAGES - len(lines)]):
+            tag = held.tags[index] if index < len(held.tags) else None
+            since_ms = None if tag is None else given_ms(held.holder.channel, tag)
+            since = "" if since_ms is None else f" for {seconds(now_ms - since_ms)}"
+            by = f"{'' if tag is None else f'#{tag} '}with {holder_text(held.holder)} ch {held.holder.channel.number}{since}"
+            lines.append(f"      unacked  {by}: {content_text(message[HEADER], message[BODY][:BODY_KEPT], len(message[BODY]))}")
+    return [*lines, *_rest(queue.unacked - len(lines))]
+
+
+def _message(seen: Seen, moments: Moments) -> str:
+    parts = [f"{number(seen.body_bytes, 'byte')} {body_text(seen.properties, seen.body, seen.body_bytes)}".rstrip()]
+    if seen.redelivered or seen.delivery_count:
+        parts.append(f"came back {number(seen.delivery_count, 'time')}" if seen.delivery_count else "was delivered before")
+    if seen.due_ms is not None:
+        parts.append(f"due at {moments.text(seen.due_ms)}")
+    if seen.expires_ms is not None:
+        parts.append(f"expires at {moments.text(seen.expires_ms)}" if seen.expires_ms else "has expired")
+    if shown := properties_text(seen.properties):
+        parts.append(shown)
+    return ", ".join(parts)
+
+
+def _waiting(rig: Rig) -> Iterator[str]:
+    for condition in rig.waits.conditions:
+        yield f"  somebody waits for {condition.wanted()}; {condition.found()}"
+
+
+def _connections(vhost: VHost) -> list[str]:
+    sessions = list(vhost.sessions)
+    lines = [line for session in sessions[:CONVERSATIONS] for line in _connection(session)]
+    if len(sessions) > CONVERSATIONS:
+        lines.append(f"  ... and {number(len(sessions) - CONVERSATIONS, 'more connection')}")
+    return lines
+
+
+def _connection(session: Session) -> Iterator[str]:
+    blocked = ", blocked by an alarm" * session.blocked
+    congested = ", doesn't read what it was sent" * (session.congested and not session.had_its_share)
+    yield f"  {name_of(session)}: user '{session.user_name}', {number(len(session.channels), 'channel')}{blocked}{congested}"
+    shown = list(session.channels.values())[:LISTED]
+    for channel in shown:
+        yield from _channel(channel)
+    if len(session.channels) > len(shown):
+        yield f"      ... and {number(len(session.channels) - len(shown), 'more channel')}"
+
+
+def _channel(channel: Channel) -> Iterator[str]:
+    parts = []
+    if channel.confirms is not None:
+        parts.append(f"confirms, {channel.confirms.unconfirmed:,} to come")
+    if channel.transaction is not None:
+        parts.append(f"a transaction with {number(len(channel.transaction.publishes), 'publish')}")
+    if channel.unacked:
+        parts.append(f"{len(channel.unacked):,} unacked")
+    if channel.prefetch_shared:
+        parts.append(f"prefetch {channel.prefetch_shared} for all its consumers")
+    consumers = list(channel.consumers.values())[:LISTED]
+    if parts or not consumers:
+        yield f"      ch {channel.number}: {', '.join(parts) or 'nothing under way'}"
+    for consumer in consumers:
+        mode = "no acks" if consumer.no_ack else f"prefetch {consumer.prefetch or 'without limit'}, {consumer.unacked:,} unacked"
+        yield f"      ch {channel.number}: consumer '{consumer.tag}' of '{consumer.queue.name}', {mode}"
+
+
+def _conversations(conversations: Sequence[Conversation], moments: Moments) -> list[str]:
+    """Of the latest, those with errors first."""
+    chosen = sorted(conversations, key=lambda each: (bool(each.errors), each.begun_at))[-CONVERSATIONS:]
+    chosen.sort(key=lambda each: each.begun_at)
+    texts = [transcript.lines(each, moments, briefly=True) for each in chosen]
+    most = _share([len(each) for each in texts])
+    lines: list[str] = []
+    if len(conversations) > len(chosen):
+        lines.append(f"  ({number(len(conversations) - len(chosen), 'more')} of connections that are not shown)")
+    for each, text in zip(chosen, texts, strict=True):
+        lines += [f"  {transcript.heading(each)}", *transcript.shortened(text, most)]
+    return lines
+
+
+def _share(lengths: Sequence[int]) -> int:
+    """How many lines each may have, so that they fit together: what short ones leave is the long ones'."""
+    left, most = CONVERSATION_LINES, 0
+    for index, length in enumerate(sorted(lengths)):
+        most = max(left // (len(lengths) - index), CONVERSATION_LINES_MIN)
+        left -= min(length, most)
+    return most
