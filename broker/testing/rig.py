@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker.testing.clock import Clock
 from broker.testing.conversations import Conversations
+from broker.testing.idle import QUIET_SECONDS, Idle
 from broker.testing.sandboxes import Sandboxes
 from broker.testing.snapshots import Snapshots
 from broker.testing.standstill import Standstill
@@ -57,6 +58,14 @@ class Rig:
     def random_bytes(self, count: int) -> bytes:
         """For names and tags that the broker makes up."""
         return self._names.randbytes(count)
+
+    async def until_idle(
+        self, vhosts: Sequence[VHost] | None = None, quiet_seconds: float = QUIET_SECONDS, timeout_seconds: float = 5.0
+    ) -> float:
+        """Wait until these vhosts (None: all) are idle, as broker.testing.idle has it; returns how many seconds that took, all of them in
+        real time. Raises TimedOut, with a text that says what goes on."""
+        there = list(self.broker.vhosts.values()) if vhosts is None else vhosts
+        return await self.waits.until(Idle(self, there, quiet_seconds), timeout_seconds)
 
     def routes(self) -> Sequence[Route]:
         """What is served over HTTP beside everything else."""

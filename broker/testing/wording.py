@@ -46,7 +46,7 @@ def method_text(method: Method) -> str:
         multiple = " and all before it" if isinstance(method, Basic.Nack) and method.multiple else ""
         return f"{method_name(cls)} #{method.delivery_tag}{multiple} {'requeue' if method.requeue else 'without requeue'}"
     if isinstance(method, Basic.Return):
-        routing = f"exchange={quoted(method.exchange)} key={quoted(method.routing_key)}"
+        routing = f"exchange={quoted(method.exchange or '')} key={quoted(method.routing_key or '')}"
         return f"{method_name(cls)} {method.reply_code} {method.reply_text} {routing}"
     parts = [method_name(cls)]
     for name, kind in arguments(cls):
