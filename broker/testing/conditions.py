@@ -73,6 +73,10 @@ class _Condition:
         """See broker.testing.waits.Condition."""
         return None
 
+    def concerns(self, vhost: VHost) -> bool:
+        """See broker.testing.waits.Condition."""
+        return vhost is self.vhost
+
     def _queues(self) -> list[str]:
         return [queue.name for queue in self.vhost.declared_queues]
 

@@ -80,6 +80,8 @@ class Conversation:
         self._given: dict[int, deque[tuple[int, int]]] = {}
         """Of each channel, when deliveries went out: (first tag, time), rising."""
         self._known = ("", "", "")
+        self._delivered_at: float | None = None
+        """When the client was given something, if it has said nothing since."""
 
     # --- who --------------------------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class Conversation:
 
     def method(self, channel: int, way: str, method: Method) -> None:
         """Any method without content."""
-        self.stir()
+        self.stir(way)
         cls = type(method)
         text = partial(wording.method_text, method)
         if isinstance(method, Connection.Close | Channel.Close) and method.reply_code != REPLY_SUCCESS:
@@ -134,14 +136,14 @@ class Conversation:
 
     def settled(self, channel: int, way: str, name: str, count: int, text: Callable[[int], str]) -> None:
         """So many acks or nacks; `text(i)` is the i-th."""
-        self.stir()
+        self.stir(way)
         now, now_ms = time.monotonic(), self._clock_ms()
         kind = Kind(way, channel, name)
         self.lines.add_run(kind, now, count, lambda i: Line(now_ms, now, channel, way, partial(text, i)))
 
     def published(self, channel: int, routing: bytes, bits: int, headers: Sequence[bytes], bodies: Sequence[bytes]) -> None:
         """A run of basic.publish, as Events has it."""
-        self.stir()
+        self.stir(FROM_CLIENT)
         now, now_ms = time.monotonic(), self._clock_ms()
 
         def make(index: int) -> Line:
@@ -157,6 +159,7 @@ class Conversation:
         self.stir()
         now, now_ms = time.monotonic(), self._clock_ms()
         self._was_given(channel, tag, now_ms)
+        self._delivered_at = self._delivered_at or now
         flag = " redelivered" * redelivered
 
         def make(index: int) -> Line:
@@ -187,13 +190,16 @@ class Conversation:
         elif len(self.handshake) < HANDSHAKE_MAX:
             self.handshake.append(line)
 
-    def stir(self) -> None:
-        """Something was said: the vhost isn't quiet."""
+    def stir(self, way: str = NOTED) -> None:
+        """Something was said: the vhost isn't quiet. How long a client took from a delivery to its next word is its pace."""
         vhost = getattr(self._session, "vhost", None)
-        if vhost is not None:
-            activity = cast("WatchedVHost", vhost).activity
-            activity.at = time.monotonic()
-            activity.batch = vhost.broker.outbox.number
+        if vhost is None:
+            return
+        activity, now = cast("WatchedVHost", vhost).activity, time.monotonic()
+        activity.at, activity.batch = now, vhost.broker.outbox.number
+        if way == FROM_CLIENT and self._delivered_at is not None:
+            activity.pace(now - self._delivered_at)
+            self._delivered_at = None
 
     # --- when -------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 FIRST_MAX = 200
 LAST_MAX = 800
@@ -20,6 +20,7 @@ LAST_MAX = 800
 KINDS_MAX = 16
 """Kinds that a stretch tells apart by what they are about; past that (a thousand routing keys) by their names alone."""
 PAUSE_SECONDS = 0.5
+FEW = 3
 
 
 class Line(NamedTuple):
@@ -46,15 +47,28 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Fold:
-    """Lines that are only counted, by kind, and the last of each kind, which isn't."""
+    """Lines that are only counted, by kind, and the last of each kind, which isn't. As long as there are no more than FEW they are all in
+    `few`, and counting them would save nothing."""
 
     counts: dict[Kind, int] = field(default_factory=dict)
     last: dict[Kind, Line] = field(default_factory=dict)
+    few: list[Line] = field(default_factory=list)
 
     @property
     def total(self) -> int:
         """How many lines it stands for, beside the last ones."""
         return sum(self.counts.values())
+
+    @property
+    def is_small(self) -> bool:
+        """All of its lines are there."""
+        return self.total + len(self.last) <= len(self.few)
+
+    def add(self, kind: Kind, lines: Sequence[Line], count: int, last: Line) -> None:
+        """So many lines, of which these are the first."""
+        self.few += lines[: FEW - len(self.few)]
+        self.counts[kind] = self.counts.get(kind, -1) + count
+        self.last[kind] = last
 
 
 class Gap(NamedTuple):
@@ -112,8 +126,8 @@ class Folded:
                 fold = Fold()
                 self._append(fold)
                 self._fold = fold
-            self._fold.counts[kind] = self._fold.counts.get(kind, -1) + count - shown
-            self._fold.last[kind] = make(count - 1)
+            few = [make(index) for index in range(shown, min(count, shown + FEW - len(self._fold.few)))]
+            self._fold.add(kind, few, count - shown, make(count - 1))
 
     def _append(self, item: Line | Fold) -> None:
         self._fold = None

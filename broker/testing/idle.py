@@ -14,9 +14,10 @@ A vhost is idle if all of this is so:
 So messages without a consumer, and those that wait for their time (a delay, a time to live), are idle. The quiet is for what the broker
 can't know: a consumer that has acked and goes on to publish, or that was given a message without having to ack it.
 
-A client whose machine, or whose interpreter, has too much to do may take longer than that to come to its next word. So who is heard again
-after a silence in which nothing else kept the vhost from being idle, and somebody waited for that, is given more time from then on: four
-times that silence, for a while, and never more than QUIET_SECONDS_MAX.
+A client whose machine, or whose interpreter, has too much to do may take longer than that to come to its next word, and there are signs
+of it. One that takes long from a delivery to its next word is given three times that, but not more than PACE_SECONDS_MAX: it may just have
+had something to do. One that was heard again after a silence in which nothing else kept the vhost from being idle, and somebody waited for
+that, is given four times that silence, but not more than SILENCE_SECONDS_MAX. Both are forgotten little by little.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ if TYPE_CHECKING:
     from broker.testing.vhost import WatchedVHost
 
 QUIET_SECONDS = 0.02
-QUIET_SECONDS_MAX = 1.0
-"""What silences that were not the end may make of a shorter one."""
-LONGER = 4
+PACE_SECONDS_MAX = 0.1
+PACE_TIMES = 3
+SILENCE_SECONDS_MAX = 1.0
+SILENCE_TIMES = 4
 FORGETTING = 0.9
-"""What is left of it after each time that one waited."""
+"""What is left of a pace at the next delivery, and of a silence the next time that somebody waits."""
 TOLD = 3
 """Things that keep a vhost from being idle, and that a text names."""
 LOOK_SECONDS = 0.002
@@ -53,14 +55,24 @@ LOOK_SECONDS = 0.002
 
 class Activity:
     """When clients of a vhost and the broker last said something to each other, by time.monotonic; and the batch that what it did went
-    into, or a later one. `silence_seconds` is how long they were lately silent before they went on by themselves."""
+    into, or a later one. `pace_seconds` is how long clients have lately taken from a delivery to their next word, `silence_seconds` how long
+    they were silent before they went on by themselves."""
 
-    __slots__ = ("at", "batch", "silence_seconds")
+    __slots__ = ("at", "batch", "pace_seconds", "silence_seconds")
 
     def __init__(self) -> None:
         self.at = 0.0
         self.batch = 0
-        self.silence_seconds = 0.0
+        self.pace_seconds = self.silence_seconds = 0.0
+
+    def pace(self, seconds: float) -> None:
+        """A client took so long from a delivery to its next word."""
+        self.pace_seconds = max(seconds, self.pace_seconds * FORGETTING)
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long it should be quiet, by these signs."""
+        return max(min(PACE_TIMES * self.pace_seconds, PACE_SECONDS_MAX), min(SILENCE_TIMES * self.silence_seconds, SILENCE_SECONDS_MAX))
 
 
 class Idle:
@@ -102,6 +114,10 @@ class Idle:
         """See Condition."""
         return self._look_at
 
+    def concerns(self, vhost: VHost) -> bool:
+        """See Condition."""
+        return vhost in self._vhosts
+
     def wanted(self) -> str:
         """See Condition."""
         names = ", ".join(f"'{vhost.name}'" for vhost in self._vhosts[:TOLD])
@@ -132,8 +148,7 @@ class Idle:
 
     def _over_at(self) -> float:
         """When it will have been quiet for long enough, by time.monotonic."""
-        silence = max((vhost.activity.silence_seconds for vhost in self._vhosts), default=0.0)
-        quiet = max(self._quiet, min(LONGER * silence, QUIET_SECONDS_MAX))
+        quiet = max([self._quiet, *(vhost.activity.patience_seconds for vhost in self._vhosts)])
         return max(self._last, self._begun) + quiet
 
     def _noise(self) -> Iterator[str]:

@@ -13,7 +13,7 @@ from broker.core.message import BODY, HEADER
 from broker.testing import transcript
 from broker.testing.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
 from broker.testing.transcript import Moments
-from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, properties_text, quoted
+from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from broker.testing.vhost import WatchedVHost
 
 WIDTH: Final = 118
-CONVERSATION_LINES: Final = 80
-"""All conversations together."""
+LINES: Final = 140
+"""About so long is all of it."""
 CONVERSATION_LINES_MIN: Final = 8
 CONVERSATIONS: Final = 8
-QUEUES: Final = 12
+CONNECTIONS: Final = 8
+QUEUES: Final = 10
+FEW_QUEUES: Final = 4
 MESSAGES: Final = 3
-"""Of a queue, ready and unacked each."""
+"""Of a queue, ready and unacked each, if there are no more than FEW_QUEUES; else one."""
 LISTED: Final = 10
 """Lines of any other list."""
 
@@ -51,7 +53,7 @@ class Section:
         """Its lines; none if there is nothing under it."""
         if not self.lines:
             return []
-        return ["", self.heading, *(cut(line, WIDTH) for line in self.lines)]
+        return ["", self.heading, *(cut(printable(line), WIDTH) for line in self.lines)]
 
 
 def report(rig: Rig, vhost: VHost) -> Steps[str]:
@@ -65,11 +67,11 @@ def report(rig: Rig, vhost: VHost) -> Steps[str]:
         Section("Errors", _few(_errors(conversations, moments), "error")),
         Section("Refused", _few(_refused(rig, vhost, moments), "connection")),
         Section("Queues", queues),
-        Section("Waiting", _few(_waiting(rig), "wait")),
+        Section("Waiting", _few(_waiting(rig, vhost), "wait")),
         Section("Connections", _connections(vhost)),
-        Section("Conversations", _conversations(conversations, moments)),
     ]
     lines = [*_head(rig, vhost, moments), *(line for section in sections for line in section.text())]
+    lines += Section("Conversations", _conversations(conversations, moments, LINES - len(lines))).text()
     return "\n".join(lines) + "\n"
 
 
@@ -156,15 +158,16 @@ def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
     """Those with something in them, with the first of it; the others by their names."""
     queues = list(vhost.queues.values())
     filled = [queue for queue in queues if len(queue.ready) or queue.unacked]
+    most = MESSAGES if len(filled) <= FEW_QUEUES else 1
     lines: list[str] = []
     for queue in filled[:QUEUES]:
         if queue.deleted:
             continue
         lines.append(f"  {_queue_text(queue)}")
-        lines += _unacked(queue)
-        ready = yield from look(queue, 0, MESSAGES, None, BODY_KEPT)
+        lines += _unacked(queue, most)
+        ready = yield from look(queue, 0, most, None, BODY_KEPT)
         lines += [f"      ready    {_message(seen, moments)}" for seen in ready.seen]
-        lines += _rest(len(queue.ready) - len(ready.seen))
+        lines += _rest(len(queue.ready) - len(ready.seen), most)
     if len(filled) > QUEUES:
         lines.append(f"  ... and {number(len(filled) - QUEUES, 'more queue')} with messages")
     empty = [queue for queue in queues if queue not in filled and queue.kept_for is None]
@@ -174,8 +177,8 @@ def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
     return lines
 
 
-def _rest(count: int) -> list[str]:
-    return [f"               ... and {count:,} more"] if count > 0 else []
+def _rest(count: int, most: int) -> list[str]:
+    return [f"               ... and {count:,} more"] if count > 0 and most > 1 else []
 
 
 def _queue_text(queue: Queue) -> str:
@@ -186,18 +189,18 @@ def _queue_text(queue: Queue) -> str:
     return f"{queue.name} ({kind}): {queue.unacked:,} unacked, {len(queue.ready):,} ready{untaken}"
 
 
-def _unacked(queue: Queue) -> list[str]:
+def _unacked(queue: Queue, most: int) -> list[str]:
     """With whom they are."""
     lines: list[str] = []
     now_ms = queue.outbox.clock()
     for held in held_of(queue):
-        for index, message in enumerate(held.messages[: MESSAGES - len(lines)]):
+        for index, message in enumerate(held.messages[: most - len(lines)]):
             tag = held.tags[index] if index < len(held.tags) else None
             since_ms = None if tag is None else given_ms(held.holder.channel, tag)
             since = "" if since_ms is None else f" for {seconds(now_ms - since_ms)}"
             by = f"{'' if tag is None else f'#{tag} '}with {holder_text(held.holder)} ch {held.holder.channel.number}{since}"
             lines.append(f"      unacked  {by}: {content_text(message[HEADER], message[BODY][:BODY_KEPT], len(message[BODY]))}")
-    return [*lines, *_rest(queue.unacked - len(lines))]
+    return [*lines, *_rest(queue.unacked - len(lines), most)]
 
 
 def _message(seen: Seen, moments: Moments) -> str:
@@ -213,31 +216,33 @@ def _message(seen: Seen, moments: Moments) -> str:
     return ", ".join(parts)
 
 
-def _waiting(rig: Rig) -> Iterator[str]:
+def _waiting(rig: Rig, vhost: VHost) -> Iterator[str]:
     for condition in rig.waits.conditions:
-        yield f"  somebody waits for {condition.wanted()}; {condition.found()}"
+        if condition.concerns(vhost):
+            yield f"  somebody waits for {condition.wanted()}; {condition.found()}"
 
 
 def _connections(vhost: VHost) -> list[str]:
     sessions = list(vhost.sessions)
-    lines = [line for session in sessions[:CONVERSATIONS] for line in _connection(session)]
-    if len(sessions) > CONVERSATIONS:
-        lines.append(f"  ... and {number(len(sessions) - CONVERSATIONS, 'more connection')}")
+    few = len(sessions) <= CONNECTIONS
+    lines = [line for session in sessions[:CONNECTIONS] for line in _connection(session, LISTED if few else 1)]
+    if not few:
+        lines.append(f"  ... and {number(len(sessions) - CONNECTIONS, 'more connection')}")
     return lines
 
 
-def _connection(session: Session) -> Iterator[str]:
+def _connection(session: Session, most: int) -> Iterator[str]:
     blocked = ", blocked by an alarm" * session.blocked
     congested = ", doesn't read what it was sent" * (session.congested and not session.had_its_share)
     yield f"  {name_of(session)}: user '{session.user_name}', {number(len(session.channels), 'channel')}{blocked}{congested}"
-    shown = list(session.channels.values())[:LISTED]
+    shown = list(session.channels.values())[:most]
     for channel in shown:
-        yield from _channel(channel)
+        yield from _channel(channel, most)
     if len(session.channels) > len(shown):
         yield f"      ... and {number(len(session.channels) - len(shown), 'more channel')}"
 
 
-def _channel(channel: Channel) -> Iterator[str]:
+def _channel(channel: Channel, most: int) -> Iterator[str]:
     parts = []
     if channel.confirms is not None:
         parts.append(f"confirms, {channel.confirms.unconfirmed:,} to come")
@@ -247,7 +252,7 @@ def _channel(channel: Channel) -> Iterator[str]:
         parts.append(f"{len(channel.unacked):,} unacked")
     if channel.prefetch_shared:
         parts.append(f"prefetch {channel.prefetch_shared} for all its consumers")
-    consumers = list(channel.consumers.values())[:LISTED]
+    consumers = list(channel.consumers.values())[:most]
     if parts or not consumers:
         yield f"      ch {channel.number}: {', '.join(parts) or 'nothing under way'}"
     for consumer in consumers:
@@ -255,12 +260,13 @@ def _channel(channel: Channel) -> Iterator[str]:
         yield f"      ch {channel.number}: consumer '{consumer.tag}' of '{consumer.queue.name}', {mode}"
 
 
-def _conversations(conversations: Sequence[Conversation], moments: Moments) -> list[str]:
-    """Of the latest, those with errors first."""
-    chosen = sorted(conversations, key=lambda each: (bool(each.errors), each.begun_at))[-CONVERSATIONS:]
+def _conversations(conversations: Sequence[Conversation], moments: Moments, left: int) -> list[str]:
+    """The latest, and before all others those with errors, in so many lines."""
+    count = min(CONVERSATIONS, max(left // (CONVERSATION_LINES_MIN + 1), 2))
+    chosen = sorted(conversations, key=lambda each: (bool(each.errors), each.begun_at))[-count:]
     chosen.sort(key=lambda each: each.begun_at)
     texts = [transcript.lines(each, moments, briefly=True) for each in chosen]
-    most = _share([len(each) for each in texts])
+    most = _share([len(each) for each in texts], left - len(chosen) - 3)
     lines: list[str] = []
     if len(conversations) > len(chosen):
         lines.append(f"  ({number(len(conversations) - len(chosen), 'more')} of connections that are not shown)")
@@ -269,9 +275,9 @@ def _conversations(conversations: Sequence[Conversation], moments: Moments) -> l
     return lines
 
 
-def _share(lengths: Sequence[int]) -> int:
+def _share(lengths: Sequence[int], left: int) -> int:
     """How many lines each may have, so that they fit together: what short ones leave is the long ones'."""
-    left, most = CONVERSATION_LINES, 0
+    most = 0
     for index, length in enumerate(sorted(lengths)):
         most = max(left // (len(lengths) - index), CONVERSATION_LINES_MIN)
         left -= min(length, most)

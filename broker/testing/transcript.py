@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.testing.folding import Fold, Gap, Line
+from broker.testing.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ def heading(conversation: Conversation) -> str:
     address = peer.partition(" -> ")[0]
     parts = [address if name else "", f"user '{user}'" if user else "", conversation.client, "" if conversation.is_open else "closed"]
     told = ", ".join(filter(None, parts))
-    return f"{name or address} ({told})" if told else address
+    return printable(f"{name or address} ({told})" if told else address)
 
 
 def lines(conversation: Conversation, moments: Moments, *, briefly: bool = False) -> list[str]:
@@ -65,6 +66,8 @@ def _of(item: Line | Fold | Gap, moments: Moments) -> Iterable[str]:
         yield _line(item, moments)
     elif isinstance(item, Gap):
         yield _between(f"... {item.lines:,} more, which weren't kept ...")
+    elif item.is_small:
+        yield from (_line(line, moments) for line in item.few)
     else:
         if item.total:
             counts = [f"{count:,} {kind.way} {kind.name}" for kind, count in item.counts.items() if count]

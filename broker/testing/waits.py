@@ -11,8 +11,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from broker.testing.wording import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from broker.core.vhost import VHost
 
 
 class Condition(Protocol):
@@ -23,6 +27,9 @@ class Condition(Protocol):
 
     def look_at(self) -> float | None:
         """After `is_met` said no: when to look again though no turn has passed, by time.monotonic."""
+
+    def concerns(self, vhost: VHost) -> bool:
+        """It is about that one."""
 
     def wanted(self) -> str:
         """In words: `queue 'orders' to have 0 ready messages`."""
@@ -113,7 +120,8 @@ class Waits:
                 await waiter.done
         except TimeoutError:
             if not waiter.was_told and not condition.is_met():
-                raise TimedOut(f"waited {timeout_seconds:g} s for {condition.wanted()}; {condition.found()}") from None
+                text = f"waited {timeout_seconds:g} s for {condition.wanted()}; {condition.found()}"
+                raise TimedOut(printable(text)) from None
         finally:
             waiter.close()
             del self._waiters[waiter]

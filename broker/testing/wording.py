@@ -10,7 +10,7 @@ from broker.core.message import split_routing
 from protocol.content import MalformedProperties, Properties, decode_properties
 from protocol.events import IMMEDIATE, MANDATORY
 from protocol.methods import Basic, Connection, Method, Queue, arguments
-from protocol.tables import plain
+from protocol.tables import plain, plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,17 @@ VALUE_SHOWN: Final = 200
 ARGUMENTS_SHOWN: Final = 600
 SECRETS: Final = {Connection.StartOk: {"response", "locale"}, Connection.UpdateSecret: {"new_secret"}, Connection.SecureOk: {"response"}}
 """What is never shown, by method (and what is of no interest)."""
+OF_NO_USE: Final = frozenset(("capabilities", "insist", "known_hosts", "out_of_band", "ticket"))
+"""Arguments that the specification reserves."""
 TOLD_ANYWAY: Final = {Basic.Qos: {"prefetch_count"}, Queue.DeclareOk: {"message_count", "consumer_count"}}
 """Numbers that say something if they are 0."""
+OF_NO_INTEREST: Final = {"content_type": ("application/json", "text/plain"), "content_encoding": ("utf-8",)}
+"""What the body shows by itself."""
+OF_A_TASK: Final = frozenset(
+    "argsrepr eta expires group group_index id ignore_result kwargsrepr lang origin parent_id replaced_task_nesting retries root_id shadow "
+    "stamped_headers stamps task timelimit".split()
+)
+"""Headers that Celery gives a task, which is told in other words."""
 CLIENT: Final = ("product", "version", "connection_name")
 """Of what a client says of itself."""
 _OF_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
@@ -51,7 +60,7 @@ def method_text(method: Method) -> str:
     parts = [method_name(cls)]
     for name, kind in arguments(cls):
         value = getattr(method, name)
-        if name in SECRETS.get(cls, ()) or not (value or name in TOLD_ANYWAY.get(cls, ())):
+        if name in OF_NO_USE or name in SECRETS.get(cls, ()) or not (value or name in TOLD_ANYWAY.get(cls, ())):
             continue
         name = name.rstrip("_").replace("_", "-")
         if kind == "bit":
@@ -79,8 +88,16 @@ def _said_of_itself(properties: Table) -> Table:
 
 def quoted(text: str) -> str:
     """In single quotes, on one line."""
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text)
-    return f"'{cut(shown, VALUE_SHOWN)}'"
+    return f"'{cut(printable(text), VALUE_SHOWN)}'"
+
+
+def printable(text: str) -> str:
+    """On one line, and without what a terminal would obey."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def cut(text: str, most: int) -> str:
@@ -127,7 +144,7 @@ def properties_text(properties: Properties) -> str:
     told: list[str] = []
     for name in Properties.__slots__:
         value = getattr(properties, name)
-        if value is None or (name == "content_type" and value in ("application/json", "text/plain")):
+        if value is None or value in OF_NO_INTEREST.get(name, ()):
             continue
         if name == "headers":
             told += _headers(value)
@@ -135,7 +152,7 @@ def properties_text(properties: Properties) -> str:
             told.append("persistent" if value == 2 else "transient" if value == 1 else f"delivery_mode={value}")
         else:
             told.append(f"{name}={quoted(value) if isinstance(value, str) else value}")
-    return cut(" ".join(told), ARGUMENTS_SHOWN)
+    return cut(", ".join(told), ARGUMENTS_SHOWN)
 
 
 def _headers(table: Table) -> Iterator[str]:
@@ -148,6 +165,8 @@ def _headers(table: Table) -> Iterator[str]:
             times = f" {count} times" if isinstance(count, int) and count > 1 else ""
             yield f"died in {quoted(str(death.get('queue')))}{times}: {death.get('reason')}"
         table = others
+    if _task(table) is not None:
+        table = {name: value for name, value in table.items() if name not in OF_A_TASK}
     if table:
         yield f"headers={table_text(table)}"
 
@@ -167,20 +186,27 @@ def body_text(properties: Properties, body: bytes, size: int) -> str:
             text = json.dumps(json.loads(text), ensure_ascii=False)
         except (ValueError, RecursionError):
             pass  # as it stands, then
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text)
+    shown = printable(text)
     shown = cut(shown if len(body) == size or len(shown) > BODY_SHOWN else f"{shown}...", BODY_SHOWN)
-    return shown if shown[:1] in ("{", "[") else repr(shown) if shown else ""
+    return shown if shown[:1] in ("{", "[") else f"'{shown}'" if shown else ""
+
+
+def _task(table: Table) -> tuple[str, str] | None:
+    """Name and id of the task that a message of Celery's protocol 2 is: its headers have them."""
+    if "task" not in table or "id" not in table:
+        return None
+    task, number = plain_value(table["task"]), plain_value(table["id"])
+    return (task, number) if isinstance(task, str) and isinstance(number, str) else None
 
 
 def _celery(properties: Properties) -> str | None:
-    """A message of Celery's protocol 2 tells in its headers which task it is."""
-    headers = plain(properties.headers or {})
-    task, number = headers.get("task"), headers.get("id")
-    if not isinstance(task, str) or not isinstance(number, str):
+    task = _task(properties.headers or {})
+    if task is None:
         return None
+    headers = plain(properties.headers or {})
     given = [_inside(headers.get("argsrepr"), "()"), _inside(headers.get("kwargsrepr"), "{}")]
     more = [f"{name}={headers[name]}" for name in ("retries", "eta", "expires") if headers.get(name)]
-    return " ".join([f"celery task {task}({', '.join(filter(None, given))})", f"id={number}", *more])
+    return " ".join([f"celery task {task[0]}({', '.join(filter(None, given))})", f"id={task[1]}", *more])
 
 
 def _inside(text: object, brackets: str) -> str:

@@ -1,0 +1,21 @@
+"""A broker for tests that a module's tests share, and a sandbox for each of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.testing.box import Box
+from tests.testing.supervised import Supervised
+
+
+@pytest.fixture(scope="module")
+def testing_broker() -> Iterator[Supervised]:
+    with Supervised() as supervised:
+        yield supervised
+
+
+@pytest.fixture
+def box(testing_broker: Supervised) -> Iterator[Box]:
+    box = Box(testing_broker)
+    yield box
+    box.end()

@@ -1,0 +1,119 @@
+"""What the broker saw, for the report of a test that failed."""
+
+import re
+
+from pamqp.commands import Basic, Queue
+
+from tests.runtime.process import soon
+from tests.testing.box import Box
+from tests.testing.supervised import Supervised
+from tests.wire import Wire
+
+WIDTH = 120
+LINES = 150
+
+
+def report(box: Box) -> str:
+    text: str = box.ask("GET", "/report")
+    assert text.count("\n") <= LINES, text
+    assert all(len(line) <= WIDTH for line in text.splitlines()), text
+    return text
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines of each, by heading."""
+    found = [part.splitlines() for part in text.split("\n\n")]
+    return {part[0]: [line.strip() for line in part[1:]] for part in found[1:]}
+
+
+def test_of_a_vhost_where_nothing_happened(box: Box) -> None:
+    text = report(box)
+    assert text.startswith(f"What the broker saw in vhost '{box.vhost}' (seed 7).\n")
+    assert sections(text) == {}
+
+
+def test_queues_and_who_holds_what(box: Box) -> None:
+    channel = box.wire("worker").open_channel()
+    channel.queue("orders", exclusive=False, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
+    channel.queue("dead", exclusive=False)
+    channel.queue("nothing", exclusive=False)
+    for index in range(10):
+        channel.publish("", "orders", b'{"id": %d}' % index, content_type="application/json")
+    channel.qos(2)
+    channel.consume("orders", "ctag1")
+    first, second = channel.deliveries(2)
+    channel.reject(first.tag, requeue=False)
+    channel.nack(second.tag, requeue=True)
+    channel.deliveries(2)
+    told = sections(report(box))
+    queues = told["Queues"]
+    place = queues.index("orders (classic): 2 unacked, 7 ready: no consumer could take more: prefetch 2 is used up")
+    held = re.compile(r'unacked  #\d with consumer \'ctag1\' of connection \'worker\' ch 1 for 0\.\d{3} s: 9 bytes \{"id": \d\}$')
+    assert held.match(queues[place + 1]) and held.match(queues[place + 2]), queues
+    assert [line.split("  ")[0] for line in queues[place + 3 : place + 6]] == ["ready"] * 3
+    assert queues[place + 6] == "... and 4 more"
+    assert "dead (classic): 0 unacked, 1 ready: there is no consumer" in queues
+    assert "ready    9 bytes {\"id\": 0}, died in 'orders': rejected" in queues
+    assert queues[-1] == "empty: nothing (no consumer)"
+    assert told["Connections"] == [
+        f"worker: user '{box.sandbox['user']}', 1 channel",
+        "ch 1: 2 unacked",
+        "ch 1: consumer 'ctag1' of 'orders', prefetch 2, 2 unacked",
+    ]
+
+
+def test_errors_and_refused_logins_come_first(testing_broker: Supervised, box: Box) -> None:
+    wire = box.wire("worker")
+    channel = wire.open_channel()
+    channel.send(Queue.Declare, queue="nix", passive=True)
+    channel.expect_close(404)
+    box.wire("lost").abort()
+    box.wait("connection", count=1)
+    with Wire(testing_broker) as refused:
+        refused.greet()
+        refused.start_ok("nobody", "x")
+        refused.expect_close(403)
+    soon(lambda: "Refused" in report(box))
+    told = sections(report(box))
+    assert list(told)[:2] == ["Errors", "Refused"]
+    assert [line.split(" ", 1)[1] for line in told["Errors"]] == [
+        f"worker ch 1: channel.close 404 NOT_FOUND - no queue 'nix' in vhost '{box.vhost}'",
+        "lost: the client is gone without connection.close",
+    ]
+    assert told["Refused"][-1].endswith(": PLAIN login refused: user 'nobody' - invalid credentials")
+
+
+def test_who_waits_for_what(box: Box) -> None:
+    channel = box.wire("worker").open_channel()
+    channel.queue("q")
+    assert "Waiting" not in report(box)
+
+
+def test_much_is_told_in_few_lines(box: Box) -> None:
+    """Many connections, queues, messages and errors: what is left out is counted."""
+    for index in range(20):
+        wire = box.wire(f"worker-{index}")
+        channel = wire.open_channel()
+        for each in range(5):
+            channel.queue(f"queue-{index}-{each}", exclusive=False)
+            for _ in range(5):
+                channel.publish("", f"queue-{index}-{each}", bytes(5000))
+        channel.confirm_select()
+        channel.send(Basic.Get, queue="nix")
+        channel.expect_close(404)
+    text = report(box)
+    told = sections(text)
+    assert told["Errors"][-1] == "... and 11 more errors"
+    assert "... and 90 more queues with messages" in told["Queues"]
+    assert told["Connections"][-1] == "... and 12 more connections"
+    assert told["Conversations"][0].endswith(" more of connections that are not shown)")
+
+
+def test_the_names_that_clients_give_are_harmless(box: Box) -> None:
+    wire = box.wire("wor\nker\x1b[31m")
+    channel = wire.open_channel()
+    channel.queue("q\nQueues\n", exclusive=False)
+    channel.publish("", "q\nQueues\n", b"\x1b[31mred\n")
+    box.wait("idle")
+    text = report(box)
+    assert "\x1b" not in text and "\nQueues\n" in text and text.count("\nQueues\n") == 1
