@@ -55,8 +55,8 @@ LOOK_SECONDS = 0.002
 
 class Activity:
     """When clients of a vhost and the broker last said something to each other, by time.monotonic; and the batch that what it did went
-    into, or a later one. `pace_seconds` is how long clients have lately taken from a delivery to their next word, `silence_seconds` how long
-    they were silent before they went on by themselves."""
+    into, or a later one. `pace_seconds` is how long clients have lately taken from a delivery to their next word, `silence_seconds`
+    how long they were silent before they went on by themselves."""
 
     __slots__ = ("at", "batch", "pace_seconds", "silence_seconds")
 

@@ -269,7 +269,7 @@ def _conversations(conversations: Sequence[Conversation], moments: Moments, left
     most = _share([len(each) for each in texts], left - len(chosen) - 3)
     lines: list[str] = []
     if len(conversations) > len(chosen):
-        lines.append(f"  ({number(len(conversations) - len(chosen), 'more')} of connections that are not shown)")
+        lines.append(f"  ... those of {number(len(conversations) - len(chosen), 'more connection')} are not shown")
     for each, text in zip(chosen, texts, strict=True):
         lines += [f"  {transcript.heading(each)}", *transcript.shortened(text, most)]
     return lines

@@ -106,7 +106,7 @@ def test_much_is_told_in_few_lines(box: Box) -> None:
     assert told["Errors"][-1] == "... and 11 more errors"
     assert "... and 90 more queues with messages" in told["Queues"]
     assert told["Connections"][-1] == "... and 12 more connections"
-    assert told["Conversations"][0].endswith(" more of connections that are not shown)")
+    assert told["Conversations"][0].endswith(" more connections are not shown")
 
 
 def test_the_names_that_clients_give_are_harmless(box: Box) -> None:
