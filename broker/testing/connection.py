@@ -1,7 +1,7 @@
 """A connection of a broker under test: what is said on it passes those who write it down, and faults (broker.testing.through).
 
-client -> ServerConnection -> Overheard -> FaultyHearing -> Session
-client <- ServerConnection <- Repeated  <- FaultySaying  <- Session
+client -> ServerConnection -> Overheard -> FaultyHearing -> Witness -> Session
+client <- ServerConnection <- Repeated  <- FaultySaying             <- Session
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from broker.runtime.connection import Connection
 from broker.testing.conversation import Overheard, Repeated
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
+from broker.testing.findings.witness import Witness
 from protocol.states import ConnectionState
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class WatchedConnection(Connection):
     """See the module."""
 
     def _connect(self, events: Events) -> None:
-        super()._connect(Overheard(FaultyHearing(events)))
+        super()._connect(Overheard(FaultyHearing(Witness(events, self.session))))
         self.session.wire = FaultySaying(Repeated(self.wire))
 
     def end(self, reason: str) -> None:

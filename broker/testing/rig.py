@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.testing.clock import Clock
+from broker.testing.findings.judge import Judge
 from broker.testing.sandboxes import Sandboxes
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class Rig:
         self.clock = Clock()
         self.after_turn: list[Callable[[], None]] = []
         """Called after each turn of the broker, in their order."""
-        self.on_sandbox_end: list[Callable[[str], None]] = []
+        self.judge = Judge()
+        """What is found that would break on RabbitMQ 4, or loses messages."""
+        self.on_sandbox_end: list[Callable[[str], None]] = [self.judge.forget]
         """Called with the name of a vhost that goes with all that is kept about it."""
         self._names = self.chance("names")
         self.sandboxes = Sandboxes(self)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.core.session import Session
+from broker.testing.findings.session import JudgedSession
 
 
-class WatchedSession(Session):
+class WatchedSession(JudgedSession):
     """See the module."""

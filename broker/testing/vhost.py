@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from broker.core.vhost import VHost
+from broker.testing.findings.vhost import JudgedVHost
 from broker.testing.queue import WatchedQueue
 
 
-class WatchedVHost(VHost):
+class WatchedVHost(JudgedVHost):
     """See the module."""
 
     queue_type = WatchedQueue

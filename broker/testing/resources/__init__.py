@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.testing.resources import info, sandboxes
+from broker.testing.resources import findings, info, sandboxes
 
 if TYPE_CHECKING:
     from broker.admin.routing import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*info.ROUTES, *sandboxes.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (*findings.ROUTES, *info.ROUTES, *sandboxes.ROUTES)
