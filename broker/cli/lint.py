@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.cli.main import EXIT_UNAVAILABLE, EXIT_USAGE
+from broker.testing.findings.finding import chosen, code_of
 from broker.testing.findings.rules import RULES, SEVERITIES
 from broker.testing.findings.versions import LATEST, UnknownVersion, parse
 
@@ -51,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--severity", metavar="S,...", default=",".join(SEVERITIES), help=f"only these of {', '.join(SEVERITIES)} (default: all)"
     )
-    parser.add_argument("--ignore", metavar="CODE,...", default="", help="not these codes")
+    parser.add_argument(
+        "--ignore", metavar="CODE,...", default="", help="not these codes; CODE:NAME or a pattern for one queue, exchange or policy"
+    )
     parser.add_argument("--vhost", metavar="V", help="of this vhost alone (default: all)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("-n", "--node", metavar="NODE", help="the broker of that node name, if several run on this machine")
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     severities, ignored = _words(arguments.severity), _words(arguments.ignore)
     for option, words, known in (("severity", severities, SEVERITIES), ("ignore", ignored, tuple(RULES))):
-        if wrong := [word for word in words if word not in known]:
+        if wrong := [word for word in words if code_of(word) not in known]:
             sys.stderr.write(f"leveret lint: --{option}: '{wrong[0]}' is none of {', '.join(known)}\n")
             return EXIT_USAGE
     try:
@@ -92,7 +95,6 @@ def _words(text: str) -> list[str]:
 
 def _of_file(file: str, version: str, severities: Sequence[str], ignored: Sequence[str], vhost: str | None) -> list[dict[str, Any]]:
     from broker.testing.findings.definitions import NoDefinitions, findings_of
-    from broker.testing.findings.finding import chosen
 
     try:
         if file == "-":

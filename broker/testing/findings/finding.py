@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.testing.findings.rules import RULES, SEVERITIES
@@ -14,6 +15,7 @@ PLACE: Final = ("vhost", "queue", "exchange", "policy", "client_name", "user", "
 """What `where` may have."""
 _SAME: Final = ("queue", "exchange", "policy", "client_name")
 """What makes two places different; connection and channel are those of the first."""
+_NAMED: Final = ("queue", "exchange", "policy")
 GENERATED: Final = "amq.gen-"
 FINDINGS_MAX: Final = 1000
 """Of one vhost; more places of a rule count as the last one that there was room for."""
@@ -115,9 +117,21 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def chosen(findings: Iterable[Finding], severities: Collection[str], ignored: Collection[str]) -> list[Finding]:
-    """Those of these severities (empty: any) whose code isn't ignored."""
+    """Those of these severities (empty: any) that aren't ignored. `ignored` are codes, or a code and what its queue, exchange or policy is
+    called: unroutable:celeryev, transient-queue:*.pidbox."""
     return [
         each
         for each in findings
-        if (not severities or each.rule.severity in severities) and each.rule.code not in ignored
-    ]  # fmt: skip
+        if (not severities or each.rule.severity in severities) and not any(_is_ignored(each, word) for word in ignored)
+    ]
+
+
+def _is_ignored(finding: Finding, word: str) -> bool:
+    code, colon, pattern = word.partition(":")
+    names = [finding.where.get(name, "") for name in _NAMED]
+    return code == finding.rule.code and (not colon or any(fnmatchcase(name, pattern) for name in names))
+
+
+def code_of(word: str) -> str:
+    """The code in something to be ignored."""
+    return word.partition(":")[0]

@@ -104,8 +104,11 @@ def place_of(session: Session, channel: Channel | None = None) -> dict[str, Any]
 
 def client_name(session: Session) -> str | None:
     """The name that the client gave the connection, or else what kind of client it says it is."""
-    if session.own_name:
-        return session.own_name[:NAME_LENGTH_MAX]
+    return session.own_name[:NAME_LENGTH_MAX] or product_of(session)
+
+
+def product_of(session: Session) -> str | None:
+    """What kind of client it says it is."""
     product = session.client_properties.get("product")
     return text(product.value)[:NAME_LENGTH_MAX] if product is not None and product.kind == "S" else None
 

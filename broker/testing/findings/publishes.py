@@ -9,6 +9,7 @@ from broker.core.publisher import REPLY_TO_PREFIX
 from broker.testing.findings.declared import DEDUPLICATION, DELAYED
 from broker.testing.findings.rules import MESSAGE_BYTES_MAX
 from protocol.content import PERSISTENT, scan
+from protocol.events import MANDATORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,6 @@ class Unroutable:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._dropped = dict(channel.dropped)
-        self._returned = dict(channel.returned)
 
     @property
     def dropped(self) -> list[tuple[Exchange, int]]:
@@ -33,14 +33,9 @@ class Unroutable:
         before = self._dropped
         return [(exchange, more) for exchange, count in self._channel.dropped.items() if (more := count - before.get(exchange, 0)) > 0]
 
-    @property
-    def returned(self) -> int:
-        """How many came back."""
-        return sum(self._channel.returned.values()) - sum(self._returned.values())
-
 
 def judge_run(
-    judge: Judge, scene: Scene, unroutable: Unroutable, routing: bytes, headers: Sequence[bytes], bodies: Sequence[bytes]
+    judge: Judge, scene: Scene, unroutable: Unroutable, routing: bytes, bits: int, headers: Sequence[bytes], bodies: Sequence[bytes]
 ) -> None:
     """A run of publishes with one exchange and key (see Events.on_publishes)."""
     name, routing_key = split_routing(routing)
@@ -48,8 +43,8 @@ def judge_run(
     if largest > MESSAGE_BYTES_MAX:
         judge.note("large-message", {**scene.place, "exchange": name}, {"size": largest})
     if name == "" and routing_key.startswith(REPLY_TO_PREFIX):
-        if unroutable.returned:
-            judge.note("reply-mandatory", {**scene.place, "exchange": name}, count=unroutable.returned)
+        if bits & MANDATORY:
+            judge.note("reply-mandatory", {**scene.place, "exchange": name}, count=len(bodies))
         return
     _judge_dropped(judge, scene, unroutable, routing_key)
     _judge_taken(judge, scene)

@@ -152,10 +152,10 @@ _ROWS: Final = (
         "reply-mandatory",
         BREAKS,
         "4.2",
-        "a mandatory reply came back because its requester was gone; RabbitMQ 4.2 takes amq.rabbitmq.reply-to.* for a queue that is "
-        "there, and drops the reply",
-        "don't use mandatory to see whether the requester still waits; declare the name passively",
-        "release-notes/4.2.0.md; docs direct-reply-to (4.2)",
+        "a mandatory reply came back, as all do up to 4.1, even one that its requester got; RabbitMQ 4.2 takes amq.rabbitmq.reply-to.* for "
+        "a queue and returns none",
+        "publish replies without mandatory, and declare the name passively to see whether the requester still waits",
+        "docs direct-reply-to (3.13 and 4.2); release-notes/4.2.0.md",
     ),
     Rule(
         "delayed-exchange",
@@ -414,6 +414,15 @@ _ROWS: Final = (
         "3.13; RabbitMQ {version} prefers the higher ones",
         "don't count on their order, or leave priorities out",
         "docs quorum-queues (3.13: no priorities), #priorities (4.0: two levels, above 4 is high; 4.3: 0 to 31, and 4 without one)",
+    ),
+    Rule(
+        "kombu-global-qos",
+        RISKS,
+        "4.3",
+        "py-amqp, which kombu and Celery use, asks for basic.qos with global=true; kombu before 5.7 does so with RabbitMQ 4 too, and 4.3 "
+        "takes it for a limit of each consumer",
+        "use kombu 5.7 or later, which goes by the server's version",
+        "kombu 8f830add, qos_semantics_matches_spec in its transport pyamqp: not in v5.6.2, in 5.7.0; v4.3.5 rabbit_channel",
     ),
     Rule(
         "plugin",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from broker.core.properties import REPLY_TO
 from broker.testing.findings import publishes
 from broker.testing.findings.declared import X_CONSUMER_TIMEOUT
-from broker.testing.findings.judge import Scene, place_of
+from broker.testing.findings.judge import Scene, place_of, product_of
 from broker.testing.findings.rules import FRAME_BYTES_MIN, GETS
 from broker.testing.through import Hearing
 from protocol.methods import Basic, Connection, Exchange, Queue, Tx
@@ -49,7 +49,7 @@ class Witness(Hearing):
             with self._judge.watching(scene):
                 return super().on_publishes(channel, routing, bits, headers, bodies)
         finally:
-            publishes.judge_run(self._judge, scene, unroutable, routing, headers, bodies)
+            publishes.judge_run(self._judge, scene, unroutable, routing, bits, headers, bodies)
             session.use_of(channel).published += len(bodies)
             session.use.published += len(bodies)
             self._judge_mixture(found)
@@ -98,7 +98,8 @@ class Witness(Hearing):
         match method:
             case Basic.Qos():
                 if method.global_ and method.prefetch_count:
-                    self._judge.note("global-qos", place_of(self._session, channel), {"prefetch": method.prefetch_count})
+                    code = "kombu-global-qos" if product_of(self._session) == "py-amqp" else "global-qos"
+                    self._judge.note(code, place_of(self._session, channel), {"prefetch": method.prefetch_count})
             case Basic.Consume():
                 if method.queue != REPLY_TO and channel.consumers:
                     consumer = channel.consumers.get(method.consumer_tag) if method.consumer_tag else None

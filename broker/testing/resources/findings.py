@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.admin.call import done
 from broker.admin.errors import BadRequest
 from broker.admin.routing import Access, Route
-from broker.testing.findings.finding import chosen, in_order
+from broker.testing.findings.finding import chosen, code_of, in_order
 from broker.testing.findings.rules import RULES, SEVERITIES
 from broker.testing.findings.versions import LATEST, UnknownVersion, parse
 from broker.testing.resources.info import ROOT, rig_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 QUERY: Final = {
     "for": "string: the RabbitMQ that is meant, 3.13 to 4.3 (the latest, if not given)",
     "severity": "string: only these of breaks, loses and risks, with commas between",
-    "ignore": "string: not these codes, with commas between",
+    "ignore": "string: not these codes, with commas between; a code may have a name or pattern behind it (unroutable:celeryev)",
 }
 
 
@@ -55,7 +55,7 @@ def _shown(call: Call, vhosts: Sequence[str]) -> list[dict[str, Any]]:
 def _words(call: Call, parameter: str, known: Sequence[str] | dict[str, Any]) -> list[str]:
     words = [word for word in call.query.get(parameter, "").replace(" ", "").split(",") if word]
     for word in words:
-        if word not in known:
+        if code_of(word) not in known:
             raise BadRequest(f"'{word}' is no {parameter if parameter == 'severity' else 'code'}: there are {', '.join(known)}")
     return words
 
