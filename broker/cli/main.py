@@ -33,6 +33,9 @@ COMMANDS: Final = (
     Command("log", "broker.cli.log", "check, print or mend the data directory of a stopped broker"),
     Command("ctl", "broker.cli.tools", "rabbitmqctl, rabbitmq-diagnostics, -plugins and -queues in one: ask and change a running broker"),
     Command("shims", "broker.cli.shims", "write executables named rabbitmqctl, rabbitmqadmin and so on, that run this Leveret"),
+    Command(
+        "lint", "broker.cli.lint", "what would break on RabbitMQ 4, or loses messages: in a broker for tests, or a file of definitions"
+    ),
     Command("top", "broker.cli.top", "what goes on in a running broker, live"),
 )
 TOOLS: Final = (

@@ -219,7 +219,7 @@ class Broker:
         queue.remove_consumer(consumer)
         self.emit("consumer.deleted", lambda: facts.of_deleted_consumer(consumer))
         if queue.auto_delete and not len(queue.consumers) and not queue.deleted:
-            queue.vhost.delete_queue(queue)
+            queue.vhost.auto_delete_queue(queue)
 
     def leases(self) -> Iterator[tuple[Holder, Message]]:
         """Everything that is with somebody and not settled."""

@@ -60,7 +60,11 @@ class DeadLetters:
         envelope = Envelope(keys, join_routing(self.exchange, keys[0]), header, body, table)
         found = vhost.route(vhost.exchanges[self.exchange], envelope)
         deaths = _deaths(table)
-        vhost.enqueue([each for each in found if not _is_cycle(each.name, deaths)], envelope)
+        self._deliver(envelope, found, [each for each in found if not _is_cycle(each.name, deaths)])
+
+    def _deliver(self, envelope: Envelope, _found: Sequence[Queue], taken: Sequence[Queue]) -> None:
+        """One dead letter goes to the queues that its route has `_found`, but for those that would have it go round for ever."""
+        self._queue.vhost.enqueue(taken, envelope)
 
 
 def died(table: Table, queue: str, reason: str, exchange: str, keys: Sequence[str], seconds: int, expiration: str | None) -> Table:

@@ -49,6 +49,7 @@ class Queue:
 
     is_queue = True
     consumers_type: ClassVar[type[Consumers]] = Consumers
+    dead_letters_type: ClassVar[type[DeadLetters]] = DeadLetters
     kept_for: str | None = None
     """The exchange that keeps something in it (core/delays.py, core/deduplication.py): nobody consumes it."""
 
@@ -153,7 +154,7 @@ class Queue:
         if self.limit is not None and self.limit.max_bytes is not None:
             measure(self.ready)
         exchange = effective.dead_letter_exchange
-        self.dead_letters = DeadLetters(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
+        self.dead_letters = self.dead_letters_type(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
         self.consumer_timeout_ms = effective.consumer_timeout_ms
         if isinstance(self.ready, QuorumReady):
             self.delivery_limit = delivery_limit_of(effective, self.vhost.broker.compat)

@@ -238,6 +238,10 @@ class VHost:
         log.info("%s expired: nobody used it", self.queue_text(queue.name))
         self.delete_queue(queue)
 
+    def auto_delete_queue(self, queue: Queue) -> None:
+        """Its last consumer is gone."""
+        self.delete_queue(queue)
+
     # --- policies ---------------------------------------------------------------------------------------------------
 
     def set_policy(self, policy: Policy) -> None:

@@ -1,7 +1,7 @@
 """A connection of a broker under test: what is said on it passes those who write it down, and faults (broker.testing.through).
 
-client -> ServerConnection -> Overheard -> FaultyHearing -> Session
-client <- ServerConnection <- Repeated  <- FaultySaying  <- Session
+client -> ServerConnection -> Overheard -> FaultyHearing -> Witness -> Session
+client <- ServerConnection <- Repeated  <- FaultySaying             <- Session
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from broker.runtime.connection import Connection
 from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
+from broker.testing.findings.witness import Witness
 from broker.testing.wording import method_text
 from protocol.states import ConnectionState
 
@@ -39,7 +40,7 @@ class WatchedConnection(Connection):
 
     def _connect(self, events: Events) -> None:
         self.conversation = self.rig.conversations.begin(self.session)
-        super()._connect(Overheard(FaultyHearing(events), self.conversation))
+        super()._connect(Overheard(FaultyHearing(Witness(events, self.session)), self.conversation))
         self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
 
     def hold(self) -> None:

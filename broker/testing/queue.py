@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.core.queue import Queue
+from broker.testing.findings.queue import JudgedQueue
 
 
-class WatchedQueue(Queue):
+class WatchedQueue(JudgedQueue):
     """See the module."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker.testing.clock import Clock
 from broker.testing.conversations import Conversations
+from broker.testing.findings.judge import Judge
 from broker.testing.idle import QUIET_SECONDS, Idle
 from broker.testing.sandboxes import Sandboxes
 from broker.testing.snapshots import Snapshots
@@ -39,7 +40,9 @@ class Rig:
         self.clock = Clock()
         self.after_turn: list[Callable[[], None]] = []
         """Called after each turn of the broker, in their order."""
-        self.on_sandbox_end: list[Callable[[str], None]] = []
+        self.judge = Judge()
+        """What is found that would break on RabbitMQ 4, or loses messages."""
+        self.on_sandbox_end: list[Callable[[str], None]] = [self.judge.forget]
         """Called with the name of a vhost that goes with all that is kept about it."""
         self.busy: list[Callable[[VHost], str | None]] = []
         """Each tells what goes on in a vhost that nobody else knows of (a fault holds something back), if something does: it isn't idle."""

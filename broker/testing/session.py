@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from broker.core.session import Session
+from broker.testing.findings.session import JudgedSession
 from broker.testing.vanished import ForgivingChannel
 
 
-class WatchedSession(Session):
+class WatchedSession(JudgedSession):
     """See the module."""
 
     channel_type = ForgivingChannel

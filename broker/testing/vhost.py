@@ -6,8 +6,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from broker.core.vhost import VHost
 from broker.testing.conversations import CLOSED_MAX
+from broker.testing.findings.vhost import JudgedVHost
 from broker.testing.idle import Activity
 from broker.testing.queue import WatchedQueue
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.testing.conversation import Conversation
 
 
-class WatchedVHost(VHost):
+class WatchedVHost(JudgedVHost):
     """See the module."""
 
     queue_type = WatchedQueue

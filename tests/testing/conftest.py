@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.testing.box import Box
+from tests.testing.sandboxed import Sandboxed
 from tests.testing.supervised import Supervised
 
 
@@ -19,3 +20,11 @@ def box(testing_broker: Supervised) -> Iterator[Box]:
     box = Box(testing_broker)
     yield box
     box.end()
+
+
+@pytest.fixture
+def sandbox(testing_broker: Supervised) -> Iterator[Sandboxed]:
+    """A vhost of the test's own."""
+    made = Sandboxed(testing_broker)
+    yield made
+    made.end()

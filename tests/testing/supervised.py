@@ -17,15 +17,17 @@ STOP_SECONDS = 20.0
 
 class Supervised:
     """One process of `leveret serve --testing --supervised`, in memory unless there is a directory; `port` is that of AMQP, and `ask`
-    speaks HTTP with the token. After `kill` or `stop`, `start` serves the same directory on the same ports."""
+    speaks HTTP with the token. After `kill` or `stop`, `start` serves the same directory on the same ports. `variables` are those of
+    its environment."""
 
     name = "leveret"
     host = "127.0.0.1"
 
-    def __init__(self, data_dir: Path | None = None, *, seed: int = 7, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(self, data_dir: Path | None = None, *, seed: int = 7, arguments: tuple[str, ...] = (), **variables: str) -> None:
         self.data_dir = data_dir
         self.seed = seed
         self.arguments = arguments
+        self.variables = variables
         self.port = self.http_port = 0
         self.process: subprocess.Popen[str]
         self.card: dict[str, Any] = {}
@@ -47,7 +49,7 @@ class Supervised:
         self.process = subprocess.Popen(
             [*command, "--log-file", self._log.name, *self.arguments],
             cwd=ROOT,
-            env=clean_environment(),
+            env=clean_environment(**self.variables),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

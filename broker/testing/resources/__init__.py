@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
+    findings,
     info,
     report,
     sandboxes,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from broker.admin.routing import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *findings.ROUTES,
     *info.ROUTES,
     *report.ROUTES,
     *sandboxes.ROUTES,
