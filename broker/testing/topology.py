@@ -47,8 +47,6 @@ def declare(vhost: VHost, state: VHostState) -> list[str]:
     for (component, name), value in state.parameters.items():
         if vhost.parameters.get((component, name)) != value:
             vhost.set_parameter(component, name, value)
-    for exchange_state in state.exchanges.values():
-        vhost.exchanges[exchange_state.name].had_binding = exchange_state.had_binding
     return left_out
 
 

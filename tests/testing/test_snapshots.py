@@ -300,6 +300,26 @@ def test_a_history_is_the_same_and_is_given_to_nobody_by_a_restore(vhost: Tested
     assert channel.bodies("new") == [b"1", b"2"]
 
 
+def test_limits_forbid_nothing_that_was_there(vhost: TestedVHost, channel: WireChannel) -> None:
+    for name in ("a", "b", "c"):
+        channel.queue(name, durable=True)
+    assert vhost.broker.http.ask("PUT", f"/api/vhost-limits/{vhost.path}/max-queues", {"value": 1}).status == 204
+    taken = vhost.snapshot()
+    channel.call(queue_delete("b"))
+    vhost.restore(taken)
+    assert queues(vhost) == ["a", "b", "c"]
+    channel.call(Queue.Declare, queue="a", durable=True)
+    channel.send(Queue.Declare, queue="d", durable=True)
+    channel.expect_close(406)
+
+
+def test_what_comes_back_counts_as_published_no_second_time(vhost: TestedVHost, channel: WireChannel) -> None:
+    plain(channel)
+    channel.counts("q")
+    vhost.restore(vhost.snapshot())
+    assert vhost.broker.http.get(f"/api/queues/{vhost.path}/q")["message_stats"]["publish"] == 6
+
+
 # --- clients --------------------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,9 @@ def test_it_is_the_same_elsewhere(
         assert restored["left_out"] == []
     assert without_moments(loaded) == without_moments(then)
     assert restored["messages"] == sum(map(len, then["messages"].values()))
+    for name, messages in then["messages"].items():
+        told = [each["payload"] for each in json.loads(document)["messages"] if each["queue"] == name]
+        assert told == [each["payload"] for each in messages]
     # And what is exported there is the same document, but for when, where and by whom.
     again = json.loads(export(other))
     for section in ("queues", "exchanges", "bindings", "policies", "parameters"):

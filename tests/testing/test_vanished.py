@@ -235,6 +235,17 @@ def test_global_credit_set_later_does_not_count_them(channel: WireChannel, vanis
     assert channel.deliver().body == b"x"
 
 
+def test_global_credit_that_counts_what_was_got_is_given_back(channel: WireChannel, vanish: Vanish) -> None:
+    hold(channel, 3)
+    channel.qos(3, everywhere=True)
+    channel.consume("q", "c")
+    channel.publish("", "q", b"x")
+    channel.nothing_more()
+    vanish()
+    channel.publish("", "q", b"y")
+    assert channel.deliver().body == b"y"
+
+
 def test_nothing_of_it_is_shown_as_unacked(channel: WireChannel, vhost: TestedVHost, vanish: Vanish) -> None:
     hold(channel, 3)
     vanish()
