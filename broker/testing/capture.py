@@ -71,7 +71,7 @@ def parts_of(exchange: Exchange) -> Iterator[Exchange]:
 def _capture_exchange(exchange: Exchange, pace: Pace) -> Steps[ExchangeState]:
     state = ExchangeState(
         exchange.name, exchange.type, exchange.durable, exchange.auto_delete, exchange.internal, exchange.arguments,
-        exchange.declared_by, exchange.had_binding,
+        exchange.declared_by,
     )  # fmt: skip
     state.bindings = [
         BindingState(each.destination.name, each.destination.is_queue, each.routing_key, each.arguments) for each in exchange.bindings()

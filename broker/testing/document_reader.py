@@ -148,9 +148,7 @@ class _Reader:
         _check_short(item, "routing_key", routing_key)
         arguments = _arguments(item)
         exchange.validate_binding(exchange, routing_key, arguments)
-        state = self.state.exchanges[source]
-        state.bindings.append(BindingState(destination, kind == "queue", routing_key, arguments))
-        state.had_binding = True
+        self.state.exchanges[source].bindings.append(BindingState(destination, kind == "queue", routing_key, arguments))
 
     @staticmethod
     def _known(item: Item, kind: str, name: str, known: dict[str, Any]) -> Any:

@@ -137,7 +137,13 @@ class Snapshots:
 
 def _capture_with_definitions(operations: Operations, vhost: VHost) -> Steps[tuple[VHostState, list[Section]]]:
     state = yield from capture(vhost)
-    return state, definitions.sections(operations, vhost.name)
+    sections = definitions.sections(operations, vhost.name)
+    # Definitions have bindings by destination. Some exchanges go by the order in which theirs were made, so it has to be told.
+    order = {binding: position for position, binding in enumerate(each for one in vhost.exchanges.values() for each in one.bindings())}
+    for section in sections:
+        if section.name == "bindings":
+            section.objects.sort(key=lambda pair: order[pair[1]])
+    return state, sections
 
 
 def _while_there(vhost: VHost, steps: Steps[T]) -> Steps[T]:

@@ -69,7 +69,6 @@ class ExchangeState:
     internal: bool
     arguments: Table
     declared_by: str
-    had_binding: bool = False
     bindings: list[BindingState] = field(default_factory=list)
     delayed: list[Kept] = field(default_factory=list)
     """In the order in which they are due (x-delayed-message)."""

@@ -25,8 +25,9 @@ Key = tuple[str, bool, str, "Hashable"]
 def declare(vhost: VHost, state: VHostState) -> list[str]:
     """Delete, declare and bind until the vhost has what the state has; returns what could not be, as texts. It holds no messages now."""
     left_out: list[str] = []
+    others = [exchange for exchange in vhost.exchanges.values() if not _may_stay(exchange, state)]
     with _nothing_deletes_itself(vhost):
-        _delete(vhost, state)
+        _delete(vhost, state, others)
         for exchange_state in state.exchanges.values():
             if exchange_state.name not in vhost.exchanges:
                 _add_exchange(vhost, exchange_state)
@@ -46,8 +47,6 @@ def declare(vhost: VHost, state: VHostState) -> list[str]:
     for (component, name), value in state.parameters.items():
         if vhost.parameters.get((component, name)) != value:
             vhost.set_parameter(component, name, value)
-    for exchange_state in state.exchanges.values():
-        vhost.exchanges[exchange_state.name].had_binding = exchange_state.had_binding
     return left_out
 
 
@@ -64,8 +63,8 @@ def _nothing_deletes_itself(vhost: VHost) -> Iterator[None]:
             exchange.auto_delete = True
 
 
-def _delete(vhost: VHost, state: VHostState) -> None:
-    """What was not there, or was another one; limits first, which would forbid what is to come back."""
+def _delete(vhost: VHost, state: VHostState, others: Sequence[Exchange]) -> None:
+    """What was not there, or was another one, as these exchanges; limits first, which would forbid what is to come back."""
     for component, name in list(vhost.parameters):
         if (component, name) not in state.parameters or (component, name) == LIMITS:
             vhost.clear_parameter(component, name)
@@ -76,10 +75,8 @@ def _delete(vhost: VHost, state: VHostState) -> None:
     for queue in vhost.declared_queues:
         if not _is_same_queue(queue, state.queues.get(queue.name)):
             vhost.delete_queue(queue)
-    for exchange in list(vhost.exchanges.values()):
-        is_builtin = not exchange.name or exchange.name.startswith(RESERVED_PREFIX)
-        if not is_builtin and not _is_same_exchange(exchange, state.exchanges.get(exchange.name)):
-            vhost.delete_exchange(exchange)
+    for exchange in others:
+        vhost.delete_exchange(exchange)
 
 
 def _is_same_queue(queue: Queue, state: QueueState | None) -> bool:
@@ -90,8 +87,10 @@ def _is_same_queue(queue: Queue, state: QueueState | None) -> bool:
     )
 
 
-def _is_same_exchange(exchange: Exchange, state: ExchangeState | None) -> bool:
-    return (
+def _may_stay(exchange: Exchange, vhost_state: VHostState) -> bool:
+    """It was there, or every vhost has it."""
+    state = vhost_state.exchanges.get(exchange.name)
+    return (not exchange.name or exchange.name.startswith(RESERVED_PREFIX)) or (
         state is not None
         and (exchange.type, exchange.durable, exchange.internal) == (state.type, state.durable, state.internal)
         and exchange.auto_delete == state.auto_delete

@@ -99,11 +99,8 @@ class ForgivingChannel(Channel):
         if not self.vanished:
             return super().on_settle(tag, multiple, requeue)
         gone = {each for each in self.vanished if not tag or each <= tag} if multiple else {tag} & self.vanished
-        last = tag
-        if tag in gone:
-            # Of the others it means those up to there, whose last one does as well.
-            last = max((each for each in self.unacked if each < tag), default=0) if multiple else 0
-        count = super().on_settle(last, multiple, requeue) if last or not tag else 0
+        # What lives was given later, so an answer up to a vanished one means none of it.
+        count = 0 if tag in gone else super().on_settle(tag, multiple, requeue)
         self.vanished -= gone
         if isinstance(self.transaction, ForgivingTransaction):
             self.transaction.answer(gone)
