@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,9 @@ STRIPPED: Final = (
     # A service manager's words to the tests' own process.
     "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_",
     # What would measure, or stop in, the program under test.
-    "COVERAGE_PROCESS", "COV_CORE_", "PYTEST_", "PYTHONASYNCIODEBUG", "PYTHONBREAKPOINT", "PYTHONDEVMODE", "PYTHONDUMP", "PYTHONFAULTHANDLER",
-    "PYTHONINSPECT", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONPERFSUPPORT", "PYTHONPROFILEIMPORTTIME", "PYTHONTRACEMALLOC", "PYTHONVERBOSE",
-    "PYTHONWARNINGS",
+    "COVERAGE_PROCESS", "COV_CORE_", "PYTEST_", "PYTHONASYNCIODEBUG", "PYTHONBREAKPOINT", "PYTHONDEVMODE", "PYTHONDUMP",
+    "PYTHONFAULTHANDLER", "PYTHONINSPECT", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONPERFSUPPORT", "PYTHONPROFILEIMPORTTIME",
+    "PYTHONTRACEMALLOC", "PYTHONVERBOSE", "PYTHONWARNINGS",
 )  # fmt: skip
 """Variables that begin so are about something else than the broker. PYTHONPATH and the like stay: it may be found by them."""
 KEPT: Final = "LEVERET_RUNTIME_DIR"
@@ -122,10 +122,10 @@ def tls_of(tls: object) -> Tls | None:
     keys = Tls.__annotations__
     if not isinstance(tls, dict) or "certfile" not in tls or not keys.keys() >= tls.keys():
         raise Unusable(
-            "tls: expected the files of a certificate, {'certfile': ..., 'keyfile': ..., 'cacertfile': ...}; Python's standard library can't "
-            "make any, but mkcert, openssl or the package trustme can"
+            "tls: expected the files of a certificate, {'certfile': ..., 'keyfile': ..., 'cacertfile': ...}; Python's standard library "
+            "can't make any, but mkcert, openssl or the package trustme can"
         )
-    return Tls(**tls)
+    return cast("Tls", tls)
 
 
 def _own_config(directory: str) -> str:
@@ -142,10 +142,8 @@ def _line(key: str, value: object) -> str:
         text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
     else:
         raise Unusable(f"config: {key}: expected a string, a number, True or False, not {value!r}")
-    if "\n" in text or "\r" in text or "'" in text and '"' in text:
-        raise Unusable(
-            f"config: {key}: a value can't have line breaks, nor both kinds of quotes; put it into a file, and name that as config"
-        )
+    if "\n" in text or "\r" in text or ("'" in text and '"' in text):
+        raise Unusable(f"config: {key}: a value can't have line breaks, nor both kinds of quotes; name a file as config that has it")
     if text and text == text.strip() and text[0] not in "'\"" and "#" not in text:
         return f"{key} = {text}"
     quote = '"' if "'" in text else "'"

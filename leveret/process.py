@@ -160,7 +160,7 @@ class Process:
     # --- its life ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it and wait until it serves; on the ports that it had before, if it had any. Raises CannotStart, and Unusable for options."""
+        """Start it and wait until it serves; on the ports that it had before, if it had any. Raises CannotStart, Unusable."""
         if self._popen is None:
             self._owner = os.getpid()
         self._check_owner()
@@ -308,4 +308,9 @@ def _watch_forks() -> None:
     global _is_watching
     if not _is_watching and hasattr(os, "register_at_fork"):
         _is_watching = True
-        os.register_at_fork(after_in_child=lambda: [each.let_go() for each in list(_all)])
+        os.register_at_fork(after_in_child=_let_go)
+
+
+def _let_go() -> None:
+    for each in list(_all):
+        each.let_go()
