@@ -14,6 +14,8 @@ from leveret.looking import Looking
 from leveret.waits import Waits
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from leveret.messages import Life, Message
 
 SECONDS: Final = 2.0
@@ -107,12 +109,13 @@ class Assertions(Waits, Looking):
             "unroutable", count, timeout, {"exchange": exchange, "routing_key": routing_key, "message_id": message_id}
         )
 
-    def assert_no_findings(self, for_version: str | None = None) -> None:
-        """Clients did nothing that breaks elsewhere, or may lose messages (`findings`)."""
+    def assert_no_findings(self, for_version: str | None = None, *, severity: Collection[str] = (), ignore: Collection[str] = ()) -> None:
+        """Clients did nothing that breaks elsewhere, or may lose messages; see `findings`."""
         __tracebackhide__ = True
-        found = self.findings(for_version)
+        found = self.findings(for_version, severity=severity, ignore=ignore)
         if found:
-            raise AssertionError("\n".join([f"{len(found)} findings:", *(f"  {each}" for each in found)]))
+            lines = [f"{len(found)} finding{'s' * (len(found) > 1)}:", *(f"  {each}" for each in found)]
+            raise AssertionError("\n".join(lines))
 
     def _assert_lives(self, state: str, count: int | None, timeout: float, which: dict[str, Any]) -> list[Life]:
         __tracebackhide__ = True

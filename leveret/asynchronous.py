@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from leveret.addresses import Addresses
@@ -56,12 +57,12 @@ class Twin(Generic[P, T]):
     def __get__(self, broker: AsyncBroker, owner: type[AsyncBroker]) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
     def __get__(self, broker: AsyncBroker | None, owner: type[AsyncBroker]) -> Self | Callable[P, Coroutine[Any, Any, T]]:
-        """The coroutine function of one handle."""
+        """The coroutine function of one handle, with the method's own signature."""
         if broker is None:
             return self
-        method = functools.partial(self._method, broker.broker)
+        method = types.MethodType(self._method, broker.broker)
 
-        @functools.wraps(self._method)
+        @functools.wraps(method)
         async def call(*arguments: P.args, **keywords: P.kwargs) -> T:
             return await in_thread(functools.partial(method, *arguments, **keywords))
 
@@ -160,6 +161,7 @@ class AsyncBroker(Addresses):
     assert_expired = Twin(Broker.assert_expired)
     assert_unroutable = Twin(Broker.assert_unroutable)
     assert_no_findings = Twin(Broker.assert_no_findings)
+    check = Twin(Broker.check)
 
     snapshot = Twin(Broker.snapshot)
     restore = Twin(Broker.restore)

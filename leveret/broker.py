@@ -23,7 +23,7 @@ from leveret.remote import Remote
 from leveret.states import States
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -43,6 +43,13 @@ class Login(NamedTuple):
     password: str = "guest"
 
 
+class Strictness(NamedTuple):
+    """Whether findings are failures, and which aren't (their codes)."""
+
+    strict: bool
+    ignore: Collection[str]
+
+
 class Broker(Assertions, Clock, States):
     """See the module. Nothing is started before `start`, or a `with` block.
 
@@ -50,7 +57,7 @@ class Broker(Assertions, Clock, States):
     `port`: AMQP's, a free one if none is given. `tls`: the files of a certificate, {"certfile", "keyfile", "cacertfile"}; AMQP is then
     served over TLS alone. `config`: settings, keys and values of rabbitmq.conf, or such a file. `compat`: which RabbitMQ to be, "3.13" or
     "4.x". `seed`: what is left to chance depends on it. `strict`: leaving the `with` block fails if clients did what breaks on a newer
-    RabbitMQ, or may lose messages (see `findings`).
+    RabbitMQ, or may lose messages (see `findings`); but for the codes in `ignore`.
 
     The environment's LEVERET_* and RABBITMQ_* and the system's configuration files don't count. Raises options.Unusable, a ValueError.
     """
@@ -65,22 +72,23 @@ class Broker(Assertions, Clock, States):
         compat: str | None = None,
         seed: int | None = None,
         strict: bool = False,
+        ignore: Collection[str] = (),
     ) -> None:
         seed = secrets.randbits(SEED_BITS) if seed is None else seed
         options = Options(data_dir=data_dir, port=port, tls=tls_of(tls), config=config, compat=compat, seed=seed)
         process = Process(options)
         names = ("default_vhost", "default_user", "default_pass")
         login = Login(*(str(options.settings.get(name, usual)) for name, usual in zip(names, Login(), strict=True)))
-        self._set_up(process, login, None, strict=strict)
+        self._set_up(process, login, None, Strictness(strict, ignore))
         # Whoever forgets to stop it has it gone with the handle.
         weakref.finalize(self, process.abandon)
 
-    def _set_up(self, place: Process | Remote, login: Login, parent: Broker | None, *, strict: bool) -> None:
+    def _set_up(self, place: Process | Remote, login: Login, parent: Broker | None, strictness: Strictness) -> None:
         self._place = place
         self._login = login
         self._parent = parent
         """Whose sandbox it is. It is kept: a broker goes with its handle."""
-        self.is_strict = strict
+        self._strictness = strictness
         self._has_frozen = False
 
     @classmethod
@@ -95,6 +103,7 @@ class Broker(Assertions, Clock, States):
         vhost: str = "/",
         cafile: str | None = None,
         strict: bool = False,
+        ignore: Collection[str] = (),
         timeout: float = 0.0,
     ) -> Self:
         """A broker that is running already, with LEVERET_TESTING=true and LEVERET_TESTING_TOKEN=TOKEN, by the URL of its HTTP API.
@@ -104,7 +113,8 @@ class Broker(Assertions, Clock, States):
         and Refused for a wrong token.
         """
         broker = cls.__new__(cls)
-        broker._set_up(Remote(http_url, token, port, cafile, timeout), Login(vhost, user, password), None, strict=strict)
+        place, login = Remote(http_url, token, port, cafile, timeout), Login(vhost, user, password)
+        broker._set_up(place, login, None, Strictness(strict, ignore))
         return broker
 
     def sandbox(self, name: str | None = None) -> Broker:
@@ -112,8 +122,7 @@ class Broker(Assertions, Clock, States):
         connected there. The vhost is called `name`, or by the broker."""
         facts = self._ask("POST", "/sandboxes", {} if name is None else {"name": name})
         sandbox = Broker.__new__(Broker)
-        login = Login(facts["vhost"], facts["user"], facts["password"])
-        sandbox._set_up(self._place, login, self, strict=self.is_strict)
+        sandbox._set_up(self._place, Login(facts["vhost"], facts["user"], facts["password"]), self, self._strictness)
         return sandbox
 
     # --- its life ---------------------------------------------------------------------------------------------------
@@ -148,8 +157,8 @@ class Broker(Assertions, Clock, States):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         try:
-            if self.is_strict and kind is None:
-                self.assert_no_findings()
+            if kind is None:
+                self.check()
         finally:
             self.stop()
 
@@ -163,6 +172,12 @@ class Broker(Assertions, Clock, States):
     def __repr__(self) -> str:
         where = f"{self.host}:{self.port}" if self.is_running else "not running"
         return f"<leveret.Broker {where}, vhost '{self.vhost}'>"
+
+    def check(self) -> None:
+        """What leaving a `with` block checks: if the handle is strict, that there are no findings. Raises AssertionError."""
+        __tracebackhide__ = True
+        if self._strictness.strict:
+            self.assert_no_findings(ignore=self._strictness.ignore)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 

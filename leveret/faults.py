@@ -10,14 +10,9 @@ takes what the rule is limited to as well (Which). What is left to chance depend
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, Unpack
-
-from leveret.asking import given
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from leveret.broker import Broker
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from leveret.asking import Asking, segment
 from leveret.messages import life_of, message_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from leveret.messages import Life, Message
 
 
@@ -20,14 +22,16 @@ class Finding:
     severity: str
     """breaks (on a newer RabbitMQ), loses (messages), or risks."""
     what: str
-    where: str
+    where: Mapping[str, Any]
+    """vhost, queue, exchange, client_name, connection, channel, ..., as far as there are."""
     advice: str
     count: int
-    """How often it was met."""
+    """How often it was seen."""
+    text: str
+    """All of it in one paragraph."""
 
     def __str__(self) -> str:
-        often = f" ({self.count} times)" if self.count > 1 else ""
-        return f"{self.code} {self.severity}: {self.what}, {self.where}{often}. {self.advice}"
+        return self.text
 
 
 class Looking(Asking):
@@ -65,7 +69,12 @@ class Looking(Asking):
         and why."""
         return str(self._ask_vhost("GET", "/report") or "")
 
-    def findings(self, for_version: str | None = None) -> list[Finding]:
-        """What clients did in this vhost that breaks on a newer RabbitMQ (`for_version`: 4.3, ...), or may lose messages."""
-        found = self._ask_vhost("GET", "/findings", query={"for": for_version})
-        return [Finding(each["code"], each["severity"], each["what"], str(each["where"]), each["advice"], each["count"]) for each in found]
+    def findings(self, for_version: str | None = None, *, severity: Collection[str] = (), ignore: Collection[str] = ()) -> list[Finding]:
+        """What clients did in this vhost that breaks on a newer RabbitMQ (`for_version`: 4.3; if not given, the latest), or may lose
+        messages; the worst first. Only those of some severities, if they are given, and not those whose codes are to be ignored."""
+        words = {name: ",".join(values) or None for name, values in (("severity", severity), ("ignore", ignore))}
+        found = self._ask_vhost("GET", "/findings", query={"for": for_version, **words})
+        return [Finding(**{name: each[name] for name in _FIELDS}) for each in found]
+
+
+_FIELDS: Final = tuple(each.name for each in fields(Finding))

@@ -6,8 +6,8 @@
     leveret_factory   a function that starts a broker of the test's own: `leveret_factory(data_dir=True)`, with the keywords of Broker
     leveret_options   override it (scope="session") to return keywords of Broker for leveret_server
 
-What is typed (`--leveret-seed`, ...) wins over leveret_options, and that over the ini file (`leveret_seed`, ...). When a test fails that has
-used one of them, its report has a section with what the broker saw.
+What is typed (`--leveret-seed`, ...) wins over leveret_options, and that over the ini file (`leveret_seed`, ...). When a test fails that
+has used one of them, its report has a section with what the broker saw.
 
 Every run of pytest imports this file, so it imports nothing but what pytest has.
 """
@@ -30,7 +30,7 @@ TEMPORARY = "temporary"
 """In place of a data directory: one that is made for the run, and removed."""
 CONNECT_SECONDS = 10.0
 SEED_BYTES = 4
-NOTHING = (None, "", [])
+NOTHING: tuple[Any, ...] = (None, "", [])
 """What versions of pytest return for an option that isn't given."""
 NAME_MAX = 60
 """Characters of a test's name that its vhost is called by."""
@@ -50,6 +50,7 @@ OPTIONS = (
     Option("compat", "leveret_server is this RabbitMQ: 3.13, 4.x"),
     Option("seed", "what is left to chance depends on it: a number"),
     Option("strict", "tests fail that do what breaks on a newer RabbitMQ, or may lose messages", is_flag=True),
+    Option("ignore", "but for these findings: their codes, with commas between"),
     Option("url", "leveret_server is the broker whose HTTP API is at this URL, and not started"),
     Option("token", "its testing.token"),
 )
@@ -129,8 +130,8 @@ def leveret(leveret_server: Broker, request: pytest.FixtureRequest) -> Broker:
 def leveret_factory(
     pytestconfig: pytest.Config, leveret_options: dict[str, Any], request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Broker]]:
-    """Starts brokers of the test's own: `leveret_factory(data_dir=True)` is a leveret.Broker that is running, and stopped after the test. Not
-    given, compat, config, seed and strict are those of leveret_server."""
+    """Starts brokers of the test's own: `leveret_factory(data_dir=True)` is a leveret.Broker that is running, and stopped after the test.
+    compat, config, seed, strict and ignore are those of leveret_server if they aren't given."""
     started: list[Seen] = []
 
     def start(**options: Any) -> Broker:
@@ -147,7 +148,7 @@ def leveret_factory(
         seen.end()
 
 
-OF_THE_RUN = ("compat", "config", "seed", "strict")
+OF_THE_RUN = ("compat", "config", "seed", "strict", "ignore")
 
 
 # --- what a failed test's report has ----------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ class Seen:
     def findings(self) -> str:
         """What strict tests fail of; empty if there is nothing."""
         try:
-            self.broker.assert_no_findings()
+            self.broker.check()
         except AssertionError as error:
             return str(error)
         return ""
@@ -208,7 +209,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return
     report: pytest.TestReport = outcome.get_result()
     if call.when == "call" and report.passed:
-        found = "\n".join(filter(None, (seen.findings() for seen in used if seen.broker.is_strict)))
+        found = "\n".join(filter(None, (seen.findings() for seen in used)))
         if found:
             report.outcome, report.longrepr = "failed", f"leveret, strict: {found}"
     if report.failed:
@@ -243,13 +244,16 @@ def _seed_text(seed: int) -> str:
 def _keywords(config: pytest.Config, options: dict[str, Any]) -> dict[str, Any]:
     """Those of Broker, from the three places."""
     ini, typed = {}, {}
-    for name in ("data_dir", "config", "compat", "seed", "strict"):
+    for name in ("data_dir", "config", "compat", "seed", "strict", "ignore"):
         typed[name], ini[name] = config.getoption(_dest(name)), config.getini(_dest(name))
         if name in ("data_dir", "config"):
             typed[name], ini[name] = _place(config.invocation_params.dir, typed[name]), _place(config.rootpath, ini[name])
     places = [{name: value for name, value in place.items() if value not in NOTHING} for place in (ini, options, typed)]
     keywords = {"seed": config.stash[SEED], **places[0], **places[1], **places[2]}
-    return {**keywords, "seed": int(keywords["seed"])}
+    keywords["seed"] = int(keywords["seed"])
+    if isinstance(keywords.get("ignore"), str):
+        keywords["ignore"] = keywords["ignore"].replace(",", " ").split()
+    return keywords
 
 
 def _place(base: Any, path: str | None) -> Any:
@@ -267,7 +271,8 @@ def _server(config: pytest.Config, options: dict[str, Any]) -> Broker:
         token = _option(config, "token")
         if token is None:
             raise pytest.UsageError("--leveret-url needs --leveret-token: the testing.token of that broker")
-        return Broker.connect(url, token, strict=keywords.get("strict", False), timeout=CONNECT_SECONDS)
+        strictness = {name: keywords[name] for name in ("strict", "ignore") if name in keywords}
+        return Broker.connect(url, token, timeout=CONNECT_SECONDS, **strictness)
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is not None and isinstance(keywords.get("data_dir"), (str, os.PathLike)):
         keywords["data_dir"] = os.path.join(keywords["data_dir"], worker)
