@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from leveret.api import Api
     from leveret.asynchronous import AsyncBroker
-    from leveret.faults import Faults
+    from leveret.faults import Fault, Faults
     from leveret.options import PATH, Tls
 
 NOT_FOUND: Final = 404
@@ -53,11 +53,15 @@ class Strictness(NamedTuple):
 class Broker(Assertions, Clock, States):
     """See the module. Nothing is started before `start`, or a `with` block.
 
-    `data_dir` is where messages are kept, for tests with restarts: a path, or True for a temporary one; not given, they are in memory.
-    `port`: AMQP's, a free one if none is given. `tls`: the files of a certificate, {"certfile", "keyfile", "cacertfile"}; AMQP is then
-    served over TLS alone. `config`: settings, keys and values of rabbitmq.conf, or such a file. `compat`: which RabbitMQ to be, "3.13" or
-    "4.x". `seed`: what is left to chance depends on it. `strict`: leaving the `with` block fails if clients did what breaks on a newer
-    RabbitMQ, or may lose messages (see `findings`); but for the codes in `ignore`.
+    - `data_dir`: where messages are kept, for tests with restarts; a path, or True for a temporary one. Not given, they are in memory.
+    - `port`: AMQP's; a free one if none is given.
+    - `tls`: AMQP is served over TLS alone, with the files of a certificate ({"certfile": ..., "keyfile": ..., "cacertfile": ...}), or with
+      one that is made for this broker (True). `cafile` is whom clients have to trust.
+    - `config`: settings, by the keys of rabbitmq.conf, or such a file.
+    - `compat`: which RabbitMQ to be, "3.13" or "4.x".
+    - `seed`: what is left to chance depends on it.
+    - `strict`: leaving the `with` block fails if clients did what breaks on a newer RabbitMQ, or may lose messages (see `findings`); but
+      for the codes in `ignore`.
 
     The environment's LEVERET_* and RABBITMQ_* and the system's configuration files don't count. Raises options.Unusable, a ValueError.
     """
@@ -90,6 +94,8 @@ class Broker(Assertions, Clock, States):
         """Whose sandbox it is. It is kept: a broker goes with its handle."""
         self._strictness = strictness
         self._has_frozen = False
+        self._faults: list[Fault] = []
+        """Those that don't go with the sandbox by themselves."""
 
     @classmethod
     def connect(
@@ -267,6 +273,11 @@ class Broker(Assertions, Clock, States):
     def _note_frozen(self, is_frozen: bool) -> None:
         self._has_frozen = is_frozen
 
+    def _note_fault(self, fault: Fault, vhost: str | None) -> None:
+        """One that isn't limited to this vhost doesn't go with it."""
+        if vhost != self.vhost:
+            self._faults.append(fault)
+
     def _check_keeps(self, what: str) -> None:
         if self._parent is not None and not self._place.keeps:
             raise LeveretError(
@@ -278,6 +289,8 @@ class Broker(Assertions, Clock, States):
         try:
             if self._has_frozen:
                 self.resume()
+            while self._faults:
+                self._faults.pop().remove()
             self._ask("DELETE", f"/sandboxes/{segment(self.vhost)}")
         except Refused as refused:
             if refused.status != NOT_FOUND:  # it is gone already

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, cast
 
+from leveret import certificates
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,6 +30,7 @@ STRIPPED: Final = (
 """Variables that begin so are about something else than the broker. PYTHONPATH and the like stay: it may be found by them."""
 KEPT: Final = "LEVERET_RUNTIME_DIR"
 """Where the user's own commands (`leveret top`) look for brokers."""
+CERTIFICATE: Final = ("certfile", "keyfile", "cacertfile")
 _KEY: Final = re.compile(r"[^\s=#'\"$]+")
 
 
@@ -51,7 +54,7 @@ class Options:
 
     data_dir: PATH | bool | None = None
     port: int = 0
-    tls: Tls | None = None
+    tls: Tls | bool = False
     config: Mapping[str, Any] | PATH | None = None
     compat: str | None = None
     seed: int = 0
@@ -59,7 +62,19 @@ class Options:
     @property
     def host(self) -> str:
         """Where clients connect to."""
-        return HOST if self.tls is None else self.tls.get("host", TLS_HOST)
+        if isinstance(self.tls, bool):
+            return TLS_HOST if self.tls else HOST
+        return self.tls.get("host", TLS_HOST)
+
+    @property
+    def is_tls(self) -> bool:
+        """AMQP is served over TLS, and nothing else."""
+        return self.tls is not False
+
+    def cafile(self, directory: str | None) -> str | None:
+        """Whom clients have to trust, if that is known."""
+        path = self._certificate(directory).get("cacertfile")
+        return None if path is None else os.fspath(path)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -72,31 +87,41 @@ class Options:
         launcher = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
         command = [sys.executable, "-P", launcher, "serve", "--testing", "--supervised", "--seed", str(self.seed)]
         command += ["--http-port", str(http_port), "--log-file", log_of(directory), "--config", self._config_file(directory)]
-        if self.tls is None:
+        if not self.is_tls:
             command += ["--host", HOST, "--port", str(port)]
         place = self._data_dir(directory)
         return [*command, "--memory"] if place is None else [*command, "--data-dir", place]
 
-    def environment(self, environ: Mapping[str, str], port: int) -> dict[str, str]:
+    def environment(self, environ: Mapping[str, str], directory: str, port: int) -> dict[str, str]:
         """The variables of its process: the user's, without those that would configure it."""
         kept = {name: value for name, value in environ.items() if name == KEPT or not name.upper().startswith(STRIPPED)}
         kept["PYTHONHASHSEED"] = "0"  # sets have the same order each time
         if self.compat is not None:
             kept["LEVERET_COMPAT"] = self.compat
-        if self.tls is not None:
+        if self.is_tls:
             kept["LEVERET_LISTENERS_TCP"] = "none"
             kept["LEVERET_LISTENERS_SSL_DEFAULT"] = str(port)
-            for name in ("certfile", "keyfile", "cacertfile"):
-                if (path := self.tls.get(name)) is not None:
-                    kept[f"LEVERET_SSL_OPTIONS_{name.upper()}"] = os.path.abspath(os.fspath(path))  # type: ignore[call-overload]
+            for name, path in self._certificate(directory).items():
+                if name in CERTIFICATE:
+                    kept[f"LEVERET_SSL_OPTIONS_{name.upper()}"] = os.path.abspath(cast("PATH", path))
         return kept
 
     def write(self, directory: str) -> None:
-        """Write the configuration file, if there is to be one. Raises Unusable."""
+        """Write the configuration file and the certificate, if there are to be any. Raises Unusable."""
         if self.settings:
             lines = [_line(key, value) for key, value in self.settings.items()]
             with open(_own_config(directory), "w", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
+        if self.tls is True and not os.path.exists(os.path.join(directory, certificates.NAMES[-1])):
+            certificates.make(directory)
+
+    def _certificate(self, directory: str | None) -> Tls:
+        if not isinstance(self.tls, bool):
+            return self.tls
+        if not self.tls or directory is None:
+            return {}
+        certfile, keyfile, cacertfile = (os.path.join(directory, name) for name in certificates.NAMES)
+        return {"certfile": certfile, "keyfile": keyfile, "cacertfile": cacertfile}
 
     def _config_file(self, directory: str) -> str:
         if isinstance(self.config, (str, os.PathLike)):
@@ -115,15 +140,15 @@ def log_of(directory: str) -> str:
     return os.path.join(directory, "leveret.log")
 
 
-def tls_of(tls: object) -> Tls | None:
+def tls_of(tls: object) -> Tls | bool:
     """What was given as `tls`. Raises Unusable."""
-    if tls is None or tls is False:
-        return None
+    if tls is None or isinstance(tls, bool):
+        return bool(tls)
     keys = Tls.__annotations__
     if not isinstance(tls, dict) or "certfile" not in tls or not keys.keys() >= tls.keys():
         raise Unusable(
-            "tls: expected the files of a certificate, {'certfile': ..., 'keyfile': ..., 'cacertfile': ...}; Python's standard library "
-            "can't make any, but mkcert, openssl or the package trustme can"
+            "tls: expected True for a certificate that is made for the test, or the files of one: "
+            f"{{'certfile': ..., 'keyfile': ..., 'cacertfile': ...}}, and 'host' if it isn't localhost's; not {tls!r}"
         )
     return cast("Tls", tls)
 

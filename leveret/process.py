@@ -121,13 +121,12 @@ class Process:
     @property
     def is_tls(self) -> bool:
         """AMQP is served over TLS."""
-        return self.options.tls is not None
+        return self.options.is_tls
 
     @property
     def cafile(self) -> str | None:
-        """Whom clients have to trust."""
-        path = None if self.options.tls is None else self.options.tls.get("cacertfile")
-        return None if path is None else os.fspath(path)
+        """Whom clients have to trust; of a certificate that was made for the test the file goes with `stop`."""
+        return self.options.cafile(self._directory)
 
     @property
     def api(self) -> Api:
@@ -217,7 +216,7 @@ class Process:
         with open(log_of(directory), "ab") as log:
             self._popen = subprocess.Popen(
                 self.options.command(directory, port, http_port),
-                env=self.options.environment(os.environ, port),
+                env=self.options.environment(os.environ, directory, port),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

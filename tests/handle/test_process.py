@@ -272,8 +272,8 @@ def test_a_start_that_fails_tells_why(tls: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"tls": True}, "tls: expected the files of a certificate"),
-        ({"tls": {"certfile": "x", "nonsense": "y"}}, "tls: expected the files"),
+        ({"tls": "cert.pem"}, "tls: expected True .* or the files of one: .* not 'cert.pem'"),
+        ({"tls": {"certfile": "x", "nonsense": "y"}}, "tls: expected True"),
         ({"config": {"a": [1]}}, "config: a: expected a string, a number"),
         ({"config": {"a b": 1}}, "'a b' is no key of rabbitmq.conf"),
         ({"config": {"a": "'\""}}, "a value can't have"),
@@ -288,6 +288,21 @@ def test_values_with_quotes_arrive() -> None:
     config = {"default_user": "it's", "default_pass": '"double"', "default_vhost": " edges #", "cluster_name": "a/b?c=%41"}
     with Broker(config=config) as broker, pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
         assert connection._impl.server_properties["cluster_name"] == "a/b?c=%41"
+
+
+def test_tls_with_a_certificate_made_for_it() -> None:
+    with Broker(tls=True) as broker:
+        context = broker.ssl_context()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        for host in ("localhost", "127.0.0.1"):
+            with pika.BlockingConnection(broker.pika_parameters(ssl_options=pika.SSLOptions(context, host))) as connection:
+                assert connection.is_open
+        assert broker.cafile is not None
+        authority = Path(broker.cafile).read_text()
+        broker.restart()
+        assert Path(broker.cafile).read_text() == authority
+    with Broker(tls=True) as other:
+        assert other.cafile is not None and Path(other.cafile).read_text() != authority
 
 
 def test_tls(tmp_path: Path) -> None:
