@@ -46,12 +46,12 @@ def test_bindings_and_names(sandbox: Broker) -> None:
 def test_what_did_not_happen(sandbox: Broker) -> None:
     with channel_of(sandbox, "orders") as channel:
         channel.basic_publish("", "orders", b"1")
-        with pytest.raises(NotInTime, match="orders.* 2 ready.*it has 1 ready") as raised:
+        with pytest.raises(NotInTime, match=r"orders.* 2 ready.*it has 1 ready") as raised:
             sandbox.wait_for("orders", ready=2, timeout=SECONDS)
         assert isinstance(raised.value, AssertionError) and isinstance(raised.value, TimeoutError)
         channel.basic_consume("orders", lambda *_: None)
         sandbox.wait_for("orders", unacked=1)
-        with pytest.raises(NotInTime, match="orders.* 1 message unacked"):
+        with pytest.raises(NotInTime, match=r"orders.* 1 message unacked"):
             sandbox.wait_until_idle(timeout=SECONDS)
     with pytest.raises(NotInTime, match="there is no such queue"):
         sandbox.wait_for("order", timeout=SECONDS)
