@@ -18,6 +18,7 @@ from tests.house.conftest import clean_environment
 pytest_plugins = ["pytester"]
 
 IMPORT_MICROSECONDS_MAX = 10_000
+SANDBOX_SECONDS_MAX = 0.005
 TITLE = "*- leveret: what the broker saw -*"
 QUICKER = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:hypothesispytest")
 """Other plugins of ours take a second to import."""
@@ -125,6 +126,33 @@ def test_the_plugin_is_imported_in_no_time() -> None:
         microseconds = re.findall(r"\| +(\d+) \| leveret$|\| +(\d+) \| +leveret.pytest_plugin$", done.stderr)
         best = min(best, sum(int(number) for pair in microseconds for number in pair if number))
     assert best < IMPORT_MICROSECONDS_MAX
+
+
+@pytest.mark.alone
+def test_a_sandbox_costs_a_test_next_to_nothing(pytester: pytest.Pytester) -> None:
+    """All that comes between two tests, less what comes between two that use nothing; the quicker ones, for this machine does other things."""
+    pytester.makepyfile(
+        """
+        import pytest, statistics, time
+        begun = {"with": [], "without": []}
+
+        @pytest.mark.parametrize("number", range(100))
+        def test_with(leveret, number):
+            begun["with"].append(time.perf_counter())
+
+        @pytest.mark.parametrize("number", range(100))
+        def test_without(number):
+            begun["without"].append(time.perf_counter())
+
+        def test_the_difference():
+            between = {name: [after - before for before, after in zip(times, times[1:])] for name, times in begun.items()}
+            with open("seconds", "w") as file:
+                usual = {name: statistics.quantiles(seconds, n=4)[0] for name, seconds in between.items()}
+                file.write(str(usual["with"] - usual["without"]))
+        """
+    )
+    run(pytester, "--capture=no").assert_outcomes(passed=201)
+    assert float((pytester.path / "seconds").read_text()) < SANDBOX_SECONDS_MAX
 
 
 # --- failures -------------------------------------------------------------------------------------------------------
