@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
+EXIT_SOFTWARE = 70
+"""sysexits.h."""
 log = logging.getLogger("leveret")
 
 PARENT_CHECK_SECONDS = 0.5
+GRACE_SECONDS = 10.0
+"""For an orderly end: nobody is there any more who would end a broker that hangs."""
 
 
 def tell(facts: Mapping[str, Any]) -> None:
@@ -30,7 +34,7 @@ def tell(facts: Mapping[str, Any]) -> None:
 
 
 def end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Have `stop` called on the event loop when the parent is gone, or has closed stdin."""
+    """Have `stop` called on the event loop when the parent is gone, or has closed stdin. Who hasn't ended GRACE_SECONDS later is ended."""
     parent = os.getppid()
 
     def end() -> None:
@@ -38,7 +42,9 @@ def end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -
             loop.call_soon_threadsafe(stop)
         except RuntimeError:
             # The loop is closed: the broker has ended.
-            pass
+            return
+        time.sleep(GRACE_SECONDS)
+        os._exit(EXIT_SOFTWARE)
 
     def read_to_the_end() -> None:
         while True:

@@ -144,6 +144,24 @@ def test_an_installed_broker_serves_beside_such_a_project(wheel: Path, install: 
             assert broker.stop(signal.SIGTERM) == 0
 
 
+def test_the_pytest_plugin_of_an_install_works_beside_such_a_project(wheel: Path, install: Environment, project: Path) -> None:
+    """With pytest and pika, and without a warning."""
+    scripts = install(wheel)
+    test = """
+        import broker, leveret.broker, pika
+        def test_it(leveret):
+            with pika.BlockingConnection(leveret.pika_parameters()) as connection:
+                connection.channel().queue_declare("orders")
+            assert broker.OWNER == "the user, broker"
+            assert __import__("leveret").broker.__file__.startswith({!r})
+    """
+    (project / "test_project.py").write_text(textwrap.dedent(test).format(os.fspath(site_packages(scripts))))
+    (project / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    others = ("schemathesis", "hypothesispytest")
+    blocked = [word for other in others for word in ("-p", f"no:{other}")]
+    assert "1 passed" in run(scripts / "python", "-m", "pytest", "-W", "error", *blocked, cwd=project)
+
+
 def test_an_editable_install_runs_the_trees_files(install: Environment, project: Path, tmp_path: Path) -> None:
     scripts = install(build("editable", ROOT, tmp_path))
     where = "import leveret, leveret.__main__ as m; print(leveret.__file__, m.server_folder())"

@@ -75,6 +75,22 @@ def test_it_ends_when_its_stdin_is_closed() -> None:
         assert broker.stop() == 0
 
 
+HANGS = """
+import asyncio
+from broker.testing import supervision
+supervision.GRACE_SECONDS = 0.1
+loop = asyncio.new_event_loop()
+supervision.end_with_parent(loop, lambda: None)
+loop.run_forever()
+"""
+
+
+def test_one_that_hangs_ends_as_well() -> None:
+    command = [sys.executable, "-c", HANGS]
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, timeout=20, check=False)
+    assert done.returncode == 70
+
+
 PARENT = """
 import os, subprocess, sys, time
 command = "-m leveret serve --testing --supervised --memory --port 0 --http-port 0 --log-level none".split()
