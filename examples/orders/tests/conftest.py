@@ -4,7 +4,6 @@ import importlib
 import threading
 
 import pytest
-
 from orders.accounts import Accounts
 from orders.shop import Shop
 
