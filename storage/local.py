@@ -1,7 +1,7 @@
 """The store of one broker on local files: a log and a catalog on one thread, locked against a second broker."""
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from storage.api import Failed
 from storage.catalog import SqliteCatalog
@@ -25,6 +25,8 @@ class LocalStore:
     OSError.
     """
 
+    catalog_type: ClassVar[type[SqliteCatalog]] = SqliteCatalog
+
     def __init__(self, directory: Path, files: Files | None = None) -> None:
         self._files = files or Files()
         self.directory = directory
@@ -36,7 +38,7 @@ class LocalStore:
         try:
             self._empty_spill()
             # First, for it changes nothing where it is refused; opening the log cuts a torn tail off.
-            self.catalog = SqliteCatalog(directory, self._worker, self._files)
+            self.catalog = self.catalog_type(directory, self._worker, self._files)
             try:
                 self.log = FileLog(directory, self._worker, self._files)
             except BaseException:

@@ -14,10 +14,12 @@ from tests.spec import Broker
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker", choices=("leveret", "rabbitmq"), default="leveret", help="the broker to test (RabbitMQ is the oracle)")
+    parser.addoption("--broker-testing", action="store_true", help="serve Leveret with --testing, which no client must notice")
     parser.addoption("--broker-memory", action="store_true", help="serve Leveret from memory and not from a directory")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    Leveret.always = ("--testing",) if config.getoption("--broker-testing") else ()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` ends a run like Ctrl-C: the broker is stopped with it
         if hasattr(config, "workerinput"):

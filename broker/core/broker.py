@@ -54,6 +54,7 @@ class Broker:
 
     vhost_type: ClassVar[type[VHost]] = VHost
     session_type: ClassVar[type[Session]] = Session
+    outbox_type: ClassVar[type[Outbox]] = Outbox
     """What is made here; broker.testing puts its own in their place."""
 
     def __init__(
@@ -70,7 +71,7 @@ class Broker:
         self.authenticator = authenticator
         self.server_properties = server_properties
         self.random_bytes = random_bytes
-        self.outbox = Outbox(clock)
+        self.outbox = self.outbox_type(clock)
         self.timers = Timers()
         self.consumer_timeout = ConsumerTimeout(self)
         self.compat = V3_13

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.core.confirms import Confirms
-from broker.core.consumers import Getter
+from broker.core.consumers import Consumer, Getter
 from broker.core.counters import Given, Taken, given_by
 from broker.core.transaction import Transaction
 from protocol.constants import CHANNEL_ERROR, INTERNAL_ERROR, PRECONDITION_FAILED
@@ -19,7 +19,7 @@ from protocol.errors import ChannelException, ConnectionException
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
-    from broker.core.consumers import Consumer, Holder
+    from broker.core.consumers import Holder
     from broker.core.exchange import Exchange
     from broker.core.message import Message
     from broker.core.queue import Queue
@@ -34,6 +34,7 @@ class Channel:
     """One open channel of a session."""
 
     confirms_type: ClassVar[type[Confirms]] = Confirms
+    consumer_type: ClassVar[type[Consumer]] = Consumer
     transaction_type: ClassVar[type[Transaction]] = Transaction
 
     __slots__ = (

@@ -289,23 +289,23 @@ class Consumers:
         if ring is not None and len(ring) > 1:
             ring.rotate(-(count % len(consumers)) if len(consumers) == len(ring) else -min(count, len(consumers)))
 
-
-def deal(consumers: Sequence[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
-    """Share messages of one queue out among consumers one by one, in order; returns what the connections didn't take, in order."""
-    if len(consumers) == 1:
-        return run[consumers[0].deliver(redelivered, run) :]
-    if len({consumer.channel.session for consumer in consumers}) < len(consumers):
-        # One connection hears several of them, so it sees the order among them.
-        return _deal_one_by_one(consumers, redelivered, run)
-    # Nobody may stop short within a share: the others would be past what it left, and get that later, out of order.
-    fitting = max(bisect_right(list(accumulate(map(_size_bound, run))), TURN_OUTPUT_BYTES), 1)
-    dealt, left = run[:fitting], run[fitting:]
-    step = len(consumers)
-    for first, consumer in enumerate(consumers[: len(dealt)]):
-        share = dealt[first::step]
-        taken = consumer.deliver(redelivered, share)
-        assert taken == len(share)
-    return left
+    def deal(self, consumers: Sequence[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:
+        """Share messages of the queue out among these of its consumers one by one, in order; returns what the connections didn't take, in
+        order."""
+        if len(consumers) == 1:
+            return run[consumers[0].deliver(redelivered, run) :]
+        if len({consumer.channel.session for consumer in consumers}) < len(consumers):
+            # One connection hears several of them, so it sees the order among them.
+            return _deal_one_by_one(consumers, redelivered, run)
+        # Nobody may stop short within a share: the others would be past what it left, and get that later, out of order.
+        fitting = max(bisect_right(list(accumulate(map(_size_bound, run))), TURN_OUTPUT_BYTES), 1)
+        dealt, left = run[:fitting], run[fitting:]
+        step = len(consumers)
+        for first, consumer in enumerate(consumers[: len(dealt)]):
+            share = dealt[first::step]
+            taken = consumer.deliver(redelivered, share)
+            assert taken == len(share)
+        return left
 
 
 def _deal_one_by_one(consumers: Sequence[Consumer], redelivered: bool, run: list[Message]) -> list[Message]:

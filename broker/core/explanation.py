@@ -98,7 +98,7 @@ def explain(vhost: VHost, exchange: Exchange, routing_key: str, headers: Table) 
         stop = Stop(source.name, source.type, came_by)
         done.stops.append(stop)
         found: dict[Destination, None] = {}
-        judge = _judge_of(source, envelope, stop)
+        judge = judge_of(source, envelope, stop)
         done.by_chance = done.by_chance or isinstance(_acting(source), RandomChoice)
         for binding in list(source.bindings()) if source.name else _by_name(vhost, source, keys):
             cost += cost_of(binding)
@@ -121,7 +121,7 @@ def explain(vhost: VHost, exchange: Exchange, routing_key: str, headers: Table) 
         _go_on(found, source, seen, queues, to_do)
     done.queues = list(queues)
     if not queues:
-        done.nearest = yield from _nearest(vhost, list(seen), envelope)
+        done.nearest = yield from nearest(vhost, list(seen), envelope)
     return done
 
 
@@ -162,7 +162,7 @@ def _acting(exchange: Exchange) -> Exchange:
     return exchange.inner if isinstance(exchange, DelayedMessage) else exchange
 
 
-def _judge_of(exchange: Exchange, envelope: Envelope, stop: Stop) -> Judge:
+def judge_of(exchange: Exchange, envelope: Envelope, stop: Stop) -> Judge:
     """What says of a binding whether it matches, and why or why not; what there is to say about the exchange goes to the stop."""
     acting = _acting(exchange)
     if isinstance(exchange, DelayedMessage):
@@ -191,8 +191,10 @@ def _judge_of(exchange: Exchange, envelope: Envelope, stop: Stop) -> Judge:
 
 def _by_key(binding: Binding, keys: Sequence[str]) -> tuple[bool, str]:
     bound = binding.routing_key
-    if bound in keys:
+    if bound == keys[0]:
         return True, f"the routing key is its binding key '{bound}'"
+    if bound in keys:
+        return True, f"its binding key '{bound}' is one of the keys in CC and BCC"
     return False, _difference(bound, keys[0])
 
 
@@ -273,13 +275,13 @@ def _by_name(vhost: VHost, default: Exchange, keys: Sequence[str]) -> list[Bindi
     return [Binding(default, vhost.queues[key], key, {}) for key in keys if key in vhost.queues]
 
 
-def _nearest(vhost: VHost, exchanges: Sequence[Exchange], envelope: Envelope) -> Steps[list[Judged]]:
+def nearest(vhost: VHost, exchanges: Sequence[Exchange], envelope: Envelope) -> Steps[list[Judged]]:
     """The bindings, or for the default exchange queues, that would take something most like it."""
     best: list[tuple[float, int, Judged]] = []
     number, cost, cost_of = 0, 0, _cost_of(envelope)
     for exchange in exchanges:
         bindings = list(exchange.bindings()) if exchange.name else _by_name(vhost, exchange, list(vhost.queues))
-        judge = _judge_of(exchange, envelope, Stop("", "", ""))
+        judge = judge_of(exchange, envelope, Stop("", "", ""))
         for binding in bindings:
             number += 1
             cost += 2 * cost_of(binding)

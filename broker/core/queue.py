@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
-from broker.core.consumers import Consumers, deal
+from broker.core.consumers import Consumers
 from broker.core.counters import Taken
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.delivery_counts import DeliveryCounts
@@ -277,7 +277,7 @@ class Queue:
             redelivered, run = ready.take(min(most, budget - served - dropped))
             if expiry is not None:
                 run = expiry.hold_back(redelivered, run)
-            left = deal(consumers, redelivered, run)
+            left = self.consumers.deal(consumers, redelivered, run)
             if left:
                 ready.put_back(redelivered, left)
             served += len(run) - len(left)

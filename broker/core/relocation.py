@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.core.dead_letter import first_death, never_died
 from broker.core.envelope import Envelope
-from broker.core.expiry import expiration_of
 from broker.core.message import BODY, HEADER, ID, ROUTING, Message, join_routing, split_routing
-from broker.core.outbox import target_of
 from broker.core.steps import decided, until_durable
 from broker.core.walk import Walk, Where
 from protocol import content
@@ -254,11 +252,7 @@ class _Work:
             self.done.stays(message[ID], queues)
             return False
         assert isinstance(way, Way)
-        facts = content.scan(way.header)
-        expiration_ms = expiration_of(way.header) if facts & content.HAS_EXPIRATION else None
-        routing = join_routing(way.exchange, way.keys[0])
-        persistent = facts & content.PERSISTENT != 0
-        self._queue.outbox.enqueue_one(queues, target_of(queues), routing, way.header, message[BODY], persistent, expiration_ms)
+        self._vhost.move(self._queue, message, queues, join_routing(way.exchange, way.keys[0]), way.header, stays=self._copies)
         self.done.moved += 1
         self.done.moved_bytes += len(message[BODY])
         destination, destinations = (way.exchange, way.keys[0], way.queue), self.done.destinations

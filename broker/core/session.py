@@ -305,17 +305,21 @@ class Session:
             self._try_again(0, lambda: self._log_in(response, client_properties, attempt))
             raise
         except LoginRefused as refused:
-            user, reason = refused.user, str(refused).rpartition("login refused: ")[2]
-            self.broker.emit("user.authentication.failure", lambda: facts.of_login(self, user, reason))
-            if "authentication_failure_close" in self.capabilities:
-                answer = f"Login was refused using authentication mechanism {self.mechanism}. For details see the broker logfile."
-                error = ConnectionException(ACCESS_REFUSED, answer)
-                self._reply(make(Connection.Close, reply_code=error.code, reply_text=error.reply_text))
-            raise HandshakeFailed(str(refused), is_refusal=True) from refused
+            raise self._refusal(refused) from refused
         self._client_properties = client_properties
         self.broker.emit("user.authentication.success", lambda: facts.of_login(self, self.identity.name))
         tuning = self.wire.tuning
         self._reply(make(Connection.Tune, channel_max=tuning.channel_max, frame_max=tuning.frame_max, heartbeat=tuning.heartbeat))
+
+    def _refusal(self, refused: LoginRefused) -> HandshakeFailed:
+        """Tell the peer that its login is refused, if it wants to know, and not why; returns what ends the handshake."""
+        reason = str(refused).rpartition("login refused: ")[2]
+        self.broker.emit("user.authentication.failure", lambda: facts.of_login(self, refused.user, reason))
+        if "authentication_failure_close" in self.capabilities:
+            answer = f"Login was refused using authentication mechanism {self.mechanism}. For details see the broker logfile."
+            error = ConnectionException(ACCESS_REFUSED, answer)
+            self._reply(make(Connection.Close, reply_code=error.code, reply_text=error.reply_text))
+        return HandshakeFailed(str(refused), is_refusal=True)
 
     def _tune_ok(self, method: Connection.TuneOk) -> None:
         offered = self.wire.tuning

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from broker.core import entries, facts
 from broker.core.arguments import QUEUE_TYPES, X_QUEUE_TYPE
 from broker.core.counters import Given, Taken
+from broker.core.delays import DelayQueue
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange, LooksAt
 from broker.core.exchanges import create
 from broker.core.expiry import expiration_of
+from broker.core.message import BODY
 from broker.core.outbox import target_of
 from broker.core.policy import best
 from broker.core.queue import Queue
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from broker.core.arguments import QueueArguments
     from broker.core.broker import Broker
     from broker.core.exchange import Binding, Destination
+    from broker.core.message import Message
     from broker.core.policy import Policy
     from broker.core.session import Session
     from protocol.tables import Table
@@ -60,6 +63,7 @@ class VHost:
     """One virtual host."""
 
     queue_type: ClassVar[type[Queue]] = Queue
+    delay_queue_type: ClassVar[type[DelayQueue]] = DelayQueue
 
     def __init__(self, broker: Broker, name: str) -> None:
         self.broker = broker
@@ -404,17 +408,20 @@ class VHost:
             source = to_do.pop()
             if not has_message and source.looks_at is not KEY:
                 raise NotByKey
-            found: Sequence[Destination]
-            found = source.route(envelope) if source.name else self._named(envelope.keys)
-            if not found and source.alternate is not None and (alternate := self.exchanges.get(source.alternate)) is not None:
-                found = (alternate,)
-            for destination in found:
+            for destination in self._destinations(source, envelope):
                 if isinstance(destination, Queue):
                     queues[destination] = None
                 elif isinstance(destination, Exchange) and destination not in seen:
                     seen[destination] = None
                     to_do.append(destination)
         return tuple(queues)
+
+    def _destinations(self, source: Exchange, envelope: Envelope) -> Sequence[Destination]:
+        """Where one exchange on the way leads."""
+        found: Sequence[Destination] = source.route(envelope) if source.name else self._named(envelope.keys)
+        if not found and source.alternate is not None and (alternate := self.exchanges.get(source.alternate)) is not None:
+            found = (alternate,)
+        return found
 
     def _named(self, keys: Sequence[str]) -> list[Queue]:
         """The default exchange binds every queue by its name."""
@@ -435,10 +442,18 @@ class VHost:
         routing, header, body = envelope.routing, envelope.header, envelope.body
         taken = [queue for queue in queues if not queue.ignores(header) and not queue.refuses(routing, header, body)]
         if taken:
-            facts = content.scan(header)
-            expiration_ms = expiration_of(header) if facts & content.HAS_EXPIRATION else None
-            persistent = facts & content.PERSISTENT != 0
-            self.broker.outbox.enqueue_one(taken, target_of(taken), routing, header, body, persistent, expiration_ms)
+            self._put(taken, routing, header, body)
+
+    def move(self, _source: Queue, message: Message, queues: Sequence[Queue], routing: bytes, header: bytes, *, stays: bool) -> None:
+        """A message of the queue `_source` goes on to these queues as a new one with this routing and content header. Unless it `stays`
+        there too, the caller settles it."""
+        self._put(queues, routing, header, message[BODY])
+
+    def _put(self, queues: Sequence[Queue], routing: bytes, header: bytes, body: bytes) -> None:
+        facts = content.scan(header)
+        expiration_ms = expiration_of(header) if facts & content.HAS_EXPIRATION else None
+        persistent = facts & content.PERSISTENT != 0
+        self.broker.outbox.enqueue_one(queues, target_of(queues), routing, header, body, persistent, expiration_ms)
 
 
 def _is_durable(destination: Destination) -> bool:

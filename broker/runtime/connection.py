@@ -256,7 +256,12 @@ class Connection(asyncio.Protocol):
         """A publish came during an alarm: it waits, and all that comes after it, acks too, as in RabbitMQ."""
         self._pause("alarm")
         self.session.blocked = True
-        self._say(methods.make(methods.Connection.Blocked, reason=self._turn.alarms.reason))
+        self._say(methods.make(methods.Connection.Blocked, reason=self.blocked_reason))
+
+    @property
+    def blocked_reason(self) -> str:
+        """Why its publishes wait, if they do."""
+        return self._turn.alarms.reason
 
     def _say(self, method: methods.Method) -> None:
         """What only clients hear that asked for it."""

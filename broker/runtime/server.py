@@ -49,6 +49,7 @@ class Server:
 
     turn_type: ClassVar[type[Turn]] = Turn
     connection_type: ClassVar[type[Connection]] = Connection
+    alarms_type: ClassVar[type[Alarms]] = Alarms
     stop_seconds_max: ClassVar[float] = 3.0
     """How long a graceful stop waits for the peers' close-ok."""
 
@@ -68,7 +69,7 @@ class Server:
         self._config = config
         self._loop = loop
         self.connections: set[Connection] = set()
-        self.alarms = Alarms(config, broker.memory, self.connections, free, memory_bytes())
+        self.alarms = self.alarms_type(config, broker.memory, self.connections, free, memory_bytes())
         self.turn = self.turn_type(broker, store, loop, self.alarms, Decider(loop, client))
         self.alarms.node = broker.node
         self.alarms.emit = self._emit

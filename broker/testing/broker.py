@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker.core.broker import Broker
+from broker.testing.lives.outbox import RememberingOutbox
 from broker.testing.session import WatchedSession
 from broker.testing.vhost import WatchedVHost
 
@@ -19,6 +20,7 @@ class WatchedBroker(Broker):
 
     vhost_type = WatchedVHost
     session_type = WatchedSession
+    outbox_type = RememberingOutbox
 
     def __init__(self, rig: Rig, authenticator: Authenticator, server_properties: Table, **options: Any) -> None:
         """`options` are the keywords of Broker."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from broker.testing.channel import WatchedChannel
 from broker.testing.findings.session import JudgedSession
-from broker.testing.vanished import ForgivingChannel
+from broker.testing.lives.session import RememberingSession
 
 
-class WatchedSession(JudgedSession):
+class WatchedSession(JudgedSession, RememberingSession):
     """See the module."""
 
-    channel_type = ForgivingChannel
+    channel_type = WatchedChannel

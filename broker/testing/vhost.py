@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broker.testing.conversations import CLOSED_MAX
 from broker.testing.findings.vhost import JudgedVHost
 from broker.testing.idle import Activity
+from broker.testing.lives.vhost import RememberingVHost
 from broker.testing.queue import WatchedQueue
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from broker.testing.conversation import Conversation
 
 
-class WatchedVHost(JudgedVHost):
+class WatchedVHost(JudgedVHost, RememberingVHost):
     """See the module."""
 
     queue_type = WatchedQueue

@@ -33,9 +33,9 @@ class WatchedRabbitMQ(RabbitMQ):
         self.ctl("trace_on" if on else "trace_off")
 
 
-def _serve(config: Config) -> int:
+def _serve(config: Config, **options: Any) -> int:
     log = replace(config.log, exchange=True)
-    return _serve_plain(replace(config, log=log, event_exchange=True, handshake_timeout_seconds=1.0))
+    return _serve_plain(replace(config, log=log, event_exchange=True, handshake_timeout_seconds=1.0), **options)
 
 
 _serve_plain: Any = app.serve

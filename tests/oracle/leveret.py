@@ -28,6 +28,8 @@ class Leveret:
     restartable = True
     module = "leveret"
     """What `python -m` runs."""
+    always: tuple[str, ...] = ()
+    """Arguments of every broker."""
 
     def __init__(self, data_dir: Path | str | None = None, *, port: int = 0, arguments: tuple[str, ...] = ()) -> None:
         self.host = "127.0.0.1"
@@ -77,7 +79,7 @@ class Leveret:
 
     def start(self) -> None:
         storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
-        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port), *storage, *self.arguments]
+        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port), *storage, *self.always, *self.arguments]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 from broker.core import facts, ids
 from broker.core.arguments import consumer_priority
 from broker.core.classes.names import check_owner, last_queue
-from broker.core.consumers import Consumer
 from broker.core.properties import REPLY_TO
 from broker.core.returns import counted
 from protocol.constants import ACCESS_REFUSED, NOT_ALLOWED, NOT_IMPLEMENTED, PRECONDITION_FAILED, RESOURCE_LOCKED
@@ -56,7 +55,9 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
     arguments = cast("Table", method.arguments)
     priority = consumer_priority(arguments, queue.arguments, name, vhost.name)
     _check_consumable(queue, channel, exclusive=method.exclusive)
-    consumer = Consumer(channel, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, priority=priority, arguments=arguments)
+    consumer = channel.consumer_type(
+        channel, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, priority=priority, arguments=arguments
+    )
     if vhost.tracer is not None:
         vhost.tracer.watch(consumer)
     channel.consumers[tag] = consumer

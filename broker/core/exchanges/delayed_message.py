@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from broker.core.delays import DelayQueue, delay_of
+from broker.core.delays import delay_of
 from broker.core.exchange import Exchange, LooksAt
 from protocol.constants import PRECONDITION_FAILED
 from protocol.errors import ChannelException
 
 if TYPE_CHECKING:
+    from broker.core.delays import DelayQueue
     from broker.core.envelope import Envelope
     from broker.core.exchange import Binding, Destination
     from broker.core.vhost import VHost
@@ -44,7 +45,7 @@ class DelayedMessage(Exchange):
     def restore_delays(self, queue_id: int) -> DelayQueue:
         """What it held before the restart is in the queue with this id."""
         assert self._vhost is not None
-        self.delays = DelayQueue(self._vhost, self, queue_id)
+        self.delays = self._vhost.delay_queue_type(self._vhost, self, queue_id)
         return self.delays
 
     @property
