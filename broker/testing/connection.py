@@ -1,17 +1,20 @@
 """A connection of a broker under test: what is said on it passes those who write it down, and faults (broker.testing.through).
 
-client -> ServerConnection -> Overheard -> FaultyHearing -> Session
-client <- ServerConnection <- Repeated  <- FaultySaying  <- Session
+While the clock is frozen each frame has a turn of its own (broker.testing.wire), which begins when all that came before is done.
+
+client -> WatchedWire -> Overheard -> FaultyHearing -> Session
+client <- WatchedWire <- Repeated  <- FaultySaying  <- Session
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from broker.runtime.connection import Connection
 from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
+from broker.testing.wire import WatchedWire
 from broker.testing.wording import method_text
 from protocol.states import ConnectionState
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from broker.testing.broker import WatchedBroker
     from broker.testing.conversation import Conversation
     from broker.testing.rig import Rig
+    from broker.testing.turn import WatchedTurn
+    from protocol.connection import ServerConnection
     from protocol.errors import HandshakeFailed
     from protocol.events import Events
     from protocol.methods import Method
@@ -30,6 +35,7 @@ LAST_WORDS_SECONDS: Final = 0.1
 class WatchedConnection(Connection):
     """See the module."""
 
+    wire_type: ClassVar[type[ServerConnection]] = WatchedWire
     conversation: Conversation
 
     @property
@@ -40,15 +46,31 @@ class WatchedConnection(Connection):
     def _connect(self, events: Events) -> None:
         self.conversation = self.rig.conversations.begin(self.session)
         super()._connect(Overheard(FaultyHearing(events), self.conversation))
+        self._early = b""
+        """What came in while others were not done yet."""
+        cast("WatchedWire", self.wire).clock = self.rig.clock
         self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
+        if self.rig.time.is_deaf:
+            self.hold("time")
 
-    def hold(self) -> None:
-        """Don't hear the peer until `go_on`."""
-        self._pause("standstill")
+    def hold(self, why: str) -> None:
+        """Don't hear the peer until `go_on`; its silence means nothing."""
+        self._pause(why)
 
-    def go_on(self) -> None:
-        """Hear it again."""
-        self._resume("standstill")
+    def go_on(self, why: str) -> None:
+        """Hear it again, unless there is another reason not to."""
+        self._resume(why)
+
+    def _read(self, data: bytes) -> None:
+        if self.rig.clock.is_frozen and not cast("WatchedTurn", self._turn).is_at_rest:
+            self._early += data
+            self._pause("budget")
+            self._turn.read_later(self)
+            return
+        if self._early:
+            data, self._early = self._early + data, b""
+        self.rig.scheduling.heard(self.session)
+        super()._read(data)
 
     def end(self, reason: str) -> None:
         """Tell the peer that it is over, and close the socket whether it listens or not; what the session held goes at once."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
+    clock,
     info,
     sandboxes,
+    scheduling,
     snapshots,
     waits,
 )
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from broker.admin.routing import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *clock.ROUTES,
     *info.ROUTES,
     *sandboxes.ROUTES,
+    *scheduling.ROUTES,
     *snapshots.ROUTES,
     *waits.ROUTES,
 )
