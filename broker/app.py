@@ -382,6 +382,9 @@ def _prepare_tests(context: Context, config: Config, *, supervised: bool) -> Non
     rig = context.broker.rig
     context.more_routes, context.testing_token = rig.routes, rig.token
     log.warning("this is a broker for tests (testing = true): nothing else should be done with it")
+    clock = rig.clock
+    if ahead := round(clock.offset_ms / 1000):
+        log.info("its clock %s %d s ahead", "stands" if clock.is_frozen else "goes on", ahead)
     if config.testing.token is None and not supervised:
         log.info("its time can be moved, and so on, with this token: %s", rig.token)
 
@@ -393,7 +396,7 @@ def _warn_of_clock(store: LocalStore | MemoryStore) -> None:
         return
     value = entries.load(kept.value)
     frozen_at_ms = value.get("frozen_at_ms")
-    ahead = (value["offset_ms"] if frozen_at_ms is None else frozen_at_ms - wall_clock()) // 1000
+    ahead = round((value["offset_ms"] if frozen_at_ms is None else frozen_at_ms - wall_clock()) / 1000)
     if ahead:
         way, much = ("ahead", "longer") if ahead > 0 else ("behind", "shorter")
         text = "the data directory was used by a broker for tests whose clock was %d s %s: what was published then lives so much %s"

@@ -142,7 +142,9 @@ def test_duplicates_are_forgotten(broker: Supervised, channel: WireChannel) -> N
     assert channel.counts(queue)[0] == 2
 
 
-@pytest.mark.parametrize(("usual", "timeout", "closes"), [("undefined", None, False), (HALF_AN_HOUR, None, True), ("undefined", 86_400, True)])
+@pytest.mark.parametrize(
+    ("usual", "timeout", "closes"), [("undefined", None, False), (HALF_AN_HOUR, None, True), ("undefined", 86_400, True)]
+)
 def test_ages_take_no_time(broker: Supervised, channel: WireChannel, usual: int | str, timeout: int | None, closes: bool) -> None:
     """With an unacked delivery, whether it may stay out for ever, for the usual time or for a day."""
     path = "/api/leveret/ctl/environment/rabbit/consumer_timeout"
@@ -185,7 +187,9 @@ def test_celerys_delayed_delivery(broker: Supervised, queue_type: str) -> None:
         delayed.declare_native_delayed_delivery_exchanges_and_queues(connection, queue_type, queue_type)
         delayed.bind_queue_to_native_delayed_delivery_exchange(connection, queue, queue_type)
         before = now(broker)
-        connection.Producer().publish("eta", exchange=f"{queue_type}_celery_delayed_27", routing_key=delayed.calculate_routing_key(delay, "task"))
+        connection.Producer().publish(
+            "eta", exchange=f"{queue_type}_celery_delayed_27", routing_key=delayed.calculate_routing_key(delay, "task")
+        )
         begin = time.perf_counter()
         fired = advance(broker, delay - 0.001)
         assert queue.get() is None

@@ -36,9 +36,10 @@ async def put_scheduling(call: Call) -> Any:
     return get_scheduling(call)
 
 
-SCHEMAS: Final = {"Scheduling": {"mode": f"'{FAIR}'|'{ADVERSARIAL}'!", "seed": "integer|null!"}}
+_MODE: Final = {"mode": f"'{FAIR}'|'{ADVERSARIAL}'!"}
+SCHEMAS: Final = {"Scheduling": {**_MODE, "seed": "integer|null!"}}
 _PATH: Final = f"{ROOT}/vhosts/{{vhost}}/scheduling"
 ROUTES: Final = (
     Route("GET", _PATH, get_scheduling, Access.TESTING, shows="Scheduling"),
-    Route("PUT", _PATH, put_scheduling, Access.TESTING, {"mode": f"'{FAIR}'|'{ADVERSARIAL}'!", "seed": "integer"}, shows="Scheduling", statuses=(200,)),
+    Route("PUT", _PATH, put_scheduling, Access.TESTING, {**_MODE, "seed": "integer"}, shows="Scheduling", statuses=(200,)),
 )
