@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocol.connection import INCOMPLETE, NOT_SO, ServerConnection
+from protocol.connection import NOT_SO, ServerConnection
 
 if TYPE_CHECKING:
     from broker.testing.clock import Clock
@@ -23,13 +23,8 @@ class WatchedWire(ServerConnection):
         """See ServerConnection."""
         return super().receive_data(data, 1 if self.clock.is_frozen else budget)
 
-    def _read(self, budget: int) -> bool:
-        if not self.clock.is_frozen:
-            return super()._read(budget)
-        if self._frame() == INCOMPLETE:
-            self._keep_rest()
-            return True
-        return self._at >= len(self._buffer)
+    def _template_run(self, budget: int) -> int:
+        return NOT_SO if self.clock.is_frozen else super()._template_run(budget)
 
     def _method_run(self, budget: int) -> int:
         return NOT_SO if self.clock.is_frozen else super()._method_run(budget)

@@ -43,7 +43,7 @@ def everything(script: Script, *, durable: bool = False) -> None:
     """Names, tags, random exchanges, confirms, deaths, several consumers, transactions, errors: on several channels, in no order."""
     bits = {"durable": True} if durable else {"exclusive": True}
     mode = {"delivery_mode": 2} if durable else {}
-    for channel in range(1, 7):
+    for channel in range(1, 8):
         script.method(channel, Channel.Open)
     for _ in range(3):
         script.method(1, Queue.Declare, exclusive=True)
@@ -72,6 +72,14 @@ def everything(script: Script, *, durable: bool = False) -> None:
     script.method(4, Basic.Ack, delivery_tag=8, multiple=False)
     for tag in (7, 9, 10, 11):
         script.method(4, Basic.Ack, delivery_tag=tag)
+    script.method(7, Basic.Qos, prefetch_count=2)
+    script.method(7, Queue.Declare, queue="acks", exclusive=True)
+    for tag in "ab":
+        script.method(7, Basic.Consume, queue="acks", consumer_tag=tag)
+    for number in range(8):
+        script.publish(7, "", "acks", b"%d" % number)
+    for tag in (1, 3, 2):  # a's, a's and b's
+        script.method(7, Basic.Ack, delivery_tag=tag)
     script.method(5, Tx.Select)
     for number in range(3):
         script.publish(5, "", "work", b"tx %d" % number, **mode)
