@@ -11,20 +11,26 @@ to be read. What belongs to the machine (sockets, heartbeats, handshakes) has it
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+from broker.testing.idle import Idle, has_work
+from broker.testing.waits import TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from broker.core.queue import Queue
     from broker.testing.broker import WatchedBroker
     from broker.testing.connection import WatchedConnection
+    from broker.testing.rig import Rig
     from broker.testing.turn import WatchedTurn
 
 SLICE_SECONDS: Final = 0.02
 """So long at a time the event loop is kept from everything else."""
-QUIET_SECONDS: Final = 0.02
-"""Clients that were told something and say nothing for so long have nothing to say."""
+PATIENCE_SECONDS: Final = 0.3
+"""Clients that hold messages and say nothing for so long have nothing to say."""
 DISK_CHECK_SECONDS: Final = 0.0005
 
 
@@ -34,6 +40,9 @@ class TooSlow(Exception):
 
 class Advance:
     """One per broker: whoever moves the clock, or stops it, has it to themselves."""
+
+    is_deaf: bool
+    """What clients send waits."""
 
     def __init__(
         self, broker: WatchedBroker, turn: WatchedTurn, connections: set[WatchedConnection], loop: asyncio.AbstractEventLoop
@@ -45,7 +54,6 @@ class Advance:
         self._loop = loop
         self._lock = asyncio.Lock()
         self.is_deaf = False
-        """What clients send waits."""
 
     async def by(self, ms: int, *, settle: bool, timeout_seconds: float) -> int:
         """Let so much time pass; returns how many timers were called. Raises TooSlow."""
@@ -146,12 +154,11 @@ class Advance:
                 return
 
     async def _until_idle(self, deadline: float) -> None:
-        """Nothing is on its way in the broker, and for a while nothing came in."""
-        count = -1
-        while count != self._turn.count or not self._turn.is_at_rest or self._broker.rig.scheduling.is_holding:
-            self._check(deadline, "clients don't come to rest")
-            count = self._turn.count
-            await asyncio.sleep(QUIET_SECONDS)
+        """Clients have done what they had to do."""
+        try:
+            await self._broker.rig.waits.until(Settled(self._broker.rig), max(deadline - self._loop.time(), 0))
+        except TimedOut as late:
+            raise TooSlow(str(late)) from late
 
     def _check(self, deadline: float, what: str) -> None:
         if self._loop.time() > deadline:
@@ -174,6 +181,27 @@ class Advance:
         if self._broker.logs:
             self._clock.keep(self._broker.outbox, ahead_ms)
         self._turn.schedule()
+
+
+class Settled(Idle):
+    """All that clients do for now is done: as Idle, of all vhosts that have any, but for what they hold without a word for a while."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig, [vhost for vhost in rig.broker.vhosts.values() if vhost.sessions])
+
+    def is_met(self) -> bool:
+        """See Condition."""
+        self._vhosts = [vhost for vhost in self._vhosts if self._rig.broker.vhosts.get(vhost.name) is vhost]
+        return super().is_met()
+
+    def _is_busy(self, queue: Queue) -> bool:
+        if not super()._is_busy(queue) or has_work(queue):
+            return super()._is_busy(queue)
+        patient_until = max(self._begun, *(vhost.activity.at for vhost in self._vhosts)) + PATIENCE_SECONDS
+        if time.monotonic() >= patient_until:
+            return False
+        self._look_at = patient_until if self._look_at is None else min(self._look_at, patient_until)
+        return True
 
 
 class _Waiting:

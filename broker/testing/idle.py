@@ -107,7 +107,7 @@ class Idle:
             if queue.vhost in self._vhosts:
                 yield f"queue '{queue.name}' has messages on their way"
         for vhost in self._vhosts:
-            yield from map(_of_queue, filter(_is_busy, vhost.queues.values()))
+            yield from map(_of_queue, filter(self._is_busy, vhost.queues.values()))
             for session in vhost.sessions:
                 for channel in session.channels.values():
                     yield from _of_channel(channel)
@@ -117,6 +117,10 @@ class Idle:
         yield from self._of_connections()
         if not self._is_durable():
             yield "what clients did is on its way to the disk"
+
+    def _is_busy(self, queue: Queue) -> bool:
+        """Something goes on there."""
+        return queue.kept_for is None and bool(queue.unacked or has_work(queue))
 
     def _noise(self) -> Iterator[str]:
         last = max(vhost.activity.at for vhost in self._vhosts) if self._vhosts else 0.0
@@ -162,8 +166,9 @@ class Idle:
         return committer.oldest is None or committer.oldest.number > batch
 
 
-def _is_busy(queue: Queue) -> bool:
-    return queue.kept_for is None and bool(queue.unacked or queue.getters or (len(queue.ready) and len(queue.consumers) and takers(queue)))
+def has_work(queue: Queue) -> bool:
+    """Something is ready that somebody is to be given."""
+    return bool(queue.getters or (len(queue.ready) and len(queue.consumers) and takers(queue)))
 
 
 def _of_queue(queue: Queue) -> str:
