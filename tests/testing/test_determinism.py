@@ -2,7 +2,8 @@
 
 import random
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue, Tx
 
 from tests.testing.supervised import Supervised
-from tests.wire import METHOD, PROTOCOL_HEADER, Wire, content_frames, encode_method, frame_bytes
+from tests.wire import METHOD, PROTOCOL_HEADER, Wire, content_frames, decode_method, encode_method, frame_bytes
 
 MOMENT_MS = 4_000_000_000_000
 """Both runs have it in common; the machines' clocks they haven't."""
@@ -132,6 +133,40 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert cut == one
     assert other != one
     assert len(other) == len(one)
+
+
+def test_each_frame_has_its_turn() -> None:
+    """While the clock is frozen, runs of like frames are none: acks of several consumers, publishes that are confirmed."""
+    acks, publishes = Script(), Script()
+    for script in (acks, publishes):
+        script.method(1, Channel.Open)
+        script.method(1, Queue.Declare, queue="q", exclusive=True)
+    acks.method(1, Basic.Qos, prefetch_count=2)
+    for tag in "ab":
+        acks.method(1, Basic.Consume, queue="q", consumer_tag=tag)
+    publishes.method(1, Confirm.Select)
+    for script in (acks, publishes):
+        for number in range(8):
+            script.publish(1, "", "q", b"%d" % number)
+    for tag in (1, 3, 2):  # a's, a's and b's
+        acks.method(1, Basic.Ack, delivery_tag=tag)
+    for script in (acks, publishes):
+        script.close()
+    with Supervised() as broker:
+        freeze(broker)
+        heard = [each for each in methods_in(play(broker, acks)) if isinstance(each, Basic.Deliver)]
+        assert [each.consumer_tag for each in heard] == ["a", "b", "a", "b", "a", "a", "b"]
+        heard = [each for each in methods_in(play(broker, publishes)) if isinstance(each, Basic.Ack)]
+        assert [(each.delivery_tag, each.multiple) for each in heard] == [(tag, False) for tag in range(1, 9)]
+
+
+def methods_in(data: bytes) -> Iterator[Any]:
+    at = 0
+    while at < len(data):
+        kind, _, size = struct.unpack_from(">BHI", data, at)
+        if kind == METHOD:
+            yield decode_method(data[at + 7 : at + 7 + size])
+        at += size + 8
 
 
 def test_on_a_disk_too(tmp_path: Path) -> None:
