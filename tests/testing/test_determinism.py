@@ -147,7 +147,7 @@ def test_each_frame_has_its_turn() -> None:
     publishes.method(1, Confirm.Select)
     for script in (acks, publishes):
         for number in range(8):
-            script.publish(1, "", "q", b"%d" % number)
+            script.publish(1, "", "q", b"%d" % number, message_id=str(number))
     for tag in (1, 3, 2):  # a's, a's and b's
         acks.method(1, Basic.Ack, delivery_tag=tag)
     for script in (acks, publishes):
