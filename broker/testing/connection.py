@@ -9,6 +9,7 @@ client <- WatchedWire <- Repeated  <- FaultySaying  <- Session
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from broker.runtime.connection import Connection
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from protocol.events import Events
     from protocol.methods import Method
 
+DISK_SECONDS_MAX: Final = 1.0
+"""While the clock is frozen, frames wait for the disk; but not for one that fails."""
 LAST_WORDS_SECONDS: Final = 0.1
 """How long a peer whose test is over has to take connection.close, before its socket goes."""
 
@@ -48,6 +51,7 @@ class WatchedConnection(Connection):
         super()._connect(Overheard(FaultyHearing(events), self.conversation))
         self._early = b""
         """What came in while others were not done yet."""
+        self._waits_since: float | None = None
         cast("WatchedWire", self.wire).clock = self.rig.clock
         self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
         if self.rig.time.is_deaf:
@@ -62,15 +66,25 @@ class WatchedConnection(Connection):
         self._resume(why)
 
     def _read(self, data: bytes) -> None:
-        if self.rig.clock.is_frozen and not cast("WatchedTurn", self._turn).is_at_rest:
+        if self.rig.clock.is_frozen and self._has_to_wait():
             self._early += data
             self._pause("budget")
             self._turn.read_later(self)
             return
+        self._waits_since = None
         if self._early:
             data, self._early = self._early + data, b""
         self.rig.scheduling.heard(self.session)
         super()._read(data)
+
+    def _has_to_wait(self) -> bool:
+        """What was said before isn't done yet, on the disk too; but one that fails is not waited for for ever."""
+        if cast("WatchedTurn", self._turn).is_at_rest:
+            return False
+        now = time.monotonic()
+        if self._waits_since is None:
+            self._waits_since = now
+        return now - self._waits_since < DISK_SECONDS_MAX
 
     def end(self, reason: str) -> None:
         """Tell the peer that it is over, and close the socket whether it listens or not; what the session held goes at once."""

@@ -13,7 +13,6 @@ What chance decides is counted by vhost, so that one test's order doesn't depend
 
 from __future__ import annotations
 
-import time
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from weakref import WeakSet
@@ -29,8 +28,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HOLD_SECONDS: Final = 0.005
-"""A queue that has to wait does so for no longer, if nothing comes in."""
+TICK_SECONDS: Final = 0.0025
+QUIET_TICKS: Final = 2
+"""A queue that has to wait does so for no longer, if nothing comes in. Ticks are counted and not the time: between two of them the event
+loop has looked whether there is anything, however late they come."""
 HOLD_CHANCE: Final = 0.3
 HOLD_INPUTS_MAX: Final = 3
 
@@ -43,6 +44,8 @@ class Unfairness:
         self._chance = Random(seed)
         self.inputs = 0
         """How often something came in."""
+        self.heard_at = 0
+        """And at which tick it did last."""
 
     def happens(self) -> bool:
         """One of two."""
@@ -64,16 +67,15 @@ class Unfairness:
 class _Held:
     """A queue that has to wait, and until when."""
 
-    def __init__(self, queue: Queue, unfairness: Unfairness, inputs: int) -> None:
+    def __init__(self, queue: Queue, unfairness: Unfairness, inputs: int, tick: int) -> None:
         self.queue = queue
         self.unfairness = unfairness
-        self._until_input = unfairness.inputs + inputs
-        self._until = time.monotonic() + HOLD_SECONDS
+        self._until = unfairness.inputs + inputs
+        self._since = tick
 
-    @property
-    def is_over(self) -> bool:
+    def is_over(self, tick: int) -> bool:
         """It may be served."""
-        return self.unfairness.inputs >= self._until_input or time.monotonic() >= self._until
+        return self.unfairness.inputs >= self._until or tick >= max(self._since, self.unfairness.heard_at) + QUIET_TICKS
 
 
 class Scheduling:
@@ -82,10 +84,9 @@ class Scheduling:
     def __init__(self) -> None:
         self._held: list[_Held] = []
         self._unfair: WeakSet[WatchedVHost] = WeakSet()
+        self._ticks = 0
         self.is_suspended = False
         """Nobody waits: time passes."""
-
-    hold_seconds: Final = HOLD_SECONDS
 
     def set(self, vhost: WatchedVHost, unfairness: Unfairness | None) -> None:
         """Serve a vhost unfairly, or (None) fairly again. A turn has to follow."""
@@ -96,6 +97,10 @@ class Scheduling:
         """A vhost is gone."""
         for vhost in [each for each in self._unfair if each.name == name]:
             self.set(vhost, None)
+
+    def tick(self) -> None:
+        """To be called each TICK_SECONDS while somebody has to wait, with a turn to follow."""
+        self._ticks += 1
 
     @property
     def is_holding(self) -> bool:
@@ -112,12 +117,13 @@ class Scheduling:
         vhost = session.vhost if self._unfair and session.entered else None
         if vhost is not None and (unfairness := cast("WatchedVHost", vhost).unfairness) is not None:
             unfairness.inputs += 1
+            unfairness.heard_at = self._ticks
 
     def arrange(self, outbox: Outbox) -> None:
         """Put the queues that are to be served in order, and keep those back that have to wait: they count as touched meanwhile."""
         if not self._unfair and not self._held:
             return
-        over = [each for each in self._held if self.is_suspended or each.is_over or _unfairness_of(each.queue) is not each.unfairness]
+        over = [each for each in self._held if self._is_over(each)]
         self._held = [each for each in self._held if each not in over]
         exempt = {each.queue for each in over}
         touched: list[Queue] = [each.queue for each in over]
@@ -125,10 +131,13 @@ class Scheduling:
             unfairness = _unfairness_of(queue)
             inputs = unfairness.holds() if unfairness is not None and not self.is_suspended and _would_deliver(queue) else 0
             if unfairness is not None and inputs and queue not in exempt:
-                self._held.append(_Held(queue, unfairness, inputs))
+                self._held.append(_Held(queue, unfairness, inputs, self._ticks))
             else:
                 touched.append(queue)
         outbox.touched = _shuffled(touched)
+
+    def _is_over(self, held: _Held) -> bool:
+        return self.is_suspended or held.is_over(self._ticks) or _unfairness_of(held.queue) is not held.unfairness
 
 
 def _unfairness_of(queue: Queue) -> Unfairness | None:

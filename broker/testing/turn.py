@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from broker.runtime.turn import Turn
 from broker.runtime.wakeups import Wakeups
+from broker.testing.scheduling import TICK_SECONDS
 
 if TYPE_CHECKING:
     from broker.runtime.connection import Connection
@@ -40,6 +41,8 @@ class WatchedTurn(Turn):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._rig = cast("WatchedBroker", self.broker).rig
+        self._ticks = False
+        """A tick is to come, for those who have to wait (broker.testing.scheduling)."""
         self.count = 0
         """How many there were."""
         self.said = 0
@@ -57,10 +60,16 @@ class WatchedTurn(Turn):
     def _end(self) -> None:
         self.count += 1
         super()._end()
-        if self._rig.scheduling.is_holding:
-            self._loop.call_later(self._rig.scheduling.hold_seconds, self.schedule)
+        if self._rig.scheduling.is_holding and not self._ticks:
+            self._ticks = True
+            self._loop.call_later(TICK_SECONDS, self._tick)
         for look in self._rig.after_turn:
             look()
+
+    def _tick(self) -> None:
+        self._ticks = False
+        self._rig.scheduling.tick()
+        self.schedule()
 
     @property
     def is_reading(self) -> bool:
