@@ -185,7 +185,9 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
         from broker.testing.broker import WatchedBroker
         from broker.testing.rig import Rig
 
-        broker: Broker = WatchedBroker(Rig(config.testing), authenticator, properties, logs=keeps)
+        rig = Rig(config.testing)
+        rig.restore(store.catalog)
+        broker: Broker = WatchedBroker(rig, authenticator, properties, logs=keeps)
     else:
         broker = Broker(authenticator, properties, wall_clock, secrets.token_bytes, logs=keeps)
     broker.compat = PROFILES[config.compat]
@@ -330,6 +332,8 @@ async def _serve(
     door = Door(openings(prepared.http, announcement.socket, config, loop, node.has_room_for), context, loop)
     if config.testing.enabled:
         _prepare_tests(context, config, supervised=supervised)
+    else:
+        _warn_of_clock(store)
     server.turn.schedule()
     server.on_state = StateDump(server, broker, identity.text(), _state_directory(config)).begin
     server.on_hangup += [logs.reopen, lambda: _load_definitions_again(operations, config, store, server)]
@@ -378,8 +382,25 @@ def _prepare_tests(context: Context, config: Config, *, supervised: bool) -> Non
     rig = context.broker.rig
     context.more_routes, context.testing_token = rig.routes, rig.token
     log.warning("this is a broker for tests (testing = true): nothing else should be done with it")
+    clock = rig.clock
+    if ahead := round(clock.offset_ms / 1000):
+        log.info("its clock %s %d s ahead", "stands" if clock.is_frozen else "goes on", ahead)
     if config.testing.token is None and not supervised:
         log.info("its time can be moved, and so on, with this token: %s", rig.token)
+
+
+def _warn_of_clock(store: LocalStore | MemoryStore) -> None:
+    """The data directory may be that of a broker for tests (broker.testing.clock), which had another time."""
+    kept = store.catalog.get(entries.TESTING_CLOCK)
+    if kept is None:
+        return
+    value = entries.load(kept.value)
+    frozen_at_ms = value.get("frozen_at_ms")
+    ahead = round((value["offset_ms"] if frozen_at_ms is None else frozen_at_ms - wall_clock()) / 1000)
+    if ahead:
+        way, much = ("ahead", "longer") if ahead > 0 else ("behind", "shorter")
+        text = "the data directory was used by a broker for tests whose clock was %d s %s: what was published then lives so much %s"
+        log.warning(text, abs(ahead), way, much)
 
 
 def _supervise(server: Server, node: Node, context: Context, loop: asyncio.AbstractEventLoop) -> None:

@@ -238,7 +238,7 @@ class Broker:
 
     def add_reply_channel(self, channel: Channel) -> None:
         """The channel has a consumer on amq.rabbitmq.reply-to: make an address for it."""
-        channel.reply_address = ids.generate(f"{REPLY_TO}.", self.random_bytes)
+        channel.reply_address = ids.generate(f"{REPLY_TO}.", channel.session.vhost.random_bytes)
         self.reply_channels[channel.reply_address] = channel
 
     def forget_reply_channel(self, channel: Channel) -> None:

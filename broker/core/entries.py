@@ -10,6 +10,8 @@
     binding/<vhost>/<source>/<queue|exchange>/<name>/<n>    {"routing_key", "arguments"}
     meta/seeded                                             {}: the default user and vhost were made
     ids/queue                                               {"next": the first queue id that was never given out}
+    testing/clock                                           {"offset_ms", "frozen_at_ms" if it is}: of a broker for tests
+    testing/starts                                          {"count"}: how often it was served for tests
 
 Names in keys are percent-encoded. `n` is a digest of routing key and arguments, so that a binding is put twice only once.
 Everything in the catalog is durable; arguments keep their wire types (protocol.tables.to_json).
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 QUEUE_IDS = "ids/queue"
 SEEDED = "meta/seeded"
+TESTING_CLOCK = "testing/clock"
+TESTING_STARTS = "testing/starts"
 
 
 def key(*parts: str) -> str:

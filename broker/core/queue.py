@@ -97,12 +97,12 @@ class Queue:
         self.held_values = HeldValues() if arguments.message_deduplication else None
         """What tells its messages from duplicates, if those are to be dropped."""
         self.ready = ready_for(arguments)
+        self.unacked = 0
         self.configure(arguments)
         self.consumers = self.consumers_type(arguments.single_active_consumer)
         self.exclusive_consumer = False
         self.touched = False
         self.deleted = False
-        self.unacked = 0
         self.body_bytes = 0
         """Bodies, ready and unacked, in memory or not."""
         self._held = 0
@@ -155,7 +155,9 @@ class Queue:
             measure(self.ready)
         exchange = effective.dead_letter_exchange
         self.dead_letters = self.dead_letters_type(self, exchange, effective.dead_letter_routing_key) if exchange is not None else None
-        self.consumer_timeout_ms = effective.consumer_timeout_ms
+        if effective.consumer_timeout_ms != self.consumer_timeout_ms:
+            self.consumer_timeout_ms = effective.consumer_timeout_ms
+            self.vhost.broker.consumer_timeout.changed(self)
         if isinstance(self.ready, QuorumReady):
             self.delivery_limit = delivery_limit_of(effective, self.vhost.broker.compat)
             self.ready.to_end = self.delivery_limit is None

@@ -68,6 +68,8 @@ class VHost:
     def __init__(self, broker: Broker, name: str) -> None:
         self.broker = broker
         self.name = name
+        self.random_bytes = broker.random_bytes
+        """For names and tags that are made up here, and whatever else is left to chance."""
         self.metadata: dict[str, Any] = {}
         """`description`, `tags` (a list) and `default_queue_type`, as far as they were given."""
         self.parameters: dict[tuple[str, str], Any] = {}

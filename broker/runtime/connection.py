@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar, cast
 
 from broker.core import titles
 from broker.core.consumers import TURN_OUTPUT_BYTES
@@ -57,6 +57,8 @@ FINISH_SECONDS = 1.0
 class Connection(asyncio.Protocol):
     """See the module; made by the listeners, one per socket."""
 
+    wire_type: ClassVar[type[ServerConnection]] = ServerConnection
+
     def __init__(self, turn: Turn, config: Config, connections: set[Connection], peer: Peer | None = None) -> None:
         """`peer` is given where more is known of it than its address (runtime.acceptor)."""
         self._peer = peer
@@ -97,7 +99,7 @@ class Connection(asyncio.Protocol):
 
     def _connect(self, events: Events) -> None:
         """Put the protocol between the socket and the session, which hears the `events`."""
-        self.wire = ServerConnection(events, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
+        self.wire = self.wire_type(events, _tuning(self._config), self._config.max_message_size_bytes, self._output_ready)
         self.session.wire = self.wire
 
     def data_received(self, data: bytes) -> None:

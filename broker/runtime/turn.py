@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from broker.runtime.committer import Committer
 from broker.runtime.descriptors import Descriptors, file_limit
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 class Turn:
     """One per event loop."""
 
+    wakeups_type: ClassVar[type[Wakeups]] = Wakeups
+
     def __init__(self, broker: Broker, store: Store, loop: asyncio.AbstractEventLoop, alarms: Alarms, decider: Decider) -> None:
         self.broker = broker
         self.alarms = alarms
@@ -42,7 +44,7 @@ class Turn:
         """Whoever connects is turned away at once."""
         self.committer = Committer(store, broker.outbox, loop, self._committed)
         self.reader = Reader(broker, store, self.committer, loop, self.schedule)
-        self._wakeups = Wakeups(broker, loop, self.schedule)
+        self._wakeups = self.wakeups_type(broker, loop, self.schedule)
         self._loop = loop
         self._scheduled = False
         self._unflushed: list[Connection] = []

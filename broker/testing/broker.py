@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from broker.core import entries
 from broker.core.broker import Broker
 from broker.testing.lives.outbox import RememberingOutbox
 from broker.testing.session import WatchedSession
@@ -24,10 +25,14 @@ class WatchedBroker(Broker):
 
     def __init__(self, rig: Rig, authenticator: Authenticator, server_properties: Table, **options: Any) -> None:
         """`options` are the keywords of Broker."""
-        super().__init__(authenticator, server_properties, rig.clock.now_ms, rig.random_bytes, **options)
+        super().__init__(authenticator, server_properties, rig.clock.now_ms, rig.chance("names").randbytes, **options)
         self.rig = rig
         rig.broker = self
+        self._started_seconds = rig.seed & 0x7FFFFFFF  # process numbers stand in events
+        if self.logs:
+            self.outbox.put(entries.TESTING_STARTS, entries.dump({"count": rig.starts}))
 
     def serve(self) -> bool:
         """See Broker."""
+        self.rig.scheduling.arrange(self.outbox)
         return self.rig.standstill.serve(self.outbox, super().serve)

@@ -1,18 +1,22 @@
 """A connection of a broker under test: what is said on it passes those who write it down, and faults (broker.testing.through).
 
-client -> ServerConnection -> Overheard -> FaultyHearing -> Witness -> Session
-client <- ServerConnection <- Repeated  <- FaultySaying             <- Session
+While the clock is frozen each frame has a turn of its own (broker.testing.wire), which begins when all that came before is done.
+
+client -> WatchedWire -> Overheard -> FaultyHearing -> Witness -> Session
+client <- WatchedWire <- Repeated  <- FaultySaying             <- Session
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+import time
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from broker.runtime.connection import Connection
 from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
 from broker.testing.findings.witness import Witness
+from broker.testing.wire import WatchedWire
 from broker.testing.wording import method_text
 from protocol.states import ConnectionState
 
@@ -20,10 +24,14 @@ if TYPE_CHECKING:
     from broker.testing.broker import WatchedBroker
     from broker.testing.conversation import Conversation
     from broker.testing.rig import Rig
+    from broker.testing.turn import WatchedTurn
+    from protocol.connection import ServerConnection
     from protocol.errors import HandshakeFailed
     from protocol.events import Events
     from protocol.methods import Method
 
+DISK_SECONDS_MAX: Final = 1.0
+"""While the clock is frozen, frames wait for the disk; but not for one that fails."""
 LAST_WORDS_SECONDS: Final = 0.1
 """How long a peer whose test is over has to take connection.close, before its socket goes."""
 
@@ -31,6 +39,7 @@ LAST_WORDS_SECONDS: Final = 0.1
 class WatchedConnection(Connection):
     """See the module."""
 
+    wire_type: ClassVar[type[ServerConnection]] = WatchedWire
     conversation: Conversation
 
     @property
@@ -41,15 +50,42 @@ class WatchedConnection(Connection):
     def _connect(self, events: Events) -> None:
         self.conversation = self.rig.conversations.begin(self.session)
         super()._connect(Overheard(FaultyHearing(Witness(events, self.session)), self.conversation))
+        self._early = b""
+        """What came in while others were not done yet."""
+        self._waits_since: float | None = None
+        cast("WatchedWire", self.wire).clock = self.rig.clock
         self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
+        if self.rig.time.is_deaf:
+            self.hold("time")
 
-    def hold(self) -> None:
-        """Don't hear the peer until `go_on`."""
-        self._pause("standstill")
+    def hold(self, why: str) -> None:
+        """Don't hear the peer until `go_on`; its silence means nothing."""
+        self._pause(why)
 
-    def go_on(self) -> None:
-        """Hear it again."""
-        self._resume("standstill")
+    def go_on(self, why: str) -> None:
+        """Hear it again, unless there is another reason not to."""
+        self._resume(why)
+
+    def _read(self, data: bytes) -> None:
+        if self.rig.clock.is_frozen and self._has_to_wait():
+            self._early += data
+            self._pause("budget")
+            self._turn.read_later(self)
+            return
+        self._waits_since = None
+        if self._early:
+            data, self._early = self._early + data, b""
+        self.rig.scheduling.heard(self.session)
+        super()._read(data)
+
+    def _has_to_wait(self) -> bool:
+        """What was said before isn't done yet, on the disk too; but one that fails is not waited for for ever."""
+        if cast("WatchedTurn", self._turn).is_at_rest:
+            return False
+        now = time.monotonic()
+        if self._waits_since is None:
+            self._waits_since = now
+        return now - self._waits_since < DISK_SECONDS_MAX
 
     def end(self, reason: str) -> None:
         """Tell the peer that it is over, and close the socket whether it listens or not; what the session held goes at once."""

@@ -151,6 +151,10 @@ class Idle:
         quiet = max([self._quiet, *(vhost.activity.patience_seconds for vhost in self._vhosts)])
         return max(self._last, self._begun) + quiet
 
+    def _is_busy(self, queue: Queue) -> bool:
+        """Something goes on there."""
+        return queue.kept_for is None and bool(queue.unacked or has_work(queue))
+
     def _noise(self) -> Iterator[str]:
         """In words, if it isn't quiet."""
         now, over_at = time.monotonic(), self._over_at()
@@ -165,7 +169,7 @@ class Idle:
             if queue.vhost in self._vhosts:
                 yield f"queue '{queue.name}' has messages on their way"
         for vhost in self._vhosts:
-            yield from map(_of_queue, filter(_is_busy, vhost.queues.values()))
+            yield from map(_of_queue, filter(self._is_busy, vhost.queues.values()))
             for session in vhost.sessions:
                 for channel in session.channels.values():
                     yield from _of_channel(channel)
@@ -211,8 +215,9 @@ class Idle:
         return committer.oldest is None or committer.oldest.number > batch
 
 
-def _is_busy(queue: Queue) -> bool:
-    return queue.kept_for is None and bool(queue.unacked or queue.getters or (len(queue.ready) and len(queue.consumers) and takers(queue)))
+def has_work(queue: Queue) -> bool:
+    """Something is ready that somebody is to be given."""
+    return bool(queue.getters or (len(queue.ready) and len(queue.consumers) and takers(queue)))
 
 
 def _of_queue(queue: Queue) -> str:

@@ -6,11 +6,13 @@ import random
 import secrets
 from typing import TYPE_CHECKING
 
+from broker.core import entries
 from broker.testing.clock import Clock
 from broker.testing.conversations import Conversations
 from broker.testing.findings.judge import Judge
 from broker.testing.idle import QUIET_SECONDS, Idle
 from broker.testing.sandboxes import Sandboxes
+from broker.testing.scheduling import Scheduling
 from broker.testing.snapshots import Snapshots
 from broker.testing.standstill import Standstill
 from broker.testing.waits import Waits
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from broker.admin.routing import Route
     from broker.config import RigOptions
     from broker.core.vhost import VHost
+    from broker.testing.advance import Advance
     from broker.testing.broker import WatchedBroker
     from broker.testing.server import WatchedServer
+    from storage.api import Catalog
 
 SEED_BITS = 32
 
@@ -33,11 +37,16 @@ class Rig:
     broker: WatchedBroker
     server: WatchedServer
 
+    time: Advance
+    """Moves the clock, and calls the timers on the way; there once the server is."""
+
     def __init__(self, options: RigOptions) -> None:
         self.token = options.token or secrets.token_urlsafe(16)
         """What requests have to bring."""
         self.seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
         self.clock = Clock()
+        self.starts = 1
+        """How often its data directory was served for tests, this time included."""
         self.after_turn: list[Callable[[], None]] = []
         """Called after each turn of the broker, in their order."""
         self.judge = Judge()
@@ -49,18 +58,27 @@ class Rig:
         self.waits = Waits(lambda: self.server.turn.schedule())
         self.after_turn.append(self.waits.after_turn)
         self.conversations = Conversations(self.clock.now_ms)
-        self._names = self.chance("names")
         self.sandboxes = Sandboxes(self)
         self.standstill = Standstill()
         self.snapshots = Snapshots(self)
+        self.scheduling = Scheduling()
+        self.busy.append(self.scheduling.busy)
+        self.on_sandbox_end.append(self.scheduling.forget)
 
     def chance(self, purpose: str) -> random.Random:
         """What is left to chance for one purpose: the same for the same seed, whatever is drawn for others."""
         return random.Random(f"{self.seed}/{purpose}")
 
-    def random_bytes(self, count: int) -> bytes:
-        """For names and tags that the broker makes up."""
-        return self._names.randbytes(count)
+    def random_bytes(self, vhost: str) -> Callable[[int], bytes]:
+        """For names and tags that are made up in a vhost, which don't depend on what happens in others. After a restart they are others:
+        those of before may still be there."""
+        return self.chance(f"names/{self.starts}/{vhost}").randbytes
+
+    def restore(self, catalog: Catalog) -> None:
+        """Go on where the last start of this data directory ended."""
+        self.clock.restore(catalog)
+        kept = catalog.get(entries.TESTING_STARTS)
+        self.starts = 1 if kept is None else entries.load(kept.value)["count"] + 1
 
     async def until_idle(
         self, vhosts: Sequence[VHost] | None = None, quiet_seconds: float = QUIET_SECONDS, timeout_seconds: float = 5.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from broker.runtime.server import Server
+from broker.testing.advance import Advance
 from broker.testing.connection import WatchedConnection
 from broker.testing.turn import WatchedTurn
 
@@ -24,3 +25,5 @@ class WatchedServer(Server):
         """`arguments` are those of Server."""
         super().__init__(broker, *arguments)
         broker.rig.server = self
+        turn = cast("WatchedTurn", self.turn)
+        broker.rig.time = Advance(broker, turn, cast("set[WatchedConnection]", self.connections), self._loop)

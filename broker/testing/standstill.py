@@ -32,7 +32,7 @@ class Standstill:
         """Nothing happens in the vhost until the block ends; not for two at a time."""
         held = connections_of(vhost, node)
         for each in held:
-            each.hold()
+            each.hold("standstill")
         self._vhosts.add(vhost)
         try:
             yield
@@ -41,7 +41,7 @@ class Standstill:
             vhost.broker.outbox.touched += self._waiting
             self._waiting.clear()
             for each in held:
-                each.go_on()
+                each.go_on("standstill")
 
     def serve(self, outbox: Outbox, serve: Callable[[], bool]) -> bool:
         """Serve the queues of all others; see Broker.serve."""

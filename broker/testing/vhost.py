@@ -13,18 +13,23 @@ from broker.testing.lives.vhost import RememberingVHost
 from broker.testing.queue import WatchedQueue
 
 if TYPE_CHECKING:
-    from broker.core.broker import Broker
+    from broker.testing.broker import WatchedBroker
     from broker.testing.conversation import Conversation
+    from broker.testing.scheduling import Unfairness
 
 
 class WatchedVHost(JudgedVHost, RememberingVHost):
     """See the module."""
 
     queue_type = WatchedQueue
+    broker: WatchedBroker
 
-    def __init__(self, broker: Broker, name: str) -> None:
+    def __init__(self, broker: WatchedBroker, name: str) -> None:
         super().__init__(broker, name)
         self.begun_at = time.monotonic()
         self.activity = Activity()
         self.conversations: deque[Conversation] = deque(maxlen=CLOSED_MAX)
         """Of connections that are closed."""
+        self.random_bytes = broker.rig.random_bytes(name)
+        self.unfairness: Unfairness | None = None
+        """In which order its queues and consumers are served; None: fairly."""

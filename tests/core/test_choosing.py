@@ -42,7 +42,6 @@ class Owner:
     """As much of a vhost as the random exchanges look at."""
 
     def __init__(self, seed: int = 1) -> None:
-        self.broker = self
         self.random_bytes = Random(seed).randbytes
 
 

@@ -73,11 +73,66 @@ def test_an_ack_ends_it_and_the_next_one_counts_from_its_own_delivery(book: Play
 def test_nothing_is_watched_while_nothing_is_unacked(book: Playbook, channel: PlayedChannel) -> None:
     one_out(book, channel)
     channel.ack(1)
-    book.advance(2_000)
+    book.advance(HALF_AN_HOUR_MS + 2_000)
     assert book.broker.timers.live == 0
     channel.publish("q", b"2")
     book.settle()
-    assert book.broker.timers.live == 1
+    assert book.broker.timers.live == 2
+
+
+def looks_in(book: Playbook, seconds: int) -> int:
+    """How many timers it takes to let so much time pass."""
+    end_ms, count = book.now_ms + seconds * 1000, 0
+    while (deadline_ms := book.broker.timers.next_ms) is not None and deadline_ms <= end_ms:
+        count += 1
+        book.advance(deadline_ms - book.now_ms)
+    book.advance(end_ms - book.now_ms)
+    return count
+
+
+@pytest.mark.parametrize(("limit", "closed"), [(None, False), (HALF_AN_HOUR_MS, True), (86_400_000, True)])
+def test_looks_are_few_however_long_it_takes(book: Playbook, channel: PlayedChannel, limit: int | None, closed: bool) -> None:
+    book.broker.consumer_timeout.limit_ms = limit
+    one_out(book, channel)
+    assert looks_in(book, 2**27) < 5
+    assert bool(channel.take()) == closed
+
+
+def test_one_of_a_queue_with_a_lower_limit_counts_once_it_is_the_oldest(book: Playbook, channel: PlayedChannel) -> None:
+    """However long that takes, nobody looks each second."""
+    book.broker.consumer_timeout.limit_ms = None
+    one_out(book, channel)
+    channel.declare("quick", arguments={"x-consumer-timeout": 10_000})
+    channel.consume("quick", "c2")
+    channel.publish("quick", b"2")
+    book.settle()
+    channel.take()
+    assert looks_in(book, 2**27) < 200
+    assert channel.take() == []
+    channel.ack(1)
+    book.advance(2**27 * 1000 // 4)
+    assert channel.refusal() == (406, TEXT.format(10_000))
+
+
+def test_a_limit_that_is_set_counts_for_what_is_out(book: Playbook, channel: PlayedChannel) -> None:
+    book.broker.consumer_timeout.limit_ms = None
+    one_out(book, channel)
+    book.advance(20_000)
+    book.broker.consumer_timeout.limit_ms = 30_000
+    book.advance(9_000)
+    assert channel.take() == []
+    book.advance(2_000)
+    assert channel.refusal() == (406, TEXT.format(30_000))
+
+
+def test_the_times_of_what_is_acked_are_forgotten(book: Playbook, channel: PlayedChannel) -> None:
+    one_out(book, channel)
+    for tag in range(1, 50):
+        channel.publish("q", b"more")
+        book.settle()
+        channel.ack(tag)
+        book.advance(1_100)
+    assert len(channel.open.delivery_times) <= 2
 
 
 def test_what_a_transaction_has_acked_counts_as_acked(book: Playbook, channel: PlayedChannel) -> None:

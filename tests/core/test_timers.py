@@ -54,6 +54,18 @@ def test_what_is_asked_for_meanwhile_waits() -> None:
     assert called == [1, 1]
 
 
+def test_one_at_a_time() -> None:
+    timers = Timers()
+    called: list[str] = []
+    timers.at(10, lambda: called.append("b"))
+    timers.at(5, lambda: called.append("never")).cancel()
+    timers.at(10, lambda: called.append("c"))
+    timers.at(7, lambda: called.append("a"))
+    for count in (1, 2, 3, 3):
+        timers.run_first()
+        assert called == ["a", "b", "c"][:count]
+
+
 def test_a_timer_that_fails_keeps_nobody_else(caplog: object) -> None:
     timers = Timers()
     called: list[int] = []

@@ -43,7 +43,7 @@ def consume(session: Session, channel: Channel, method: Basic.Consume) -> None:
     most = session.broker.consumer_max_per_channel
     if most and len(channel.consumers) >= most:
         raise ConnectionException(NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
-    tag = method.consumer_tag or ids.generate("amq.ctag-", session.broker.random_bytes)
+    tag = method.consumer_tag or ids.generate("amq.ctag-", session.vhost.random_bytes)
     if method.queue == REPLY_TO:
         _consume_replies(session, channel, method, tag)
         return

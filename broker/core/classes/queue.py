@@ -84,7 +84,7 @@ def _check_dead_letters(session: Session, name: str, arguments: Table) -> None:
 def _generated_name(session: Session, arguments: Table) -> str:
     """A new name of a queue that the user may declare. While that is undecided the session keeps it: another one would be another
     question."""
-    name, session.generated_name = session.generated_name or ids.generate("amq.gen-", session.broker.random_bytes), ""
+    name, session.generated_name = session.generated_name or ids.generate("amq.gen-", session.vhost.random_bytes), ""
     try:
         session.identity.check("configure", "queue", name, session.vhost.name)
         _check_dead_letters(session, name, arguments)

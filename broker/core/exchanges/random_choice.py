@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RandomChoice(Exchange):
-    """Routes to one of its bindings, by the broker's random bytes."""
+    """Routes to one of its bindings, by the vhost's random bytes."""
 
     type: ClassVar[str] = "x-random"
     looks_at = LooksAt.MESSAGE
@@ -32,7 +32,7 @@ class RandomChoice(Exchange):
         self._random_bytes: RandomBytes | None = None
 
     def attach(self, vhost: VHost) -> None:
-        self._random_bytes = vhost.broker.random_bytes
+        self._random_bytes = vhost.random_bytes
 
     def route(self, envelope: Envelope) -> tuple[Destination, ...]:
         choices = self._choices

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
+    clock,
     findings,
     info,
     report,
     sandboxes,
+    scheduling,
     snapshots,
     waits,
 )
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
 ROUTES: Final[tuple[Route, ...]] = (
     *findings.ROUTES,
+    *clock.ROUTES,
     *info.ROUTES,
     *report.ROUTES,
     *sandboxes.ROUTES,
+    *scheduling.ROUTES,
     *snapshots.ROUTES,
     *waits.ROUTES,
 )

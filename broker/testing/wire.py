@@ -1,0 +1,33 @@
+"""The protocol of a connection of a broker under test: while the clock is frozen it is read frame by frame.
+
+How a client's bytes are cut into packets depends on time, and runs of like frames on how they are cut. One frame a turn makes what the
+broker does a matter of the frames alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protocol.connection import NOT_SO, ServerConnection
+
+if TYPE_CHECKING:
+    from broker.testing.clock import Clock
+
+
+class WatchedWire(ServerConnection):
+    """See the module. `clock` is to be set before anything is read."""
+
+    clock: Clock
+
+    def receive_data(self, data: bytes, budget: int) -> bool:
+        """See ServerConnection."""
+        return super().receive_data(data, 1 if self.clock.is_frozen else budget)
+
+    def _template_run(self, budget: int) -> int:
+        return NOT_SO if self.clock.is_frozen else super()._template_run(budget)
+
+    def _method_run(self, budget: int) -> int:
+        return NOT_SO if self.clock.is_frozen else super()._method_run(budget)
+
+    def _ack_run(self, channel: int) -> int:
+        return NOT_SO if self.clock.is_frozen else super()._ack_run(channel)
