@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
     findings,
+    history,
     info,
+    messages,
     report,
     sandboxes,
     snapshots,
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 ROUTES: Final[tuple[Route, ...]] = (
     *findings.ROUTES,
+    *history.ROUTES,
     *info.ROUTES,
+    *messages.ROUTES,
     *report.ROUTES,
     *sandboxes.ROUTES,
     *snapshots.ROUTES,
