@@ -1,5 +1,5 @@
 """Throwing away all messages of a vhost, by steps, while it stands still: what is ready, what exchanges keep, and what clients hold, whose
-deliveries vanish (vanished.py). Nothing of it is a dead letter, and who held something has its credit back."""
+deliveries vanish (vanished.py). Nothing of it is a dead letter, who held something has its credit back, and the history begins anew."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from broker.core.exchanges.message_deduplication import MessageDeduplication
 from broker.core.exchanges.recent_history import RecentHistory
 from broker.testing.capture import parts_of
+from broker.testing.lives.vhost import history_of
 from broker.testing.pace import Pace
 from broker.testing.vanished import ForgivingChannel
 
@@ -25,6 +26,7 @@ STEP: Final = 2048
 def clear(vhost: VHost) -> Steps[int]:
     """Throw all away; returns how many messages there were in queues."""
     pace = Pace(STEP)
+    history_of(vhost).forget()
     count = yield from _take_back(vhost, pace)
     for queue in list(vhost.queues.values()):
         dropped = yield from _drop(queue, pace)

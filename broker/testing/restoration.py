@@ -27,6 +27,7 @@ from broker.core.returns import QuorumReady
 from broker.core.steps import until_durable
 from broker.testing.capture import parts_of
 from broker.testing.clearing import clear
+from broker.testing.lives.vhost import history_of
 from broker.testing.pace import Pace
 from broker.testing.topology import declare
 from protocol import content
@@ -118,6 +119,7 @@ class _Filling:
         # That of a queue: one that an exchange delays with would begin to count anew.
         Queue.enqueue(queue, messages, size, overhead)
         queue.published -= len(part)
+        history_of(queue.vhost).restored(queue, messages, [each.until_ms for each in part])
         _keep_moments(queue, first, part)
         self._log(queue, messages, part)
         _redeliver(queue, messages, part)

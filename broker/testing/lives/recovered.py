@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from broker.core.message import ID
 from broker.core.walk import Walk
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from broker.core.pages import Pages
     from broker.core.steps import Steps
+    from broker.core.vhost import VHost
     from broker.testing.lives.history import History
     from broker.testing.lives.queue import RememberingQueue
     from broker.testing.lives.vhost import RememberingVHost
@@ -40,9 +41,9 @@ def there_at_the_start(queue: RememberingQueue, pages: Mapping[int, Pages]) -> N
             life.delay(queue.name, None)
 
 
-def read(vhost: RememberingVHost) -> Steps[None]:
+def read(vhost: VHost) -> Steps[None]:
     """Fetch what is on the disk only of the messages that have a life. Raises Unreadable."""
-    history = vhost.history
+    history = cast("RememberingVHost", vhost).history
     for queue in list(vhost.queues.values()):
         wanted = _unread(history, queue.name)
         if not wanted or queue.deleted:

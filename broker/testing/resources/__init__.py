@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from broker.testing.resources import (
     clock,
     findings,
+    history,
     info,
+    messages,
     report,
     sandboxes,
     scheduling,
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 ROUTES: Final[tuple[Route, ...]] = (
     *findings.ROUTES,
     *clock.ROUTES,
+    *history.ROUTES,
     *info.ROUTES,
+    *messages.ROUTES,
     *report.ROUTES,
     *sandboxes.ROUTES,
     *scheduling.ROUTES,
