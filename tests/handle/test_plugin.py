@@ -130,7 +130,7 @@ def test_the_plugin_is_imported_in_no_time() -> None:
 
 @pytest.mark.alone
 def test_a_sandbox_costs_a_test_next_to_nothing(pytester: pytest.Pytester) -> None:
-    """All that comes between two tests, less what comes between two that use nothing; the quicker ones, for this machine does other things."""
+    """All that comes between two tests, less what comes between two that use nothing: the quicker ones, for a quiet machine."""
     pytester.makepyfile(
         """
         import pytest, statistics, time
