@@ -6,8 +6,9 @@ from typing import Any
 import aio_pika
 import pika
 import pytest
-from pamqp.commands import Basic, Confirm, Connection
+from pamqp.commands import Basic, Confirm, Connection, Queue, Tx
 
+from tests.runtime.process import soon
 from tests.testing.sandboxed import PERSISTENT, Sandboxed
 from tests.wire import METHOD, Wire, content_frames, encode_method, frame_bytes
 
@@ -182,6 +183,12 @@ def test_confirms_that_nobody_waits_for(sandbox: Sandboxed) -> None:
         channel.queue_declare("orders", durable=True)
         publish(channel, "orders", 2)
     assert losses(sandbox) == []
+    with Wire.connect(sandbox.broker, user=sandbox.user, password=sandbox.password, vhost=sandbox.vhost) as wire:
+        wire.open_channel(1).call(Tx.Select)
+        wire.publish(1, routing_key="orders", properties={"delivery_mode": 2})
+        wire.call(1, Queue.Declare, queue="orders", passive=True)
+    soon(lambda: not sandbox.broker.http.ask("GET", f"/api/vhosts/{sandbox.vhost}/connections").json)
+    assert losses(sandbox) == []  # it broke, and may come again
     with Wire.connect(sandbox.broker, user=sandbox.user, password=sandbox.password, vhost=sandbox.vhost) as wire:
         wire.open_channel(1).call(Confirm.Select)
         # All at once, so that the close is heard before the turn ends in which the disk is asked.
