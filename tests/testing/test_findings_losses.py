@@ -308,11 +308,9 @@ def test_dead_letters_that_go_round(sandbox: Sandboxed) -> None:
         channel.queue_declare("orders", durable=True, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "wait"})
         publish(channel, "orders")
         reject(channel, "orders")  # rejected, so it may come back
-        while not channel.queue_declare("orders", passive=True).method.message_count:
-            pass
+        soon(lambda: channel.queue_declare("orders", passive=True).method.message_count)
         assert losses(sandbox) == []
         channel.queue_declare("circle", durable=True, arguments=round_trip)
         publish(channel, "circle")
-        while "dead-letter-cycle" not in losses(sandbox):
-            assert channel.queue_declare("circle", passive=True).method.message_count <= 1
+        soon(lambda: not channel.queue_declare("circle", passive=True).method.message_count)
     assert losses(sandbox) == ["dead-letter-cycle"]
