@@ -183,7 +183,7 @@ class Broker(Assertions, Clock, States):
         """What leaving a `with` block checks: if the handle is strict, that there are no findings. Raises AssertionError."""
         __tracebackhide__ = True
         if self._strictness.strict:
-            self.assert_no_findings(ignore=self._strictness.ignore)
+            self.assert_no_findings(severity=("breaks", "loses"), ignore=self._strictness.ignore)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 

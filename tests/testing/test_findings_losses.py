@@ -6,8 +6,9 @@ from typing import Any
 import aio_pika
 import pika
 import pytest
-from pamqp.commands import Basic, Confirm, Connection
+from pamqp.commands import Basic, Confirm, Connection, Queue, Tx
 
+from tests.runtime.process import soon
 from tests.testing.sandboxed import PERSISTENT, Sandboxed
 from tests.wire import METHOD, Wire, content_frames, encode_method, frame_bytes
 
@@ -183,6 +184,12 @@ def test_confirms_that_nobody_waits_for(sandbox: Sandboxed) -> None:
         publish(channel, "orders", 2)
     assert losses(sandbox) == []
     with Wire.connect(sandbox.broker, user=sandbox.user, password=sandbox.password, vhost=sandbox.vhost) as wire:
+        wire.open_channel(1).call(Tx.Select)
+        wire.publish(1, routing_key="orders", properties={"delivery_mode": 2})
+        wire.call(1, Queue.Declare, queue="orders", passive=True)
+    soon(lambda: not sandbox.broker.http.ask("GET", f"/api/vhosts/{sandbox.vhost}/connections").json)
+    assert losses(sandbox) == []  # it broke, and may come again
+    with Wire.connect(sandbox.broker, user=sandbox.user, password=sandbox.password, vhost=sandbox.vhost) as wire:
         wire.open_channel(1).call(Confirm.Select)
         # All at once, so that the close is heard before the turn ends in which the disk is asked.
         one = frame_bytes(METHOD, 1, encode_method(Basic.Publish, exchange="", routing_key="orders"))
@@ -301,11 +308,9 @@ def test_dead_letters_that_go_round(sandbox: Sandboxed) -> None:
         channel.queue_declare("orders", durable=True, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "wait"})
         publish(channel, "orders")
         reject(channel, "orders")  # rejected, so it may come back
-        while not channel.queue_declare("orders", passive=True).method.message_count:
-            pass
+        soon(lambda: channel.queue_declare("orders", passive=True).method.message_count)
         assert losses(sandbox) == []
         channel.queue_declare("circle", durable=True, arguments=round_trip)
         publish(channel, "circle")
-        while "dead-letter-cycle" not in losses(sandbox):
-            assert channel.queue_declare("circle", passive=True).method.message_count <= 1
+        soon(lambda: not channel.queue_declare("circle", passive=True).method.message_count)
     assert losses(sandbox) == ["dead-letter-cycle"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from broker.core.session import Session
 from broker.testing.findings.judge import place_of
 from broker.testing.findings.rules import CHURN
+from protocol import methods
 from protocol.constants import PRECONDITION_FAILED
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ class JudgedSession(Session):
 
     def _judge_channel(self, channel: Channel, use: Use | None) -> None:
         judge, place = self.judge, place_of(self, channel)
+        if judge.scene is not None and judge.scene.method in (methods.Channel.Close, methods.Connection.Close):
+            self._judge_close(channel, place)
+        if use is not None and use.is_single:
+            self._single_channels += 1
+            if self._single_channels >= CHURN:
+                judge.note("channel-churn", place, count=CHURN if self._single_channels == CHURN else 1)
+
+    def _judge_close(self, channel: Channel, place: dict[str, Any]) -> None:
+        """The client closes it. Of a connection that broke nobody knows what it would have done."""
+        judge = self.judge
         if channel.confirms is not None and (number := channel.confirms.unconfirmed):
             judge.note("unconfirmed", place, {"number": number}, count=number)
         if channel.transaction is not None and (number := len(channel.transaction.publishes)):
@@ -88,10 +99,6 @@ class JudgedSession(Session):
                 held[holder.queue.name] = held.get(holder.queue.name, 0) + 1
         for queue, number in held.items():
             judge.note("unacked-at-close", {**place, "queue": queue}, {"number": number})
-        if use is not None and use.is_single:
-            self._single_channels += 1
-            if self._single_channels >= CHURN:
-                judge.note("channel-churn", place, count=CHURN if self._single_channels == CHURN else 1)
 
     def terminate(self) -> None:
         """See Session."""

@@ -50,8 +50,9 @@ class Witness(Hearing):
                 return super().on_publishes(channel, routing, bits, headers, bodies)
         finally:
             publishes.judge_run(self._judge, scene, unroutable, routing, bits, headers, bodies)
-            session.use_of(channel).published += len(bodies)
             session.use.published += len(bodies)
+            if session.channels.get(channel) is found:
+                session.use_of(channel).published += len(bodies)
             self._judge_mixture(found)
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
