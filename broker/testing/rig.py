@@ -52,6 +52,7 @@ class Rig:
         self._names = self.chance("names")
         self.sandboxes = Sandboxes(self)
         self.standstill = Standstill()
+        self.busy.append(self.standstill.busy)
         self.snapshots = Snapshots(self)
 
     def chance(self, purpose: str) -> random.Random:
