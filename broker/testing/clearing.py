@@ -1,14 +1,15 @@
 """Throwing away all messages of a vhost, by steps, while it stands still: what is ready, what exchanges keep, and what clients hold, whose
-deliveries vanish (vanished.py). Nothing of it is a dead letter, who held something has its credit back, and the history begins anew."""
+deliveries vanish (vanished.py). Nothing of it is a dead letter, and who held something has its credit back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.exchanges.message_deduplication import MessageDeduplication
 from broker.core.exchanges.recent_history import RecentHistory
 from broker.testing.capture import parts_of
-from broker.testing.lives.vhost import history_of
+from broker.testing.lives.history import BY_TEST
+from broker.testing.lives.queue import RememberingQueue
 from broker.testing.pace import Pace
 from broker.testing.vanished import ForgivingChannel
 
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
+    from broker.testing.lives.vhost import RememberingVHost
 
-STEP: Final = 2048
-"""Messages that a step throws away: about a millisecond."""
+STEP: Final = 256
+"""Messages that a step throws away: two milliseconds, if all have histories."""
 
 
-def clear(vhost: VHost) -> Steps[int]:
-    """Throw all away; returns how many messages there were in queues."""
+def clear(vhost: VHost, why: str) -> Steps[int]:
+    """Throw all away; returns how many messages there were in queues. `why` is for their histories."""
     pace = Pace(STEP)
-    history_of(vhost).forget()
-    count = yield from _take_back(vhost, pace)
+    count = yield from _take_back(vhost, why, pace)
     for queue in list(vhost.queues.values()):
-        dropped = yield from _drop(queue, pace)
+        dropped = yield from _drop(queue, why, pace)
         count += dropped if queue.kept_for is None else 0
     for exchange in vhost.exchanges.values():
         for part in parts_of(exchange):
@@ -38,7 +39,7 @@ def clear(vhost: VHost) -> Steps[int]:
     return count
 
 
-def _take_back(vhost: VHost, pace: Pace) -> Steps[int]:
+def _take_back(vhost: VHost, why: str, pace: Pace) -> Steps[int]:
     """What clients hold."""
     by_holder: dict[Holder, list[Message]] = {}
     channels = [each for each in vhost.broker.open_channels() if getattr(each.session, "vhost", None) is vhost]
@@ -50,7 +51,8 @@ def _take_back(vhost: VHost, pace: Pace) -> Steps[int]:
     for holder, messages in by_holder.items():
         for begin in range(0, len(messages), STEP):
             part = messages[begin : begin + STEP]
-            holder.queue.settle_leased(part)
+            holder.queue.unacked -= len(part)
+            _throw_away(holder.queue, part, why)
             holder.settled(len(part))
             count += len(part)
             if pace.is_over(len(part)):
@@ -61,17 +63,25 @@ def _take_back(vhost: VHost, pace: Pace) -> Steps[int]:
     return count
 
 
-def _drop(queue: Queue, pace: Pace) -> Steps[int]:
+def _drop(queue: Queue, why: str, pace: Pace) -> Steps[int]:
     """What is ready."""
     count = 0
     while len(queue.ready) > STEP and queue.available():
         _, messages = queue.ready.take(STEP)
-        queue.settle(messages)
+        _throw_away(queue, messages, why)
         count += len(messages)
         if pace.is_over(len(messages)):
             yield None
     left = len(queue.ready)
-    queue.drop_ready()
+    with cast("RememberingVHost", queue.vhost).history.because(why, BY_TEST):
+        queue.drop_ready()
     if pace.is_over(left):
         yield None
     return count + left
+
+
+def _throw_away(queue: Queue, messages: list[Message], why: str) -> None:
+    if isinstance(queue, RememberingQueue):
+        queue.throw_away(messages, why)
+    else:
+        queue.settle(messages)  # what an exchange keeps for itself

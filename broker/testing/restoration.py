@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from heapq import heappush
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from broker.core.delays import DelayQueue, delay_of
 from broker.core.exchanges.delayed_message import DelayedMessage
@@ -27,7 +27,7 @@ from broker.core.returns import QuorumReady
 from broker.core.steps import until_durable
 from broker.testing.capture import parts_of
 from broker.testing.clearing import clear
-from broker.testing.lives.vhost import history_of
+from broker.testing.lives.history import LIVES_MAX
 from broker.testing.pace import Pace
 from broker.testing.topology import declare
 from protocol import content
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from broker.core.ready import Ready
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
+    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.state import ExchangeState, Kept, VHostState
 
 STEP: Final = 256
@@ -57,11 +58,11 @@ class Restored(NamedTuple):
     left_out: list[str]
 
 
-def restore(vhost: VHost, state: VHostState) -> Steps[Restored]:
-    """Make the vhost what it was. Raises StoreFailed. The caller waits until it is durable."""
-    yield from clear(vhost)
+def restore(vhost: VHost, state: VHostState, why: str) -> Steps[Restored]:
+    """Make the vhost what it was. Raises StoreFailed. The caller waits until it is durable. `why` is for the histories of messages."""
+    yield from clear(vhost, why)
     left_out = declare(vhost, state)
-    filling = _Filling(vhost.broker.outbox)
+    filling = _Filling(vhost.broker.outbox, state.messages + sum(len(each.delayed) for each in state.exchanges.values()))
     for exchange_state in state.exchanges.values():
         yield from _fill_exchange(filling, vhost.exchanges[exchange_state.name], exchange_state)
     for queue_state in state.queues.values():
@@ -87,8 +88,10 @@ def _fill_exchange(filling: _Filling, exchange: Exchange, state: ExchangeState) 
 class _Filling:
     """Puts messages into queues, past all that refuses, counts or drops them."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, most: int) -> None:
+        """`most`: so many there will be."""
         self.count = 0
+        self._forgettable = max(most - LIVES_MAX, 0)
         self._outbox = outbox
         self._facts: dict[bytes, int] = {}
         self._unwritten_bytes = 0
@@ -119,11 +122,18 @@ class _Filling:
         # That of a queue: one that an exchange delays with would begin to count anew.
         Queue.enqueue(queue, messages, size, overhead)
         queue.published -= len(part)
-        history_of(queue.vhost).restored(queue, messages, [each.until_ms for each in part])
+        self._remember(queue, messages, part)
         _keep_moments(queue, first, part)
         self._log(queue, messages, part)
         _redeliver(queue, messages, part)
         self._unwritten_bytes += size
+
+    def _remember(self, queue: Queue, messages: list[Message], part: Sequence[Kept]) -> None:
+        """Each begins a life, but for those that would be forgotten for later ones at once."""
+        skipped = min(self._forgettable, len(part))
+        self._forgettable -= skipped
+        history = cast("RememberingVHost", queue.vhost).history
+        history.restored(queue, messages[skipped:], [each.until_ms for each in part[skipped:]])
 
     def _log(self, queue: Queue, messages: list[Message], part: Sequence[Kept]) -> None:
         """Write the messages down, those that have something in common together."""

@@ -60,6 +60,7 @@ class Rig:
         self.conversations = Conversations(self.clock.now_ms)
         self.sandboxes = Sandboxes(self)
         self.standstill = Standstill()
+        self.busy.append(self.standstill.busy)
         self.snapshots = Snapshots(self)
         self.scheduling = Scheduling()
         self.busy.append(self.scheduling.busy)

@@ -7,7 +7,7 @@ document.py    the same as JSON           standstill.py    nothing happens meanw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from broker import definitions
 from broker.core.steps import until_durable
@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from broker.definitions import Section
     from broker.node import Node
     from broker.operations import Operations
+    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.rig import Rig
 
 T = TypeVar("T")
 
 CLOSING: Final = "the test closes all connections of its vhost"
+RESTORED: Final = "a snapshot was restored"
+LOADED: Final = "a state was loaded"
+RESET: Final = "the test threw all messages away"
 
 
 class Busy(InvalidOperation):
@@ -79,7 +83,7 @@ class Snapshots:
     def load(self, vhost: VHost, node: Node, document: Mapping[str, Any], acting_user: str) -> Steps[Restored]:
         """Make the vhost what a document says. Raises InvalidDefinitions, and then nothing has changed."""
         state, left_out = yield from read(document, vhost.name, vhost.broker.outbox.clock(), acting_user)
-        restored = yield from self.put(vhost, node, state)
+        restored = yield from self._put(vhost, node, state, LOADED)
         return restored._replace(left_out=left_out + restored.left_out)
 
     def restore(self, vhost: VHost, node: Node, number: str, *, closes: bool) -> Steps[Restored]:
@@ -87,28 +91,28 @@ class Snapshots:
         state = self._states.get(vhost.name, {}).get(number)
         if state is None:
             raise NotFound(f"there is no snapshot '{number}' of virtual host '{vhost.name}': a restart of the broker forgets all of them")
-        return (yield from self.put(vhost, node, state, closes=closes))
-
-    def put(self, vhost: VHost, node: Node, state: VHostState, *, closes: bool = False) -> Steps[Restored]:
-        """Make the vhost this. `closes` its connections before."""
         if closes:
             self._close(vhost, node)
-        restored = yield from self._alone(vhost, node, restore(vhost, state))
+        return (yield from self._put(vhost, node, state, RESTORED))
+
+    def _put(self, vhost: VHost, node: Node, state: VHostState, why: str) -> Steps[Restored]:
+        restored = yield from self._alone(vhost, node, restore(vhost, state, why))
         yield from until_durable(vhost.broker.outbox)
         return restored
 
     def reset(self, vhost: VHost, node: Node, *, everything: bool, closes: bool) -> Steps[int]:
-        """Throw all messages away, or `everything` that is in the vhost; returns how many messages there were in queues."""
+        """Throw all messages away, or `everything` that is in the vhost, with its history; returns how many messages it had in queues."""
         if closes:
             self._close(vhost, node)
-        count = yield from self._alone(vhost, node, self._empty(vhost) if everything else clear(vhost))
+        count = yield from self._alone(vhost, node, self._empty(vhost) if everything else clear(vhost, RESET))
         yield from until_durable(vhost.broker.outbox)
         return count
 
     @staticmethod
     def _empty(vhost: VHost) -> Steps[int]:
-        count = yield from clear(vhost)
-        yield from restore(vhost, VHostState(vhost.broker.outbox.clock()))
+        count = yield from clear(vhost, RESET)
+        yield from restore(vhost, VHostState(vhost.broker.outbox.clock()), RESET)
+        cast("RememberingVHost", vhost).history.forget()
         return count
 
     def forget(self, vhost: str, number: str | None = None) -> None:

@@ -43,6 +43,10 @@ class Standstill:
             for each in held:
                 each.go_on("standstill")
 
+    def busy(self, vhost: VHost) -> str | None:
+        """What goes on there, in words (Rig.busy)."""
+        return "its messages are being copied, put back or thrown away" if vhost in self._vhosts else None
+
     def serve(self, outbox: Outbox, serve: Callable[[], bool]) -> bool:
         """Serve the queues of all others; see Broker.serve."""
         if self._vhosts:

@@ -11,9 +11,9 @@ from tests.wire import Wire
 class Box:
     """A sandbox: `wait` and `ask` are about its vhost, `wire` and `pika` connect to it with a client name."""
 
-    def __init__(self, broker: Supervised) -> None:
+    def __init__(self, broker: Supervised, name: str | None = None) -> None:
         self.broker = broker
-        self.sandbox: dict[str, str] = broker.ask("POST", "/sandboxes", status=201)
+        self.sandbox: dict[str, str] = broker.ask("POST", "/sandboxes", None if name is None else {"name": name}, status=201)
         self.vhost = self.sandbox["vhost"]
         self._wires: list[Wire] = []
 

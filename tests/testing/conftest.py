@@ -6,6 +6,7 @@ import pytest
 
 from tests.testing.box import Box
 from tests.testing.sandboxed import Sandboxed
+from tests.testing.state_box import StateBox
 from tests.testing.supervised import Supervised
 
 
@@ -28,3 +29,11 @@ def sandbox(testing_broker: Supervised) -> Iterator[Sandboxed]:
     made = Sandboxed(testing_broker)
     yield made
     made.end()
+
+
+@pytest.fixture
+def vhost(testing_broker: Supervised) -> Iterator[StateBox]:
+    """A sandbox whose state is taken and put back."""
+    vhost = StateBox(testing_broker)
+    yield vhost
+    vhost.end()

@@ -6,33 +6,20 @@ from collections.abc import Iterator
 import pytest
 from pamqp.commands import Basic, Connection
 
+from tests.testing.state_box import StateBox
 from tests.testing.supervised import Supervised
-from tests.testing.vhosts import TestedVHost
 from tests.wire import WireChannel
 
 BUILT_IN = ["", "amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace", "amq.topic"]
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Supervised]:
-    with Supervised() as supervised:
-        yield supervised
-
-
 @pytest.fixture
-def vhost(broker: Supervised) -> Iterator[TestedVHost]:
-    found = TestedVHost(broker)
-    yield found
-    found.end()
-
-
-@pytest.fixture
-def channel(vhost: TestedVHost) -> Iterator[WireChannel]:
-    with vhost.connect() as wire:
+def channel(vhost: StateBox) -> Iterator[WireChannel]:
+    with vhost.wire() as wire:
         yield wire.open_channel()
 
 
-def test_messages_go_and_everything_else_stays(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_messages_go_and_everything_else_stays(vhost: StateBox, channel: WireChannel) -> None:
     channel.exchange("e", "topic", durable=True)
     channel.queue("q", durable=True, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
     channel.queue("dead")
@@ -60,7 +47,7 @@ def test_messages_go_and_everything_else_stays(vhost: TestedVHost, channel: Wire
     assert vhost.reset() == 0
 
 
-def test_everything_goes_and_consumers_are_told(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_everything_goes_and_consumers_are_told(vhost: StateBox, channel: WireChannel) -> None:
     fresh = vhost.declared()
     channel.exchange("e", "fanout", durable=True, auto_delete=True)
     channel.exchange("f", "direct")
@@ -70,16 +57,16 @@ def test_everything_goes_and_consumers_are_told(vhost: TestedVHost, channel: Wir
         channel.bind(name, "amq.direct", "k")
         channel.consume(name, name)
     put = vhost.broker.http.ask
-    assert put("PUT", f"/api/policies/{vhost.path}/p", {"pattern": ".*", "definition": {"max-length": 5}}).status == 201
-    assert put("PUT", f"/api/operator-policies/{vhost.path}/p", {"pattern": ".*", "definition": {"max-length": 5}}).status == 201
-    assert put("PUT", f"/api/vhost-limits/{vhost.path}/max-queues", {"value": 9}).status == 204
+    assert put("PUT", f"/api/policies/{vhost.vhost}/p", {"pattern": ".*", "definition": {"max-length": 5}}).status == 201
+    assert put("PUT", f"/api/operator-policies/{vhost.vhost}/p", {"pattern": ".*", "definition": {"max-length": 5}}).status == 201
+    assert put("PUT", f"/api/vhost-limits/{vhost.vhost}/max-queues", {"value": 9}).status == 204
     channel.publish("e", "", b"x")
     channel.deliveries(3)
     assert vhost.reset(everything=True) == 3
     assert {channel.expect(Basic.Cancel).consumer_tag for _ in range(3)} == {"durable", "mine", "fleeting"}
     assert vhost.declared() == fresh
-    assert [each["name"] for each in vhost.broker.http.get(f"/api/exchanges/{vhost.path}")] == BUILT_IN
-    assert not vhost.broker.http.get(f"/api/operator-policies/{vhost.path}")
+    assert [each["name"] for each in vhost.broker.http.get(f"/api/exchanges/{vhost.vhost}")] == BUILT_IN
+    assert not vhost.broker.http.get(f"/api/operator-policies/{vhost.vhost}")
     channel.ack(3, multiple=True)
     channel.queue("durable", durable=False, auto_delete=True)
     channel.publish("", "durable", b"another")
@@ -87,21 +74,21 @@ def test_everything_goes_and_consumers_are_told(vhost: TestedVHost, channel: Wir
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_connections_can_be_closed(vhost: TestedVHost, channel: WireChannel, everything: bool) -> None:
+def test_connections_can_be_closed(vhost: StateBox, channel: WireChannel, everything: bool) -> None:
     channel.queue("q", durable=True)
     channel.publish("", "q", b"x")
     channel.take("q", no_ack=False)
     assert vhost.reset(everything=everything, close_connections=True) == 1
     assert channel.wire.expect(Connection.Close).reply_code == 320
     channel.wire.read_to_eof()
-    with vhost.connect() as wire:
+    with vhost.wire() as wire:
         again = wire.open_channel()
         if not everything:
             assert again.counts("q") == (0, 0)
-        assert bool(vhost.broker.http.get(f"/api/queues/{vhost.path}")) is not everything
+        assert bool(vhost.broker.http.get(f"/api/queues/{vhost.vhost}")) is not everything
 
 
-def test_it_takes_no_time(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_it_takes_no_time(vhost: StateBox, channel: WireChannel) -> None:
     for number in range(5):
         channel.queue(f"q{number}", durable=True)
         channel.bind(f"q{number}", "amq.topic", "#")
@@ -116,6 +103,6 @@ def test_it_takes_no_time(vhost: TestedVHost, channel: WireChannel) -> None:
     assert min(seconds) < 0.01, seconds
 
 
-def test_a_vhost_that_is_not_there(broker: Supervised) -> None:
+def test_a_vhost_that_is_not_there(testing_broker: Supervised) -> None:
     for method, path in (("POST", "/reset"), ("POST", "/snapshots"), ("GET", "/snapshots"), ("GET", "/state"), ("PUT", "/state")):
-        broker.ask_vhost(method, "nowhere", path, {"leveret_state": 1}, status=404)
+        testing_broker.ask_vhost(method, "nowhere", path, {"leveret_state": 1}, status=404)

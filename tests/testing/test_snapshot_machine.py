@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from pamqp.commands import Basic, Exchange, Queue
 
+from tests.testing.state_box import StateBox
 from tests.testing.supervised import Supervised
-from tests.testing.vhosts import TestedVHost
 
 QUEUES: dict[str, dict[str, Any]] = {
     "plain": {"durable": True},
@@ -36,14 +36,14 @@ keys = st.sampled_from(["a", "a.b", "#", "a.*"])
 class Machine(RuleBasedStateMachine):
     """One channel that does what it likes."""
 
-    vhost: TestedVHost
+    vhost: StateBox
 
     @initialize()
     def begin(self) -> None:
         self.vhost.reset(everything=True)
         for each in self.vhost.ask("GET", "/snapshots"):
             self.vhost.ask("DELETE", f"/snapshots/{each['id']}")
-        self.wire = self.vhost.connect()
+        self.wire = self.vhost.wire()
         self.channel = self.wire.open_channel()
         self.held: list[int] = []
         """Tags that were given, and not answered; what they stand for may have vanished."""
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([None, 2, 5]))
     def set_policy(self, limit: int | None) -> None:
-        path = f"/api/policies/{self.vhost.path}/p"
+        path = f"/api/policies/{self.vhost.vhost}/p"
         http = self.vhost.broker.http
         if limit is None:
             http.ask("DELETE", path)
@@ -175,12 +175,12 @@ def _said(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def vhost() -> Iterator[TestedVHost]:
-    with Supervised() as broker:
-        yield TestedVHost(broker)
+def vhost() -> Iterator[StateBox]:
+    with Supervised() as testing_broker:
+        yield StateBox(testing_broker)
 
 
-def run(vhost: TestedVHost, profile: settings) -> None:
+def run(vhost: StateBox, profile: settings) -> None:
     class OnVHost(Machine):
         pass
 
@@ -191,10 +191,10 @@ def run(vhost: TestedVHost, profile: settings) -> None:
 COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
-def test_any_history(vhost: TestedVHost) -> None:
+def test_any_history(vhost: StateBox) -> None:
     run(vhost, settings(COMMON, max_examples=40, stateful_step_count=40, derandomize=True))
 
 
 @pytest.mark.soak
-def test_any_history_for_long(vhost: TestedVHost) -> None:
+def test_any_history_for_long(vhost: StateBox) -> None:
     run(vhost, settings(COMMON, max_examples=1000, stateful_step_count=60))

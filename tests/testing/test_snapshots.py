@@ -7,27 +7,14 @@ import pytest
 from pamqp.commands import Basic, Exchange, Queue
 
 from tests.runtime.process import soon
+from tests.testing.state_box import StateBox
 from tests.testing.supervised import Supervised
-from tests.testing.vhosts import TestedVHost
 from tests.wire import Typed, Wire, WireChannel
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Supervised]:
-    with Supervised() as supervised:
-        yield supervised
-
-
 @pytest.fixture
-def vhost(broker: Supervised) -> Iterator[TestedVHost]:
-    found = TestedVHost(broker)
-    yield found
-    found.end()
-
-
-@pytest.fixture
-def wire(vhost: TestedVHost) -> Iterator[Wire]:
-    with vhost.connect() as found:
+def wire(vhost: StateBox) -> Iterator[Wire]:
+    with vhost.wire() as found:
         yield found
 
 
@@ -124,28 +111,28 @@ SITUATIONS = [plain, with_what_came_back, with_priorities, quorum, quorum_with_a
 # --- what may have happened since -----------------------------------------------------------------------------------
 
 
-def nothing(vhost: TestedVHost, channel: WireChannel) -> None:
+def nothing(vhost: StateBox, channel: WireChannel) -> None:
     pass
 
 
-def consumed(vhost: TestedVHost, channel: WireChannel) -> None:
+def consumed(vhost: StateBox, channel: WireChannel) -> None:
     for name in queues(vhost):
         channel.bodies(name)
 
 
-def purged_by_a_reset(vhost: TestedVHost, channel: WireChannel) -> None:
+def purged_by_a_reset(vhost: StateBox, channel: WireChannel) -> None:
     vhost.reset()
 
 
-def deleted(vhost: TestedVHost, channel: WireChannel) -> None:
+def deleted(vhost: StateBox, channel: WireChannel) -> None:
     vhost.reset(everything=True)
     assert not queues(vhost)
 
 
-def declared_otherwise(vhost: TestedVHost, channel: WireChannel) -> None:
+def declared_otherwise(vhost: StateBox, channel: WireChannel) -> None:
     """All names are taken by other things."""
     names = queues(vhost)
-    exclusive = {each["name"] for each in vhost.broker.http.get(f"/api/queues/{vhost.path}") if each["exclusive"]}
+    exclusive = {each["name"] for each in vhost.broker.http.get(f"/api/queues/{vhost.vhost}") if each["exclusive"]}
     vhost.reset(everything=True)
     for name in names:
         channel.queue(name, durable=name in exclusive, auto_delete=True, arguments={"x-max-length": 1})
@@ -156,7 +143,7 @@ def declared_otherwise(vhost: TestedVHost, channel: WireChannel) -> None:
         channel.publish(name, "", b"kept")
 
 
-def added_to(vhost: TestedVHost, channel: WireChannel) -> None:
+def added_to(vhost: StateBox, channel: WireChannel) -> None:
     names = queues(vhost)
     for name in [*names, "new"]:
         if name == "new":
@@ -168,23 +155,23 @@ def added_to(vhost: TestedVHost, channel: WireChannel) -> None:
         channel.publish("amq.fanout", "later", b"later")
     put = vhost.broker.http.ask
     policy = {"pattern": ".*", "definition": {"message-ttl": 100_000, "max-length": 1}}
-    assert put("PUT", f"/api/policies/{vhost.path}/later", policy).status == 201
-    assert put("PUT", f"/api/vhost-limits/{vhost.path}/max-queues", {"value": 1}).status == 204
+    assert put("PUT", f"/api/policies/{vhost.vhost}/later", policy).status == 201
+    assert put("PUT", f"/api/vhost-limits/{vhost.vhost}/max-queues", {"value": 1}).status == 204
 
 
-def unbound(vhost: TestedVHost, channel: WireChannel) -> None:
-    for each in vhost.broker.http.get(f"/api/bindings/{vhost.path}"):
+def unbound(vhost: StateBox, channel: WireChannel) -> None:
+    for each in vhost.broker.http.get(f"/api/bindings/{vhost.vhost}"):
         if each["source"] and each["destination_type"] == "queue" and not each["arguments"]:
             channel.unbind(each["destination"], each["source"], each["routing_key"])
         elif each["source"]:
             kind = each["destination_type"][0]
-            path = f"/api/bindings/{vhost.path}/e/{each['source']}/{kind}/{each['destination']}/{each['properties_key']}"
-            login = vhost.login["user"], vhost.login["password"]
+            path = f"/api/bindings/{vhost.vhost}/e/{each['source']}/{kind}/{each['destination']}/{each['properties_key']}"
+            login = vhost.sandbox["user"], vhost.sandbox["password"]
             assert vhost.broker.http.ask("DELETE", path, credentials=login).status == 204
 
 
-def queues(vhost: TestedVHost) -> list[str]:
-    return [each["name"] for each in vhost.broker.http.get(f"/api/queues/{vhost.path}")]
+def queues(vhost: StateBox) -> list[str]:
+    return [each["name"] for each in vhost.broker.http.get(f"/api/queues/{vhost.vhost}")]
 
 
 CHANGES = [nothing, consumed, purged_by_a_reset, deleted, declared_otherwise, added_to, unbound]
@@ -193,7 +180,7 @@ CHANGES = [nothing, consumed, purged_by_a_reset, deleted, declared_otherwise, ad
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_what_was_there_is_there_again(
-    vhost: TestedVHost, channel: WireChannel, situation: Callable[[WireChannel], None], change: Callable[[TestedVHost, WireChannel], None]
+    vhost: StateBox, channel: WireChannel, situation: Callable[[WireChannel], None], change: Callable[[StateBox, WireChannel], None]
 ) -> None:
     situation(channel)
     other = channel.wire.open_channel()
@@ -213,7 +200,7 @@ def test_what_was_there_is_there_again(
     assert vhost.contents() == then
 
 
-def test_the_same_snapshot_is_taken_of_what_was_restored(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_the_same_snapshot_is_taken_of_what_was_restored(vhost: StateBox, channel: WireChannel) -> None:
     with_all_kinds(channel)
     first = vhost.ask("GET", "/state")
     vhost.restore(vhost.snapshot())
@@ -227,7 +214,7 @@ def _without_time(document: dict[str, Any]) -> dict[str, Any]:
 # --- what exchanges keep --------------------------------------------------------------------------------------------
 
 
-def test_what_is_delayed_is_due_when_it_was(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_what_is_delayed_is_due_when_it_was(vhost: StateBox, channel: WireChannel) -> None:
     channel.exchange("d", "x-delayed-message", durable=True, arguments={"x-delayed-type": "direct"})
     channel.queue("q", durable=True)
     channel.bind("q", "d", "k")
@@ -247,7 +234,7 @@ def test_what_is_delayed_is_due_when_it_was(vhost: TestedVHost, channel: WireCha
 
 
 @pytest.mark.parametrize("persistence", ["memory", "disk"])
-def test_what_was_seen_is_seen_again_and_what_was_not_is_not(vhost: TestedVHost, channel: WireChannel, persistence: str) -> None:
+def test_what_was_seen_is_seen_again_and_what_was_not_is_not(vhost: StateBox, channel: WireChannel, persistence: str) -> None:
     arguments = {"x-cache-size": 10, "x-cache-persistence": persistence}
     channel.exchange("once", "x-message-deduplication", durable=True, arguments=arguments)
     channel.queue("q")
@@ -269,7 +256,7 @@ def test_what_was_seen_is_seen_again_and_what_was_not_is_not(vhost: TestedVHost,
     assert not any(map(passes, values))
 
 
-def test_a_queue_knows_its_duplicates_again(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_a_queue_knows_its_duplicates_again(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True, arguments={"x-message-deduplication": True})
     publish(channel, "q", "a", headers={"x-deduplication-header": "v"})
     channel.take("q", no_ack=False)
@@ -283,7 +270,7 @@ def test_a_queue_knows_its_duplicates_again(vhost: TestedVHost, channel: WireCha
 
 
 @pytest.mark.parametrize("kind", ["x-recent-history", "x-delayed-message"])
-def test_a_history_is_the_same_and_is_given_to_nobody_by_a_restore(vhost: TestedVHost, channel: WireChannel, kind: str) -> None:
+def test_a_history_is_the_same_and_is_given_to_nobody_by_a_restore(vhost: StateBox, channel: WireChannel, kind: str) -> None:
     channel.exchange("h", kind, arguments={"x-delayed-type": "x-recent-history"} if kind == "x-delayed-message" else None)
     channel.queue("bound")
     channel.bind("bound", "h")
@@ -300,10 +287,10 @@ def test_a_history_is_the_same_and_is_given_to_nobody_by_a_restore(vhost: Tested
     assert channel.bodies("new") == [b"1", b"2"]
 
 
-def test_limits_forbid_nothing_that_was_there(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_limits_forbid_nothing_that_was_there(vhost: StateBox, channel: WireChannel) -> None:
     for name in ("a", "b", "c"):
         channel.queue(name, durable=True)
-    assert vhost.broker.http.ask("PUT", f"/api/vhost-limits/{vhost.path}/max-queues", {"value": 1}).status == 204
+    assert vhost.broker.http.ask("PUT", f"/api/vhost-limits/{vhost.vhost}/max-queues", {"value": 1}).status == 204
     taken = vhost.snapshot()
     channel.call(queue_delete("b"))
     vhost.restore(taken)
@@ -313,17 +300,17 @@ def test_limits_forbid_nothing_that_was_there(vhost: TestedVHost, channel: WireC
     channel.expect_close(406)
 
 
-def test_what_comes_back_counts_as_published_no_second_time(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_what_comes_back_counts_as_published_no_second_time(vhost: StateBox, channel: WireChannel) -> None:
     plain(channel)
     channel.counts("q")
     vhost.restore(vhost.snapshot())
-    assert vhost.broker.http.get(f"/api/queues/{vhost.path}/q")["message_stats"]["publish"] == 6
+    assert vhost.broker.http.get(f"/api/queues/{vhost.vhost}/q")["message_stats"]["publish"] == 6
 
 
 # --- clients --------------------------------------------------------------------------------------------------------
 
 
-def test_consumers_stay_where_their_queue_does(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_consumers_stay_where_their_queue_does(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("stays", durable=True)
     publish(channel, "stays", "a", "b")
     channel.queue("comes back", durable=True)
@@ -345,7 +332,7 @@ def test_consumers_stay_where_their_queue_does(vhost: TestedVHost, channel: Wire
     channel.nothing_more()
 
 
-def test_a_consumer_of_a_queue_that_became_another_is_told(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_a_consumer_of_a_queue_that_became_another_is_told(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     taken = vhost.snapshot()
     channel.call(queue_delete("q"))
@@ -361,14 +348,14 @@ def queue_delete(name: str) -> Any:
     return Queue.Delete(queue=name)
 
 
-def test_exclusive_queues_come_back_to_their_connection(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_exclusive_queues_come_back_to_their_connection(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("mine")
     publish(channel, "mine", "a")
     taken = vhost.snapshot()
     channel.call(queue_delete("mine"))
     assert vhost.restore(taken)["left_out"] == []
     assert channel.bodies("mine") == [b"a"]
-    with vhost.connect() as other:
+    with vhost.wire() as other:
         second = other.open_channel()
         second.queue("theirs")
         both = vhost.snapshot()
@@ -378,7 +365,7 @@ def test_exclusive_queues_come_back_to_their_connection(vhost: TestedVHost, chan
     assert queues(vhost) == ["mine"]
 
 
-def test_connections_can_be_closed(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_connections_can_be_closed(vhost: StateBox, channel: WireChannel) -> None:
     plain(channel)
     channel.queue("mine")
     channel.counts("q")
@@ -386,11 +373,11 @@ def test_connections_can_be_closed(vhost: TestedVHost, channel: WireChannel) -> 
     assert vhost.restore(taken, close_connections=True)["left_out"] == ["exclusive queue 'mine': the connection that declared it has ended"]
     channel.wire.expect_close(320, "CONNECTION_FORCED - the test closes all connections of its vhost")
     channel.wire.read_to_eof()
-    with vhost.connect() as again:
+    with vhost.wire() as again:
         assert again.open_channel().counts("q") == (6, 0)
 
 
-def test_confirms_are_answered(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_confirms_are_answered(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     taken = vhost.snapshot()
     channel.confirm_select()
@@ -403,7 +390,7 @@ def test_confirms_are_answered(vhost: TestedVHost, channel: WireChannel) -> None
     assert channel.counts("q") == (0, 0)
 
 
-def test_an_open_transaction_commits_into_what_is_there(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_an_open_transaction_commits_into_what_is_there(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     publish(channel, "q", "old")
     channel.tx_select()
@@ -416,7 +403,7 @@ def test_an_open_transaction_commits_into_what_is_there(vhost: TestedVHost, chan
     assert channel.bodies("q") == [b"old", b"uncommitted", b"later"]
 
 
-def test_a_queue_that_expired_meanwhile_is_there_again_and_its_time_begins_anew(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_a_queue_that_expired_meanwhile_is_there_again_and_its_time_begins_anew(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True, arguments={"x-expires": 150})
     publish(channel, "q", "a")
     channel.counts("q")
@@ -427,7 +414,7 @@ def test_a_queue_that_expired_meanwhile_is_there_again_and_its_time_begins_anew(
         assert [each["payload"] for each in vhost.messages("q")] == ["a"]
 
 
-def test_what_expired_meanwhile_dies_its_death(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_what_expired_meanwhile_dies_its_death(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
     channel.queue("dead", durable=True)
     channel.publish("", "q", b"short", expiration="100")
@@ -444,7 +431,7 @@ def test_what_expired_meanwhile_dies_its_death(vhost: TestedVHost, channel: Wire
 # --- which ----------------------------------------------------------------------------------------------------------
 
 
-def test_several_are_kept_and_let_go(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_several_are_kept_and_let_go(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     numbers = []
     for body in "abc":
@@ -462,19 +449,19 @@ def test_several_are_kept_and_let_go(vhost: TestedVHost, channel: WireChannel) -
     assert [each["id"] for each in vhost.ask("GET", "/snapshots")] == [numbers[0], numbers[2]]
 
 
-def test_they_go_with_their_sandbox(broker: Supervised) -> None:
-    first = TestedVHost(broker, "again")
+def test_they_go_with_their_sandbox(testing_broker: Supervised) -> None:
+    first = StateBox(testing_broker, "again")
     number = first.snapshot()
     first.end()
-    second = TestedVHost(broker, "again")
+    second = StateBox(testing_broker, "again")
     assert second.ask("GET", "/snapshots") == []
     assert "a restart of the broker forgets all of them" in str(second.ask("POST", f"/snapshots/{number}/restore", status=404))
     second.end()
 
 
-def test_other_vhosts_are_left_alone(vhost: TestedVHost, broker: Supervised, channel: WireChannel) -> None:
-    other = TestedVHost(broker)
-    with other.connect() as wire:
+def test_other_vhosts_are_left_alone(vhost: StateBox, testing_broker: Supervised, channel: WireChannel) -> None:
+    other = StateBox(testing_broker)
+    with other.wire() as wire:
         theirs = wire.open_channel()
         theirs.queue("q", durable=True)
         publish(theirs, "q", "a", "b")

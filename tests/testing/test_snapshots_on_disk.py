@@ -8,8 +8,8 @@ import pytest
 
 from tests.runtime.process import NEVER_IN_A_LOG, PERSISTENT
 from tests.runtime.test_paging import numbered, send_numbers
+from tests.testing.state_box import StateBox
 from tests.testing.supervised import Supervised
-from tests.testing.vhosts import TestedVHost
 from tests.wire import Typed
 
 WATERMARK = "12MiB"
@@ -28,8 +28,8 @@ def broker(tmp_path: Path) -> Iterator[Supervised]:
 
 
 @pytest.fixture
-def vhost(broker: Supervised) -> TestedVHost:
-    return TestedVHost(broker)
+def vhost(broker: Supervised) -> StateBox:
+    return StateBox(broker)
 
 
 def crash(broker: Supervised) -> None:
@@ -37,7 +37,7 @@ def crash(broker: Supervised) -> None:
     broker.start()
 
 
-def moments(vhost: TestedVHost) -> dict[str, list[Any]]:
+def moments(vhost: StateBox) -> dict[str, list[Any]]:
     """By section of the document, and there by queue: when each of its items is over, by the broker's clock."""
     document = vhost.ask("GET", "/state")
     found: dict[str, list[Any]] = {}
@@ -47,9 +47,9 @@ def moments(vhost: TestedVHost) -> dict[str, list[Any]]:
     return found
 
 
-def fill(vhost: TestedVHost) -> None:
+def fill(vhost: StateBox) -> None:
     """Durable things of all kinds, and messages in all states."""
-    with vhost.connect() as wire:
+    with vhost.wire() as wire:
         channel = wire.open_channel()
         channel.exchange("d", "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"})
         channel.exchange("once", "x-message-deduplication", durable=True, arguments={"x-cache-size": 9, "x-cache-persistence": "disk"})
@@ -87,7 +87,7 @@ def without_moments(contents: dict[str, Any]) -> dict[str, Any]:
     return contents | {"messages": messages}
 
 
-def test_what_was_restored_survives_a_crash(broker: Supervised, vhost: TestedVHost) -> None:
+def test_what_was_restored_survives_a_crash(broker: Supervised, vhost: StateBox) -> None:
     fill(vhost)
     then, over = vhost.contents(), moments(vhost)
     taken = vhost.snapshot()
@@ -97,7 +97,7 @@ def test_what_was_restored_survives_a_crash(broker: Supervised, vhost: TestedVHo
     crash(broker)
     assert without_moments(vhost.contents()) == without_moments(then)
     assert moments(vhost) == over
-    with vhost.connect() as wire:
+    with vhost.wire() as wire:
         channel = wire.open_channel()
         for name in ("plain", "timed", "ranked", "quorum", "once"):
             assert [each["payload"].encode() for each in then["messages"][name]] == channel.bodies(name)
@@ -108,21 +108,21 @@ def test_what_was_restored_survives_a_crash(broker: Supervised, vhost: TestedVHo
     vhost.restore(cold)
     assert moments(vhost)["delayed"] == over["delayed"] and moments(vhost)["seen"] == over["seen"]
     crash(broker)
-    assert vhost.reset() == 0
+    vhost.reset()
     crash(broker)
     assert vhost.contents() == then | {"messages": {name: [] for name in then["messages"]}}
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_more_than_memory_holds(broker: Supervised, vhost: TestedVHost, durable: bool) -> None:
-    with vhost.connect(timeout=60) as wire:
+def test_more_than_memory_holds(broker: Supervised, vhost: StateBox, durable: bool) -> None:
+    with vhost.wire(timeout=60) as wire:
         channel = wire.open_channel()
         channel.queue("q", durable=durable, exclusive=False)
-        with vhost.connect(timeout=60) as other:
+        with vhost.wire(timeout=60) as other:
             send_numbers(other, ["q"], list(range(COUNT)), BODY_BYTES, delivery_mode=PERSISTENT)
             other.close()
         held = [channel.take("q", no_ack=False).tag for _ in range(5)]
-        assert broker.http.get(f"/api/queues/{vhost.path}/q")["messages_paged_out"] > COUNT // 4
+        assert broker.http.get(f"/api/queues/{vhost.vhost}/q")["messages_paged_out"] > COUNT // 4
         taken = vhost.snapshot()
         assert [channel.take("q").body for _ in range(5)] == [numbered(number, BODY_BYTES) for number in range(5, 10)]
         for _ in range(2):
@@ -133,7 +133,7 @@ def test_more_than_memory_holds(broker: Supervised, vhost: TestedVHost, durable:
             crash(broker)
         else:
             wire.close()
-    with vhost.connect(timeout=60) as wire:
+    with vhost.wire(timeout=60) as wire:
         channel = wire.open_channel()
         channel.consume("q", "c", no_ack=True)
         for number in range(COUNT):

@@ -2,43 +2,27 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import aio_pika
 import pika
-import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from tests.admin.client import Http
 from tests.runtime.process import soon
-from tests.testing.supervised import Supervised
-from tests.testing.vhosts import TestedVHost
+from tests.testing.state_box import StateBox
 
 RESTORES = 15
 SECONDS = 20.0
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Supervised]:
-    with Supervised() as supervised:
-        yield supervised
-
-
-@pytest.fixture
-def vhost(broker: Supervised) -> Iterator[TestedVHost]:
-    found = TestedVHost(broker)
-    yield found
-    found.end()
-
-
 class PikaWorker(threading.Thread):
     """Consumes and acks, with a prefetch, until it is stopped; what was delivered is in `bodies`."""
 
-    def __init__(self, vhost: TestedVHost) -> None:
+    def __init__(self, vhost: StateBox) -> None:
         super().__init__(daemon=True)
-        credentials = pika.PlainCredentials(vhost.login["user"], vhost.login["password"])
-        self.parameters = pika.ConnectionParameters(vhost.broker.host, vhost.broker.port, vhost.name, credentials)
+        credentials = pika.PlainCredentials(vhost.sandbox["user"], vhost.sandbox["password"])
+        self.parameters = pika.ConnectionParameters(vhost.broker.host, vhost.broker.port, vhost.vhost, credentials)
         self.bodies: list[bytes] = []
         self.error: Exception | None = None
         self._connection = pika.BlockingConnection(self.parameters)
@@ -65,8 +49,8 @@ class PikaWorker(threading.Thread):
         self._connection.close()
 
 
-def test_pika_consumes_on(vhost: TestedVHost) -> None:
-    with vhost.connect() as wire:
+def test_pika_consumes_on(vhost: StateBox) -> None:
+    with vhost.wire() as wire:
         channel = wire.open_channel()
         channel.queue("work", durable=True)
         for number in range(50):
@@ -93,13 +77,13 @@ def test_pika_consumes_on(vhost: TestedVHost) -> None:
         channel.nothing_more()
 
 
-def test_aio_pika_publishes_and_consumes_on(vhost: TestedVHost) -> None:
+def test_aio_pika_publishes_and_consumes_on(vhost: StateBox) -> None:
     """Publishers with confirms, and consumers with a prefetch, while the vhost is restored again and again. No connection is lost, no
     confirm is missing, and in the end the queue holds what the snapshot had."""
 
     async def conversation() -> None:
-        login, broker = vhost.login, vhost.broker
-        url = f"amqp://{login['user']}:{login['password']}@{broker.host}:{broker.port}/{vhost.path}"
+        login, broker = vhost.sandbox, vhost.broker
+        url = f"amqp://{login['user']}:{login['password']}@{broker.host}:{broker.port}/{vhost.vhost}"
         publishing, consuming = await aio_pika.connect(url), await aio_pika.connect(url)
         channel, confirmed = await consuming.channel(), await publishing.channel(publisher_confirms=True)
         await channel.set_qos(20)
@@ -144,9 +128,9 @@ def test_aio_pika_publishes_and_consumes_on(vhost: TestedVHost) -> None:
     asyncio.run(asyncio.wait_for(conversation(), SECONDS))
 
 
-def test_one_at_a_time(vhost: TestedVHost) -> None:
+def test_one_at_a_time(vhost: StateBox) -> None:
     """What is under way in the vhost is over before the next, which is told so; other vhosts needn't wait."""
-    with vhost.connect(timeout=60) as wire:
+    with vhost.wire(timeout=60) as wire:
         channel = wire.open_channel()
         for name in ("a", "b"):
             channel.queue(name, durable=True)
@@ -154,12 +138,12 @@ def test_one_at_a_time(vhost: TestedVHost) -> None:
                 channel.publish("", name, b"x")
         channel.counts("b")
         statuses: list[int] = []
-        other = TestedVHost(vhost.broker)
+        other = StateBox(vhost.broker)
 
         def ask() -> None:
             with Http(vhost.broker.host, vhost.broker.http_port) as http:
                 token = {"Authorization": f"Bearer {vhost.broker.card['token']}"}
-                path = f"/api/leveret/testing/vhosts/{vhost.path}/snapshots"
+                path = f"/api/leveret/testing/vhosts/{vhost.vhost}/snapshots"
                 statuses.append(http.ask("POST", path, headers=token, credentials=("", "")).status)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.admin.brokers import rabbitmq
+from tests.testing.state_box import StateBox
 from tests.testing.supervised import ROOT_PATH, Supervised
 from tests.testing.test_snapshots import SITUATIONS, with_all_kinds
-from tests.testing.vhosts import TestedVHost
 from tests.wire import Typed, WireChannel
 
 EVERY_TYPE: dict[str, Any] = {
@@ -43,12 +43,6 @@ EVERY_PROPERTY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Supervised]:
-    with Supervised() as supervised:
-        yield supervised
-
-
-@pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
     """Another broker, with a disk."""
     with Supervised(tmp_path_factory.mktemp("elsewhere"), seed=8) as supervised:
@@ -56,34 +50,27 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
 
 
 @pytest.fixture
-def vhost(broker: Supervised) -> Iterator[TestedVHost]:
-    found = TestedVHost(broker)
+def other(elsewhere: Supervised) -> Iterator[StateBox]:
+    found = StateBox(elsewhere)
     yield found
     found.end()
 
 
 @pytest.fixture
-def other(elsewhere: Supervised) -> Iterator[TestedVHost]:
-    found = TestedVHost(elsewhere)
-    yield found
-    found.end()
-
-
-@pytest.fixture
-def channel(vhost: TestedVHost) -> Iterator[WireChannel]:
-    with vhost.connect() as wire:
+def channel(vhost: StateBox) -> Iterator[WireChannel]:
+    with vhost.wire() as wire:
         yield wire.open_channel()
 
 
-def export(vhost: TestedVHost) -> bytes:
+def export(vhost: StateBox) -> bytes:
     """The document as it is written."""
     token = {"Authorization": f"Bearer {vhost.broker.card['token']}"}
-    answer = vhost.broker.http.ask("GET", f"{ROOT_PATH}/vhosts/{vhost.path}/state", headers=token, credentials=("", ""))
+    answer = vhost.broker.http.ask("GET", f"{ROOT_PATH}/vhosts/{vhost.vhost}/state", headers=token, credentials=("", ""))
     assert answer.status == 200 and answer.headers["content-type"] == "application/json"
     return answer.body
 
 
-def load(vhost: TestedVHost, document: Any, status: int = 200) -> Any:
+def load(vhost: StateBox, document: Any, status: int = 200) -> Any:
     return vhost.ask("PUT", "/state", document, status)
 
 
@@ -94,15 +81,13 @@ def without_moments(contents: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_it_is_the_same_elsewhere(
-    vhost: TestedVHost, other: TestedVHost, channel: WireChannel, situation: Callable[[WireChannel], None]
-) -> None:
+def test_it_is_the_same_elsewhere(vhost: StateBox, other: StateBox, channel: WireChannel, situation: Callable[[WireChannel], None]) -> None:
     situation(channel)
     second = channel.wire.open_channel()
     document = export(vhost)
     channel.close()
     then = vhost.contents()
-    with other.connect() as wire:
+    with other.wire() as wire:
         wire.open_channel().queue("will go", durable=True)
         restored = load(other, document)
         loaded = other.contents()
@@ -124,7 +109,7 @@ def test_it_is_the_same_elsewhere(
     second.close()
 
 
-def test_every_type_and_property_survives(vhost: TestedVHost, other: TestedVHost, channel: WireChannel) -> None:
+def test_every_type_and_property_survives(vhost: StateBox, other: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True, arguments=EVERY_TYPE | {"x-max-length": Typed("s", 9)})
     channel.exchange("e", "headers", durable=True, arguments=EVERY_TYPE)
     channel.bind("q", "e", "schlüssel", EVERY_TYPE)
@@ -132,7 +117,7 @@ def test_every_type_and_property_survives(vhost: TestedVHost, other: TestedVHost
     channel.publish("", "q", "grün".encode())
     channel.counts("q")
     load(other, export(vhost))
-    with other.connect() as wire:
+    with other.wire() as wire:
         there = wire.open_channel()
         for _ in range(2):
             ours, theirs = channel.take("q", no_ack=False), there.take("q", no_ack=False)
@@ -146,7 +131,7 @@ def test_every_type_and_property_survives(vhost: TestedVHost, other: TestedVHost
     vhost.reset(everything=True)
 
 
-def test_what_was_bound_there_is_bound_here(vhost: TestedVHost, other: TestedVHost, channel: WireChannel) -> None:
+def test_what_was_bound_there_is_bound_here(vhost: StateBox, other: StateBox, channel: WireChannel) -> None:
     """The loaded bindings route, and messages find their way as they did."""
     channel.exchange("d", "x-delayed-message", durable=True, arguments={"x-delayed-type": "topic"})
     channel.exchange("once", "x-message-deduplication", durable=True, arguments={"x-cache-size": 5, "x-cache-persistence": "disk"})
@@ -160,7 +145,7 @@ def test_what_was_bound_there_is_bound_here(vhost: TestedVHost, other: TestedVHo
     channel.publish("h", "k", b"kept")
     channel.counts("q")
     load(other, export(vhost))
-    with other.connect() as wire:
+    with other.wire() as wire:
         there = wire.open_channel()
         there.publish("once", "", b"twice", headers={"x-deduplication-header": "v"})
         there.queue("new")
@@ -171,7 +156,7 @@ def test_what_was_bound_there_is_bound_here(vhost: TestedVHost, other: TestedVHo
         assert [each["payload"] for each in other.messages("amq.delayed.d")] == ["next year"]
 
 
-def test_what_is_left_of_its_time_counts_from_the_load(vhost: TestedVHost, other: TestedVHost, channel: WireChannel) -> None:
+def test_what_is_left_of_its_time_counts_from_the_load(vhost: StateBox, other: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     channel.publish("", "q", b"x", expiration="100000")
     channel.publish("", "q", b"y")
@@ -185,7 +170,7 @@ def test_what_is_left_of_its_time_counts_from_the_load(vhost: TestedVHost, other
     assert 40_000 < again["messages"][0]["expires_in_ms"] <= 50_000 and "expires_in_ms" not in again["messages"][1]
 
 
-def test_who_holds_what_is_told(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_who_holds_what_is_told(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     channel.publish("", "q", b"held")
     channel.publish("", "q", b"ready")
@@ -197,7 +182,7 @@ def test_who_holds_what_is_told(vhost: TestedVHost, channel: WireChannel) -> Non
     assert (held["payload"], held["redelivered"], held["delivery_count"]) == ("held", True, 1)
 
 
-def test_a_line_is_an_item(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_a_line_is_an_item(vhost: StateBox, channel: WireChannel) -> None:
     channel.queue("q", durable=True)
     for number in range(3):
         channel.publish("", "q", b"%d" % number)
@@ -206,7 +191,7 @@ def test_a_line_is_an_item(vhost: TestedVHost, channel: WireChannel) -> None:
     assert [json.loads(line.removesuffix(","))["payload"] for line in lines if '"payload"' in line] == ["0", "1", "2"]
 
 
-def test_edited_by_hand(vhost: TestedVHost) -> None:
+def test_edited_by_hand(vhost: StateBox) -> None:
     """What needn't be said needn't be said."""
     message = {"queue": "q", "payload": "hello"}
     assert load(vhost, {"leveret_state": 1, "queues": [{"name": "q"}], "messages": [message]})["messages"] == 1
@@ -268,7 +253,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("mistake", list(MISTAKES))
-def test_a_mistake_is_named_and_changes_nothing(vhost: TestedVHost, channel: WireChannel, mistake: str) -> None:
+def test_a_mistake_is_named_and_changes_nothing(vhost: StateBox, channel: WireChannel, mistake: str) -> None:
     document, text = MISTAKES[mistake]
     if isinstance(document, dict) and mistake not in ("definitions", "no version", "a newer one"):
         document = {"leveret_state": 1, **document}
@@ -287,10 +272,10 @@ def test_a_mistake_is_named_and_changes_nothing(vhost: TestedVHost, channel: Wir
 # --- RabbitMQ -------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_imported_as_definitions(vhost: TestedVHost, other: TestedVHost, channel: WireChannel) -> None:
+def test_it_is_imported_as_definitions(vhost: StateBox, other: StateBox, channel: WireChannel) -> None:
     with_all_kinds(channel)
     document = json.loads(export(vhost))
-    assert other.broker.http.ask("POST", f"/api/definitions/{other.path}", document).status == 204
+    assert other.broker.http.ask("POST", f"/api/definitions/{other.vhost}", document).status == 204
     then, there = vhost.declared(), other.declared()
     then["queues"] = [each for each in then["queues"] if each["name"] != "exclusive"]
     for section in then:
@@ -299,13 +284,13 @@ def test_it_is_imported_as_definitions(vhost: TestedVHost, other: TestedVHost, c
 
 
 @pytest.mark.oracle
-def test_rabbitmq_imports_it_as_definitions(vhost: TestedVHost, channel: WireChannel) -> None:
+def test_rabbitmq_imports_it_as_definitions(vhost: StateBox, channel: WireChannel) -> None:
     with_all_kinds(channel)
     document = json.loads(export(vhost))
     with rabbitmq() as managed, managed.http() as oracle:
         oracle.ask("PUT", "/api/vhosts/v")
         assert oracle.ask("POST", "/api/definitions/v", document).status == 204
-        theirs, ours = oracle.get("/api/definitions/v"), vhost.broker.http.get(f"/api/definitions/{vhost.path}")
+        theirs, ours = oracle.get("/api/definitions/v"), vhost.broker.http.get(f"/api/definitions/{vhost.vhost}")
         for section in ("exchanges", "bindings"):
             assert {json.dumps(each, sort_keys=True) for each in theirs[section]} == {
                 json.dumps(each, sort_keys=True) for each in ours[section]

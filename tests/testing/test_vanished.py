@@ -5,37 +5,23 @@ from collections.abc import Callable, Iterator
 import pytest
 from pamqp.commands import Basic
 
-from tests.testing.supervised import Supervised
-from tests.testing.vhosts import TestedVHost
+from tests.testing.state_box import StateBox
 from tests.wire import WireChannel
 
 Vanish = Callable[[], object]
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Supervised]:
-    with Supervised() as supervised:
-        yield supervised
-
-
 @pytest.fixture
-def vhost(broker: Supervised) -> Iterator[TestedVHost]:
-    found = TestedVHost(broker)
-    yield found
-    found.end()
-
-
-@pytest.fixture
-def channel(vhost: TestedVHost) -> Iterator[WireChannel]:
+def channel(vhost: StateBox) -> Iterator[WireChannel]:
     """A channel in the vhost, with a queue `q`."""
-    with vhost.connect() as wire:
+    with vhost.wire() as wire:
         found = wire.open_channel()
         found.queue("q", durable=True)
         yield found
 
 
 @pytest.fixture(params=["restore", "reset"])
-def vanish(request: pytest.FixtureRequest, vhost: TestedVHost, channel: WireChannel) -> Vanish:
+def vanish(request: pytest.FixtureRequest, vhost: StateBox, channel: WireChannel) -> Vanish:
     """Have all messages of the vhost vanish: the queue is empty then."""
     if request.param == "reset":
         return lambda: bool(vhost.reset())
@@ -143,7 +129,7 @@ def test_multiple_means_what_lives_among_them_too(channel: WireChannel, vanish: 
     assert channel.bodies("q") == ([b"lives"] if requeue else [])
 
 
-def test_multiple_up_to_a_vanished_one_means_nothing_that_lives(channel: WireChannel, vhost: TestedVHost) -> None:
+def test_multiple_up_to_a_vanished_one_means_nothing_that_lives(channel: WireChannel, vhost: StateBox) -> None:
     hold(channel, 2)
     vhost.reset()
     channel.publish("", "q", b"lives")
@@ -246,10 +232,10 @@ def test_global_credit_that_counts_what_was_got_is_given_back(channel: WireChann
     assert channel.deliver().body == b"y"
 
 
-def test_nothing_of_it_is_shown_as_unacked(channel: WireChannel, vhost: TestedVHost, vanish: Vanish) -> None:
+def test_nothing_of_it_is_shown_as_unacked(channel: WireChannel, vhost: StateBox, vanish: Vanish) -> None:
     hold(channel, 3)
     vanish()
     get = vhost.broker.http.get
-    assert get(f"/api/queues/{vhost.path}/q")["messages"] == 0
-    (shown,) = get(f"/api/vhosts/{vhost.path}/channels")
+    assert get(f"/api/queues/{vhost.vhost}/q")["messages"] == 0
+    (shown,) = get(f"/api/vhosts/{vhost.vhost}/channels")
     assert shown["messages_unacknowledged"] == 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIVES_MAX: Final = 10_000
 BODY_BYTES_MAX: Final = 64 * 2**20
 
-BY_METHOD, BY_CHANNEL, BY_CHANNEL_ERROR, BY_CONNECTION = range(1, 5)
+BY_METHOD, BY_CHANNEL, BY_CHANNEL_ERROR, BY_CONNECTION, BY_TEST = range(1, 6)
 """How much a cause explains: what happens because a connection ends isn't done by the methods that its channels would have."""
 
 

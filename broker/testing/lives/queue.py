@@ -231,6 +231,11 @@ class RememberingQueue(Queue):
             if life is not None and life.is_in(name):
                 history.note(life, what, name, life.places[name].who, detail)
 
+    def throw_away(self, messages: list[Message], why: str) -> None:
+        """These are done with, whoever has them: a test has ordered it."""
+        with self._because(kinds.PURGED, why):
+            self.settle(messages)
+
     def requeue(self, messages: list[Message]) -> None:
         """See Queue."""
         if self.deleted:
