@@ -195,10 +195,11 @@ def _by_key(binding: Binding, keys: Sequence[str]) -> tuple[bool, str]:
         return True, f"the routing key is its binding key '{bound}'"
     if bound in keys:
         return True, f"its binding key '{bound}' is one of the keys in CC and BCC"
-    return False, _difference(bound, keys[0])
+    return False, difference(bound, keys[0])
 
 
-def _difference(bound: str, key: str) -> str:
+def difference(bound: str, key: str) -> str:
+    """How a routing key is other than a binding key."""
     if bound.casefold() == key.casefold():
         return f"'{bound}' and '{key}' differ in upper and lower case"
     if bound.strip() == key.strip():
@@ -291,7 +292,7 @@ def nearest(vhost: VHost, exchanges: Sequence[Exchange], envelope: Envelope) -> 
             closeness = _closeness(binding, exchange, envelope, best[0][0] if len(best) == NEAREST else NEAR)
             if closeness is None:
                 continue
-            why = judge(binding)[1] if exchange.name else _difference(binding.routing_key, envelope.keys[0])
+            why = judge(binding)[1] if exchange.name else difference(binding.routing_key, envelope.keys[0])
             (heappush if len(best) < NEAREST else heapreplace)(best, (closeness, -number, _judged(binding, why, closeness)))
     return [judged for _, _, judged in sorted(best, key=lambda item: item[:2], reverse=True)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from broker.core.delays import DelayQueue
 from broker.core.envelope import Envelope
 from broker.core.exchange import Exchange
-from broker.core.explanation import Stop, judge_of, nearest
+from broker.core.explanation import Stop, difference, judge_of, nearest
 from broker.core.message import join_routing
 from broker.core.properties import REPLY_TO
 from broker.core.queue import Queue
@@ -26,6 +26,8 @@ EXPLAINED: Final = 100
 """Destinations of one exchange whose bindings are looked at; a fanout may have ten thousand."""
 NEAREST_STEPS: Final = 64
 """So far bindings are compared to find the nearest: some eight thousand."""
+NEAR: Final = 0.5
+"""What is less like it isn't near: 1 is the same."""
 SHOWN: Final = 3
 NOTHING: Final = Envelope(())
 UNEXPLAINED: Final = "one of its many bindings matches"
@@ -121,7 +123,7 @@ class Trace:
         first = exchanges[0]
         near = _nearest(vhost, exchanges, envelope)
         found = tuple(dict.fromkeys(judged.destination for judged in near))
-        shown = [f"{binding_text(judged.routing_key, judged.arguments)}{_remark(judged)}" for judged in near]
+        shown = [f"{binding_text(judged.routing_key, judged.arguments)}{_remark(judged, envelope.keys[0])}" for judged in near]
         if not first.name:
             if envelope.keys[0].startswith(f"{REPLY_TO}."):
                 return Miss("found nobody who waits for that reply", (), names)
@@ -184,15 +186,16 @@ def _nearest(vhost: VHost, exchanges: Sequence[Exchange], envelope: Envelope) ->
             next(steps)
     except StopIteration as stop:
         found: list[Judged] = stop.value
-        return found[:SHOWN]
+        return [judged for judged in found if judged.closeness >= NEAR][:SHOWN]
     finally:
         steps.close()
     return []
 
 
-def _remark(judged: Judged) -> str:
+def _remark(judged: Judged, key: str) -> str:
     """What the eye may miss."""
-    return f" ({judged.why})" if " differ in " in judged.why else ""
+    told = difference(judged.routing_key, key)
+    return f" ({told})" if " differ in " in told else ""
 
 
 def _instead(near: Sequence[str], others: Sequence[str], noun: str, count: int | None = None) -> str:

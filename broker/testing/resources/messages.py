@@ -13,6 +13,7 @@ from broker.admin.steps import carry_out
 from broker.core.inspection import MOST, look, look_at_unacked
 from broker.testing.conditions import nearest
 from broker.testing.lives.kinds import DELAYED, READY, UNACKED
+from broker.testing.lives.vhost import history_of
 from broker.testing.resources.history import given, number
 from broker.testing.resources.info import ROOT
 
@@ -56,10 +57,11 @@ def _messages(queue: Queue, limit: int | None) -> Steps[list[bytes]]:
 
 def _of_seen(seen: Seen, queue: Queue, state: str) -> dict[str, Any]:
     payload, payload_encoding = text_of(seen.body)
+    life = history_of(queue.vhost).get(seen.message_id)
     # A time to live of 0 is over as soon as everybody had the chance to take the message.
     expires_ms = queue.outbox.clock() if seen.expires_ms == 0 else seen.expires_ms
     return {
-        "id": seen.message_id,
+        "id": seen.message_id if life is None else life.id,
         "state": state,
         "payload": payload,
         "payload_encoding": payload_encoding,
