@@ -37,7 +37,11 @@ def line(event: dict[str, Any]) -> str:
 
 def person(who: dict[str, Any]) -> str:
     """`c1 #1 of worker/1`: consumer tag, delivery tag, client name, channel."""
-    parts = [who["consumer_tag"], None if who["delivery_tag"] is None else f"#{who['delivery_tag']}", "of" * (who["delivery_tag"] is not None)]
+    parts = [
+        who["consumer_tag"],
+        None if who["delivery_tag"] is None else f"#{who['delivery_tag']}",
+        "of" * (who["delivery_tag"] is not None),
+    ]
     return " ".join([*filter(None, parts), f"{who['client_name'] or '?'}/{who['channel']}"])
 
 
@@ -53,10 +57,10 @@ def heard(channel: WireChannel) -> None:
 def without_gaps(box: Box) -> Iterator[None]:
     """Whatever a test does: of each message that left a queue it is known why."""
     yield
+    queues = {each["name"] for each in box.broker.http.get(f"/api/queues/{box.vhost}")}
     for each in lives(box):
         assert "gone" not in kinds(each), story(each)
         places = {place["queue"]: place["state"] for place in each["queues"]}
-        ready_or_held = {queue for queue, state in places.items() if state in ("ready", "unacked")}
-        for queue in ready_or_held:
+        for queue in queues & {queue for queue, state in places.items() if state in ("ready", "unacked")}:
             there = {found["id"] for found in box.ask("GET", f"/queues/{queue}/messages")}
             assert each["id"] in there, (queue, story(each))

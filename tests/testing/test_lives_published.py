@@ -149,7 +149,7 @@ def test_what_an_exchange_delays_keeps_its_life(box: Box, channel: WireChannel) 
     for key, delay in (("k", 600_000), ("k", 30), ("nothing", 30), ("k", 0)):
         channel.publish("later", key, b"%d" % delay, headers={"x-delay": delay})
     heard(channel)
-    box.wait("message", state="due", count=2)
+    box.broker.ask("POST", "/clock/advance", {"seconds": 1})
     held, due, nowhere, at_once = lives(box)
     queue = "amq.delayed.later"
     assert story(held) == ["published shop/1", f"delayed '{queue}': for 600 s, by exchange 'later'"]
@@ -231,17 +231,51 @@ def test_a_direct_reply(box: Box, channel: WireChannel) -> None:
     ("kind", "arguments", "bindings", "key", "headers", "told"),
     [
         ("topic", {}, [("orders.*", {})], "order.new", {}, "matched no binding; nearest: 'orders.*'"),
-        ("topic", {}, [("Orders", {})], "orders", {}, "matched no binding; nearest: 'Orders' ('Orders' and 'orders' differ in upper and lower case)"),
-        ("direct", {}, [("x", {}), ("y", {}), ("z", {}), ("a", {})], "orders", {}, "matched no binding; there are 'x', 'y', 'z' and 1 more"),
+        (
+            "topic",
+            {},
+            [("Orders", {})],
+            "orders",
+            {},
+            "matched no binding; nearest: 'Orders' ('Orders' and 'orders' differ in upper and lower case)",
+        ),
+        (
+            "direct",
+            {},
+            [("x", {}), ("y", {}), ("z", {}), ("a", {})],
+            "orders",
+            {},
+            "matched no binding; there are 'x', 'y', 'z' and 1 more",
+        ),
         ("fanout", {}, [], "orders", {}, "matched no binding: there is none"),
-        ("topic", {"alternate-exchange": "lost"}, [], "k", {}, "matched no binding, and its alternate exchange 'lost' doesn't exist: there is none"),
-        ("topic", {"alternate-exchange": "amq.direct"}, [("b", {})], "k", {},
-         "matched no binding, nor one of its alternate exchange 'amq.direct'; there is 'b'"),
-        ("headers", {}, [("", {"x-match": "all", "a": 1, "b": 1})], "k", {"a": 1}, "matched no binding; nearest: {'x-match': 'all', 'a': 1, 'b': 1}"),
+        (
+            "topic",
+            {"alternate-exchange": "lost"},
+            [],
+            "k",
+            {},
+            "matched no binding, and its alternate exchange 'lost' doesn't exist: there is none",
+        ),
+        (
+            "topic",
+            {"alternate-exchange": "amq.direct"},
+            [("b", {})],
+            "k",
+            {},
+            "matched no binding, nor one of its alternate exchange 'amq.direct'; there is 'b'",
+        ),
+        (
+            "headers",
+            {},
+            [("", {"x-match": "all", "a": 1, "b": 1})],
+            "k",
+            {"a": 1},
+            "matched no binding; nearest: {'x-match': 'all', 'a': 1, 'b': 1}",
+        ),
         ("headers", {}, [("", {"x-match": "all", "a": 1})], "k", {}, "matched no binding; there is {'x-match': 'all', 'a': 1}"),
     ],
     ids=range(8),
-)  # fmt: skip
+)
 def test_why_no_queue_got_it(
     box: Box, channel: WireChannel, kind: str, arguments: dict[str, Any], bindings: Any, key: str, headers: dict[str, Any], told: str
 ) -> None:

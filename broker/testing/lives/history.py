@@ -13,7 +13,7 @@ from broker.testing.lives import kinds
 from broker.testing.lives.life import Event, Life
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from broker.core.message import Message
     from broker.core.queue import Queue
@@ -102,6 +102,11 @@ class History:
             self.note(life, kinds.RESTORED, queue.name)
             if queue.kept_for is not None:
                 life.delay(queue.name, due_ms)
+
+    def found(self, lives: Iterable[Life]) -> None:
+        """These were there at the start, before all others: the oldest of them first, whatever the queues they were found in."""
+        first = {life.number: life for life in sorted(lives, key=lambda life: life.ids[0])}
+        self._lives = OrderedDict(first | {number: life for number, life in self._lives.items() if number not in first})
 
     def forget(self) -> None:
         """All of it: what is still in queues has no history either."""

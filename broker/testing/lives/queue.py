@@ -205,7 +205,8 @@ class RememberingQueue(Queue):
             else:
                 self._note(messages, kinds.REFUSED, self._full_text)
         elif reason == DELIVERY_LIMIT:
-            self._note(messages, kinds.GIVEN_UP, f"it came back more often than {self.delivery_limit} times")
+            most = "once" if self.delivery_limit == 1 else f"{self.delivery_limit} times"
+            self._note(messages, kinds.GIVEN_UP, f"it came back more often than {most}")
         super()._die(messages, reason)
 
     @property

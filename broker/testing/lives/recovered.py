@@ -44,6 +44,8 @@ def there_at_the_start(queue: RememberingQueue, pages: Mapping[int, Pages]) -> N
 def read(vhost: VHost) -> Steps[None]:
     """Fetch what is on the disk only of the messages that have a life. Raises Unreadable."""
     history = cast("RememberingVHost", vhost).history
+    if recovered := [life for life in history if life.origin == kinds.RECOVERED]:
+        history.found(recovered)
     for queue in list(vhost.queues.values()):
         wanted = _unread(history, queue.name)
         if not wanted or queue.deleted:
