@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from broker.admin import jsons
 from broker.admin.call import Answer
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from broker.admin.call import Call
     from broker.core.steps import Steps
-    from broker.core.vhost import VHost
-    from broker.testing.lives.history import History
     from broker.testing.lives.life import Life
 
 FILTERS: Final = ("queue", "exchange", "routing_key", "message_id", "state")
