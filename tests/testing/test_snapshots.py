@@ -431,6 +431,22 @@ def test_what_expired_meanwhile_dies_its_death(vhost: StateBox, channel: WireCha
     assert [each["payload"] for each in vhost.messages("q")] == ["long"]
 
 
+def test_moments_are_absolute_by_the_broker_s_clock(vhost: StateBox, channel: WireChannel) -> None:
+    channel.exchange("d", "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"})
+    channel.queue("q", durable=True)
+    channel.bind("q", "d")
+    for hours, body in ((1, b"an hour"), (3, b"three hours")):
+        channel.publish("", "q", body, expiration=str(hours * 3_600_000))
+        channel.publish("d", "", b"after " + body, headers={"x-delay": hours * 3_600_000})
+    channel.counts("q")
+    taken = vhost.snapshot()
+    vhost.broker.ask("POST", "/clock/advance", {"seconds": 7200})
+    vhost.restore(taken)
+    assert channel.bodies("q") == [b"three hours", b"after an hour"]
+    vhost.broker.ask("POST", "/clock/advance", {"seconds": 3600})
+    assert channel.bodies("q") == [b"after three hours"]
+
+
 # --- while it happens ----------------------------------------------------------------------------------------------
 
 MANY = 20_000

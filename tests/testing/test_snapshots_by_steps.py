@@ -1,7 +1,9 @@
 """Taking, restoring and throwing away, step by step and without sockets: what may happen between two steps, how long one takes, and what
 the histories of messages say."""
 
+import gc
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -31,7 +33,7 @@ NOBODY = cast("Node", SimpleNamespace(server=SimpleNamespace(connections=())))
 """A node without connections."""
 COUNT = 30_000
 STEP_MS_MAX = 20.0
-"""Of the processor's time. A step takes one or two; Python's collector, which comes when it likes, more."""
+"""Of the processor's time. A step takes one or two; Python's collector, which comes when it likes, is another matter."""
 
 
 @pytest.fixture
@@ -65,6 +67,14 @@ def run(steps: Steps[T], vhost: WatchedVHost) -> tuple[T, list[float]]:
         vhost.broker.outbox.take().release(True)
 
 
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collector")
 def test_no_step_takes_long(vhost: WatchedVHost) -> None:
     for name in ("a", "b", "c"):
         put(declare(vhost, name), COUNT // 3)
