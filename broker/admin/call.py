@@ -114,10 +114,11 @@ class Call:
 
     # --- what was sent ----------------------------------------------------------------------------------------------
 
-    async def read(self, most: int | None = None) -> bytes:
-        """The body. Raises BadRequest if it is longer than `most`, or than may be."""
+    async def read(self, most: int | None = None, *, exactly: bool = False) -> bytes:
+        """The body. Raises BadRequest if it is longer than `most`, or than may be; `exactly`: whatever is configured."""
         configured = self.context.config.management.max_body_size_bytes
-        most = configured if most is None else min(most, configured)
+        if most is None or not exactly:
+            most = configured if most is None else min(most, configured)
         body = bytearray()
         if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport is not None:
             # Who has much to send asks first, and has no need to if it isn't wanted.

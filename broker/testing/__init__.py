@@ -7,5 +7,7 @@ puts in their place, so that no question is asked on the path of a message of a 
     rig            what there is beside the broker, one object for each part: clock, chance, ...
     broker, vhost, queue, session, turn, connection, server    the subclasses ("watched")
     through        what stands between protocol and session, and hears what clients and broker say to each other
+    sandboxes      a vhost and a user for one test
+    snapshots      what is in a vhost: taken, put back, thrown away, written as a document
     resources/     what is asked for over HTTP, all of it below /api/leveret/testing
 """

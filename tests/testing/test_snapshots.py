@@ -1,14 +1,17 @@
 """Snapshots: whatever happened since, a restore makes a vhost what it was, and clients go on."""
 
+import http.client
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from pamqp.commands import Basic, Exchange, Queue
 
-from tests.runtime.process import soon
+from tests.admin.client import Http
+from tests.runtime.process import publish_bytes, send_many, soon
 from tests.testing.state_box import StateBox
-from tests.testing.supervised import Supervised
+from tests.testing.supervised import ROOT_PATH, Supervised
 from tests.wire import Typed, Wire, WireChannel
 
 
@@ -426,6 +429,72 @@ def test_what_expired_meanwhile_dies_its_death(vhost: StateBox, channel: WireCha
         assert vhost.messages("dead")[0]["properties"]["headers"]["x-first-death-reason"] == "expired"
         vhost.restore(taken)
     assert [each["payload"] for each in vhost.messages("q")] == ["long"]
+
+
+def test_moments_are_absolute_by_the_broker_s_clock(vhost: StateBox, channel: WireChannel) -> None:
+    channel.exchange("d", "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"})
+    channel.queue("q", durable=True)
+    channel.bind("q", "d")
+    for hours, body in ((1, b"an hour"), (3, b"three hours")):
+        channel.publish("", "q", body, expiration=str(hours * 3_600_000))
+        channel.publish("d", "", b"after " + body, headers={"x-delay": hours * 3_600_000})
+    channel.counts("q")
+    taken = vhost.snapshot()
+    vhost.broker.ask("POST", "/clock/advance", {"seconds": 7200})
+    vhost.restore(taken)
+    assert channel.bodies("q") == [b"three hours", b"after an hour"]
+    vhost.broker.ask("POST", "/clock/advance", {"seconds": 3600})
+    assert channel.bodies("q") == [b"after three hours"]
+
+
+# --- while it happens ----------------------------------------------------------------------------------------------
+
+MANY = 20_000
+
+
+def fill(channel: WireChannel) -> None:
+    channel.queue("q", durable=True)
+    send_many(channel.wire, publish_bytes(channel.number, "", "q", b"x" * 10), MANY)
+    assert channel.counts("q") == (MANY, 0)
+
+
+def test_who_asked_may_go_away(vhost: StateBox, channel: WireChannel) -> None:
+    """What was begun is done: nothing is half restored."""
+    fill(channel)
+    taken = vhost.snapshot()
+    channel.call(Queue.Purge, queue="q")
+    asking = http.client.HTTPConnection(vhost.broker.host, vhost.broker.http_port)
+    headers = {"Authorization": f"Bearer {vhost.broker.card['token']}"}
+    asking.request("POST", f"{ROOT_PATH}/vhosts/{vhost.vhost}/snapshots/{taken}/restore", headers=headers)
+    soon(lambda: vhost.broker.http.get(f"/api/queues/{vhost.vhost}/q")["messages"], what="the first messages")
+    asking.close()
+    assert channel.counts("q") == (MANY, 0)  # nobody is heard before it is over
+    channel.publish("", "q", b"after")
+    assert channel.counts("q") == (MANY + 1, 0)
+
+
+def test_a_sandbox_may_end_meanwhile(testing_broker: Supervised) -> None:
+    ended = StateBox(testing_broker)
+    fill(ended.wire().open_channel())
+    taken = ended.snapshot()
+    statuses: list[int] = []
+
+    def restore() -> None:
+        with Http(testing_broker.host, testing_broker.http_port) as asking:
+            headers = {"Authorization": f"Bearer {testing_broker.card['token']}"}
+            path = f"{ROOT_PATH}/vhosts/{ended.vhost}/snapshots/{taken}/restore"
+            statuses.append(asking.ask("POST", path, headers=headers, credentials=("", "")).status)
+
+    ended.reset()
+    thread = threading.Thread(target=restore)
+    thread.start()
+    soon(lambda: testing_broker.http.get(f"/api/queues/{ended.vhost}/q")["messages"], what="the first messages")
+    ended.end()
+    thread.join()
+    assert statuses in ([404], [200])
+    again = StateBox(testing_broker)
+    assert again.restore(again.snapshot()) == {"queues": 0, "messages": 0, "left_out": []}
+    again.end()
 
 
 # --- which ----------------------------------------------------------------------------------------------------------

@@ -191,6 +191,17 @@ def test_a_line_is_an_item(vhost: StateBox, channel: WireChannel) -> None:
     assert [json.loads(line.removesuffix(","))["payload"] for line in lines if '"payload"' in line] == ["0", "1", "2"]
 
 
+def test_a_long_one(vhost: StateBox, other: StateBox, channel: WireChannel) -> None:
+    """More than a request of the HTTP API may have otherwise."""
+    channel.queue("q", durable=True)
+    for number in range(15):
+        channel.publish("", "q", b"%d" % number + bytes(2**20))
+    channel.counts("q")
+    document = export(vhost)
+    assert len(document) > 10_000_000
+    assert load(other, document)["messages"] == 15
+
+
 def test_edited_by_hand(vhost: StateBox) -> None:
     """What needn't be said needn't be said."""
     message = {"queue": "q", "payload": "hello"}

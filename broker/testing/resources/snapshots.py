@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin import jsons
 from broker.admin.call import Answer, done
-from broker.admin.errors import BadRequest, HttpError
+from broker.admin.errors import HttpError
 from broker.admin.routing import Access, Route
 from broker.admin.schemas import NO_BODY
 from broker.admin.steps import carry_out
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from broker.core.steps import Steps
 
 
+STATE_BYTES_MAX: Final = 268_435_456
+"""Of a document."""
 _under_way: Final[set[asyncio.Task[Any]]] = set()
 
 
@@ -67,11 +69,8 @@ async def export(call: Call) -> Answer:
 async def load(call: Call) -> Any:
     """Makes a virtual host what such a document says; what else is in it goes."""
     vhost = call.vhost
-    try:
-        text = await call.read()
-    except BadRequest as error:
-        raise BadRequest(f"{error.reason}: management.http.max_body_size is what a state may have, in bytes") from error
-    steps = rig_of(call).snapshots.load(vhost, call.context.node, parse(text), call.user_name)
+    document = parse(await call.read(STATE_BYTES_MAX, exactly=True))
+    steps = rig_of(call).snapshots.load(vhost, call.context.node, document, call.user_name)
     restored = await _done(call, steps)
     return restored._asdict()
 
