@@ -297,7 +297,7 @@ def test_timeouts(method: str, pytester: pytest.Pytester) -> None:
             threading.Event().wait()
         """
     )
-    result = run(pytester, "--timeout=1", f"--timeout-method={method}")
+    result = run(pytester, "--timeout=1", f"--timeout-method={method}", "-o", "timeout_func_only=true")
     if method == "signal":
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines([TITLE])

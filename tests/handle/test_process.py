@@ -18,13 +18,20 @@ from tests.runtime.certificates import Authority
 from tests.runtime.process import soon
 
 START_SECONDS_MAX = 0.3
-STARTED = """
-import os, signal, sys
-import leveret
-broker = leveret.Broker().start()
+TELL = """
 sys.stdout.write(f"{broker.pid}\\n")
 sys.stdout.flush()
 """
+START = """
+import os, signal, sys
+import leveret
+broker = leveret.Broker().start()
+"""
+SAY = """
+sys.stdout.write(f"{broker.pid}\\n")
+sys.stdout.flush()
+"""
+STARTED = START + SAY
 WAIT = "sys.stdin.read()\n"
 ENDINGS = {
     "normally": "",
@@ -46,6 +53,8 @@ signal.pause()
 """
 INTERRUPTED = """
 try:
+    sys.stdout.write(f"{broker.pid}\\n")
+    sys.stdout.flush()
     signal.pause()
 except KeyboardInterrupt:
     assert broker.api.ask("GET", "")["seed"] == broker.seed  # it hasn't heard of the Ctrl-C
@@ -159,7 +168,7 @@ def test_children_use_it_and_do_not_end_it() -> None:
 
 
 def test_a_ctrl_c_is_its_programs_alone() -> None:
-    with Program(STARTED + INTERRUPTED) as program:
+    with Program(START + INTERRUPTED) as program:
         broker = program.next_number()
         os.killpg(program.process.pid, signal.SIGINT)
         status, errors = program.wait()
