@@ -64,6 +64,7 @@ except KeyboardInterrupt:
 CHILDREN = """
 import multiprocessing
 def child():
+    assert broker._place._popen.stdin.closed  # or the broker would stay with a child that stays
     with broker:
         assert broker.is_running and broker.api.ask("GET", "")["seed"] == broker.seed
     sys.exit(0)  # runs what is registered for the end, too
@@ -96,13 +97,15 @@ broker.start()
 
 @pytest.mark.alone
 def test_it_is_ready_in_no_time() -> None:
-    """The best of five, for this machine may have other things to do. Without files of compiled modules it takes longer."""
+    """Once in ten times, for this machine may have other things to do."""
     seconds = []
-    for _ in range(5):
+    for _ in range(10):
         begin = time.monotonic()
         with Broker():
             seconds.append(time.monotonic() - begin)
-    assert min(seconds) < START_SECONDS_MAX, seconds
+        if seconds[-1] < START_SECONDS_MAX:
+            return
+    raise AssertionError(seconds)
 
 
 def test_nothing_starts_by_itself() -> None:
