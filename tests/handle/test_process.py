@@ -67,8 +67,10 @@ def child():
     assert broker._place._popen.stdin.closed  # or the broker would stay with a child that stays
     with broker:
         assert broker.is_running and broker.api.ask("GET", "")["seed"] == broker.seed
+    assert inherited.fileno() == -1  # two who read from one connection get each other's answers
     sys.exit(0)  # runs what is registered for the end, too
 broker.api.ask("GET", "")
+inherited = broker.api._idle[0].sock
 one = multiprocessing.get_context("fork").Process(target=child)
 one.start()
 one.join()
