@@ -37,10 +37,10 @@ class Finding:
 class Looking(Asking):
     """See the module."""
 
-    def messages(self, queue: str) -> list[Message]:
-        """What is in the queue, in the order of delivery, whoever holds it; nothing is taken out or changed. Raises Refused (404) without
-        such a queue."""
-        return [message_of(facts) for facts in self._ask_vhost("GET", f"/queues/{segment(queue)}/messages")]
+    def messages(self, queue: str, *, limit: int | None = None) -> list[Message]:
+        """What is in the queue, whoever holds it, in the order of delivery: unacked, then ready. Nothing is taken out or changed. Raises
+        Refused (404) without such a queue."""
+        return [message_of(facts) for facts in self._ask_vhost("GET", f"/queues/{segment(queue)}/messages", query={"limit": limit})]
 
     def history(
         self,
@@ -52,8 +52,8 @@ class Looking(Asking):
         state: str | None = None,
         limit: int | None = None,
     ) -> list[Life]:
-        """The lives of the messages that were published in this vhost, or of those that fit what is given; the oldest first. `queue`: they
-        were routed to it; `state`: they have been in it at some time."""
+        """The lives of this vhost's messages, or of those that fit what is given; the oldest first, the latest `limit` of them. `queue`:
+        they were routed to it; `state`: that has happened to them, or is where they are (ready, unacked)."""
         query = {
             "queue": queue,
             "exchange": exchange,

@@ -60,8 +60,8 @@ class Waits(Asking):
         count: int | None = None,
         timeout: float = SECONDS,
     ) -> None:
-        """Wait until a message (or `count` of them) that fits what is given has got into that state: published, routed, unroutable,
-        delivered, acked, rejected, requeued, dead-lettered, expired, ... What has happened already counts."""
+        """Wait until that has happened to a message (or to `count` of them) that fits what is given: published, routed, unroutable,
+        delivered, acked, rejected, requeued, dead-lettered, expired, ... What has happened before counts."""
         self._wait_for(
             "message",
             timeout,

@@ -1,7 +1,9 @@
 """Looking at messages and their lives, and assertions that say why, through the handle."""
 
 import asyncio
+import threading
 from datetime import UTC
+from typing import Any
 
 import pika
 import pytest
@@ -91,13 +93,29 @@ def test_assertions_say_why(sandbox: Broker) -> None:
             sandbox.assert_empty("orders", timeout=SECONDS)
 
 
-def test_one_message_too_many_is_seen(sandbox: Broker) -> None:
-    """Though it comes when there were enough already."""
-    with channel_of(sandbox, "orders") as channel:
+def test_one_message_too_many_is_seen(sandbox: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it comes when there were enough already: somebody was still at work."""
+    begun = threading.Event()
+    really_wait = Broker.wait_until_idle
+
+    def wait(*arguments: Any, **keywords: Any) -> None:
+        begun.set()
+        really_wait(*arguments, **keywords)
+
+    def work() -> None:
+        begun.wait(10)
+        transaction.tx_commit()
+
+    with channel_of(sandbox, "orders", confirms=True) as channel, channel_of(sandbox) as transaction:
+        transaction.tx_select()
+        transaction.basic_publish("", "orders", b"2")
         channel.basic_publish("", "orders", b"1")
-        channel.basic_publish("", "orders", b"2")
+        monkeypatch.setattr(Broker, "wait_until_idle", wait)
+        working = threading.Thread(target=work)
+        working.start()
         with pytest.raises(AssertionError, match="expected 1 message in 'orders', found 2"):
             sandbox.assert_messages("orders", 1)
+        working.join()
 
 
 def test_coroutines(sandbox: Broker) -> None:

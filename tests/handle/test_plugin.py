@@ -210,7 +210,7 @@ def test_the_report_of_a_failed_test_says_what_the_broker_saw(pytester: pytest.P
     assert text.count("leveret: what the broker saw") == 4
     assert len(re.findall(r"^seed \d+ \(to have the same again: --leveret-seed=\d+\)$", text, flags=re.MULTILINE)) == 4
     for where in ("setup", "call", "own", "teardown"):
-        assert f"in-{where}" in text, where
+        assert f"queue.declare queue='in-{where}'" in text, where
     assert "in-vain" not in text
 
 
@@ -297,7 +297,7 @@ def test_timeouts(method: str, pytester: pytest.Pytester) -> None:
             threading.Event().wait()
         """
     )
-    result = run(pytester, "--timeout=1", f"--timeout-method={method}")
+    result = run(pytester, "--timeout=1", f"--timeout-method={method}", "-o", "timeout_func_only=true")
     if method == "signal":
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines([TITLE])

@@ -18,13 +18,20 @@ from tests.runtime.certificates import Authority
 from tests.runtime.process import soon
 
 START_SECONDS_MAX = 0.3
-STARTED = """
-import os, signal, sys
-import leveret
-broker = leveret.Broker().start()
+TELL = """
 sys.stdout.write(f"{broker.pid}\\n")
 sys.stdout.flush()
 """
+START = """
+import os, signal, sys
+import leveret
+broker = leveret.Broker().start()
+"""
+SAY = """
+sys.stdout.write(f"{broker.pid}\\n")
+sys.stdout.flush()
+"""
+STARTED = START + SAY
 WAIT = "sys.stdin.read()\n"
 ENDINGS = {
     "normally": "",
@@ -46,6 +53,8 @@ signal.pause()
 """
 INTERRUPTED = """
 try:
+    sys.stdout.write(f"{broker.pid}\\n")
+    sys.stdout.flush()
     signal.pause()
 except KeyboardInterrupt:
     assert broker.api.ask("GET", "")["seed"] == broker.seed  # it hasn't heard of the Ctrl-C
@@ -55,10 +64,13 @@ except KeyboardInterrupt:
 CHILDREN = """
 import multiprocessing
 def child():
+    assert broker._place._popen.stdin.closed  # or the broker would stay with a child that stays
     with broker:
         assert broker.is_running and broker.api.ask("GET", "")["seed"] == broker.seed
+    assert inherited.fileno() == -1  # two who read from one connection get each other's answers
     sys.exit(0)  # runs what is registered for the end, too
 broker.api.ask("GET", "")
+inherited = broker.api._idle[0].sock
 one = multiprocessing.get_context("fork").Process(target=child)
 one.start()
 one.join()
@@ -87,13 +99,15 @@ broker.start()
 
 @pytest.mark.alone
 def test_it_is_ready_in_no_time() -> None:
-    """The best of five, for this machine may have other things to do. Without files of compiled modules it takes longer."""
+    """Once in ten times, for this machine may have other things to do."""
     seconds = []
-    for _ in range(5):
+    for _ in range(10):
         begin = time.monotonic()
         with Broker():
             seconds.append(time.monotonic() - begin)
-    assert min(seconds) < START_SECONDS_MAX, seconds
+        if seconds[-1] < START_SECONDS_MAX:
+            return
+    raise AssertionError(seconds)
 
 
 def test_nothing_starts_by_itself() -> None:
@@ -159,7 +173,7 @@ def test_children_use_it_and_do_not_end_it() -> None:
 
 
 def test_a_ctrl_c_is_its_programs_alone() -> None:
-    with Program(STARTED + INTERRUPTED) as program:
+    with Program(START + INTERRUPTED) as program:
         broker = program.next_number()
         os.killpg(program.process.pid, signal.SIGINT)
         status, errors = program.wait()
