@@ -148,7 +148,7 @@ def _errors(conversations: Sequence[Conversation], moments: Moments) -> Iterator
 
 def _refused(rig: Rig, vhost: VHost, moments: Moments) -> Iterator[str]:
     """Whom the broker never let in, since there is this vhost: it isn't known whether that was where they wanted to go."""
-    for conversation in rig.conversations.strangers:
+    for conversation in rig.conversations.refused:
         if conversation.begun_at >= cast("WatchedVHost", vhost).begun_at:
             for error in list(conversation.errors)[-1:]:
                 yield f"  {moments.text(error.at_ms):>9} {conversation.who[1].partition(' -> ')[0]}: {error.text}"

@@ -2,7 +2,7 @@
 
 import re
 
-from pamqp.commands import Basic, Queue
+from pamqp.commands import Basic, Connection, Queue
 
 from tests.runtime.process import soon
 from tests.testing.box import Box
@@ -72,7 +72,7 @@ def test_errors_and_refused_logins_come_first(testing_broker: Supervised, box: B
     with Wire(testing_broker) as refused:
         refused.greet()
         refused.start_ok("nobody", "x")
-        refused.expect_close(403)
+        refused.expect(Connection.Close)
     soon(lambda: "Refused" in report(box))
     told = sections(report(box))
     assert list(told)[:2] == ["Errors", "Refused"]
