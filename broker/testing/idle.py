@@ -84,7 +84,6 @@ class Idle:
         self._vhosts = cast("Sequence[WatchedVHost]", vhosts)
         self._quiet = quiet_seconds
         self._begun = time.monotonic()
-        self._batch = rig.broker.outbox.number
         self._look_at: float | None = None
         self._last = 0.0
         """When something was said, as far as that has been looked at."""
@@ -208,7 +207,7 @@ class Idle:
 
     def _is_durable(self) -> bool:
         """All batches are, up to the one that the last thing clients did went into."""
-        batch = max([self._batch, *(vhost.activity.batch for vhost in self._vhosts)])
+        batch = max((vhost.activity.batch for vhost in self._vhosts), default=0)
         outbox, committer = self._rig.broker.outbox, self._rig.server.turn.committer
         if outbox.number <= batch and outbox.has_batch:
             return False
