@@ -198,7 +198,7 @@ class Idle:
                 yield f"connection '{name}' isn't read from ({', '.join(watched.pauses)})"
             else:
                 inputs[watched.descriptor] = watched
-        for descriptor in _readable(inputs):
+        for descriptor in readable(inputs):
             self._look_soon()
             yield f"connection '{name_of(inputs[descriptor].session)}' has just sent something"
 
@@ -238,7 +238,7 @@ def _of_channel(channel: Channel) -> Iterator[str]:
         yield f"{where} has published {number(count, 'message')} and not committed {'it' if count == 1 else 'them'}"
 
 
-def _readable(descriptors: Collection[int]) -> list[int]:
+def readable(descriptors: Collection[int]) -> list[int]:
     """Those of the sockets that have bytes, or an end, which the event loop hasn't come to yet."""
     if not descriptors:
         return []

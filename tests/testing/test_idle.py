@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ import pika.exceptions
 import pytest
 from pamqp.commands import Basic, Exchange, Queue, Tx
 
+from broker.testing.idle import readable
 from tests.runtime.faulty import FAULT
 from tests.runtime.process import soon
 from tests.testing.box import Box
@@ -167,6 +169,18 @@ def test_a_message_whose_body_is_still_to_come(box: Box) -> None:
     wire.send_raw(header[end:])
     box.wait("idle")
     box.wait("queue", queue="q", ready=1)
+
+
+def test_what_a_socket_has_is_seen_before_the_event_loop_reads_it() -> None:
+    ends = [socket.socketpair() for _ in range(3)]
+    silent, talking, gone = (ours.fileno() for ours, _ in ends)
+    assert readable([]) == readable([silent, talking, gone]) == []
+    ends[1][1].send(b"x")
+    ends[2][1].close()
+    assert readable([silent, talking, gone]) == [talking, gone]
+    for each in ends:
+        each[0].close()
+        each[1].close()
 
 
 def test_heartbeats_are_no_noise(box: Box) -> None:
