@@ -6,11 +6,13 @@ What is as it should be isn't told: no section is empty.
 from __future__ import annotations
 
 import time
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.inspection import look
 from broker.core.message import BODY, HEADER
 from broker.testing import transcript
+from broker.testing.findings.versions import LATEST
 from broker.testing.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
 from broker.testing.transcript import Moments
 from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text, quoted
@@ -42,18 +44,26 @@ LISTED: Final = 10
 """Lines of any other list."""
 
 
-class Section:
-    """A heading and what stands under it, or beside it if that is one line."""
+LOSSES: Final = frozenset(
+    "dead-letter-cycle dead-letter-unroutable dropped expired given-up no-alternate-exchange no-dead-letter-exchange no-subscriber refused "
+    "rejected requeue-loop unacked-at-close uncommitted unconfirmed unroutable".split()
+)
+"""Findings that tell what became of messages, and not only what might."""
 
-    def __init__(self, heading: str, lines: Iterable[str]) -> None:
-        self.heading = heading
-        self.lines = list(lines)
 
-    def text(self) -> list[str]:
-        """Its lines; none if there is nothing under it."""
-        if not self.lines:
-            return []
-        return ["", self.heading, *(cut(printable(line), WIDTH) for line in self.lines)]
+def _section(heading: str, lines: Sequence[str]) -> list[str]:
+    """A heading and what stands under it; nothing if nothing does. Lines that are too long are cut."""
+    return ["", heading, *(cut(printable(line), WIDTH) for line in lines)] if lines else []
+
+
+def _sentences(heading: str, sentences: Iterable[str]) -> list[str]:
+    """The same for the first of some sentences, which go on in the next line."""
+    found = list(sentences)
+    shown = found if len(found) <= LISTED else found[: LISTED - 1]
+    lines = [line for each in shown for line in wrap(printable(each), WIDTH, initial_indent="  ", subsequent_indent="      ")]
+    if len(shown) < len(found):
+        lines.append(f"  ... and {len(found) - len(shown):,} more")
+    return _section(heading, lines)
 
 
 def report(rig: Rig, vhost: VHost) -> Steps[str]:
@@ -61,17 +71,18 @@ def report(rig: Rig, vhost: VHost) -> Steps[str]:
     conversations = rig.conversations.in_vhost(vhost)
     moments = _since(rig, conversations)
     queues = yield from _queues(vhost, moments)
-    sections = [
-        Section("Faults", _few(_faults(rig, vhost), "fault")),
-        Section("Unroutable", _few(_unroutable(rig, vhost, moments), "exchange")),
-        Section("Errors", _few(_errors(conversations, moments), "error")),
-        Section("Refused", _few(_refused(rig, vhost, moments), "connection")),
-        Section("Queues", queues),
-        Section("Waiting", _few(_waiting(rig, vhost), "wait")),
-        Section("Connections", _connections(vhost)),
+    lines = [
+        *_head(rig, vhost, moments),
+        *_sentences("Faults", _faults(rig, vhost)),
+        *_sentences("Unroutable", _unroutable(rig, vhost, moments)),
+        *_sentences("Lost", _lost(rig, vhost)),
+        *_sentences("Errors", _errors(conversations, moments)),
+        *_sentences("Refused", _refused(rig, vhost, moments)),
+        *_section("Queues", queues),
+        *_sentences("Waiting", _waiting(rig, vhost)),
+        *_section("Connections", _connections(vhost)),
     ]
-    lines = [*_head(rig, vhost, moments), *(line for section in sections for line in section.text())]
-    lines += Section("Conversations", _conversations(conversations, moments, LINES - len(lines))).text()
+    lines += _section("Conversations", _conversations(conversations, moments, LINES - len(lines)))
     return "\n".join(lines) + "\n"
 
 
@@ -104,13 +115,6 @@ def _date(ms: int) -> str:
         return f"{ms} ms"
 
 
-def _few(lines: Iterable[str], noun: str) -> list[str]:
-    found = list(lines)
-    if len(found) <= LISTED:
-        return found
-    return [*found[: LISTED - 1], f"  ... and {number(len(found) - LISTED + 1, f'more {noun}')}"]
-
-
 # --- the sections ---------------------------------------------------------------------------------------------------------
 
 
@@ -135,7 +139,15 @@ def _unroutable(_rig: Rig, vhost: VHost, _moments: Moments) -> Iterator[str]:
             what = " and ".join(
                 f"{count:,} {how}" for count, how in ((exchange.returned, "returned"), (exchange.dropped, "dropped")) if count
             )
-            yield f"  exchange {quoted(exchange.name)}: {what}"
+            yield f"exchange {quoted(exchange.name)}: {what}"
+
+
+def _lost(rig: Rig, vhost: VHost) -> Iterator[str]:
+    """What became of messages, as far as there are findings about it."""
+    for finding in rig.judge.of(vhost.name).of(LATEST):
+        if finding.rule.code in LOSSES:
+            times = f"{finding.count:,} times: " if finding.count > 1 else ""
+            yield f"{times}{finding.facts()['what']}"
 
 
 def _errors(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
@@ -143,7 +155,7 @@ def _errors(conversations: Sequence[Conversation], moments: Moments) -> Iterator
     for error, conversation in sorted(found, key=lambda item: item[0].at_ms):
         name, peer, _ = conversation.who
         where = f" ch {error.channel}" if error.channel else ""
-        yield f"  {moments.text(error.at_ms):>9} {name or peer.partition(' -> ')[0]}{where}: {error.text}"
+        yield f"{moments.text(error.at_ms)} {name or peer.partition(' -> ')[0]}{where}: {error.text}"
 
 
 def _refused(rig: Rig, vhost: VHost, moments: Moments) -> Iterator[str]:
@@ -151,7 +163,7 @@ def _refused(rig: Rig, vhost: VHost, moments: Moments) -> Iterator[str]:
     for conversation in rig.conversations.refused:
         if conversation.begun_at >= cast("WatchedVHost", vhost).begun_at:
             for error in list(conversation.errors)[-1:]:
-                yield f"  {moments.text(error.at_ms):>9} {conversation.who[1].partition(' -> ')[0]}: {error.text}"
+                yield f"{moments.text(error.at_ms)} {conversation.who[1].partition(' -> ')[0]}: {error.text}"
 
 
 def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
@@ -219,7 +231,7 @@ def _message(seen: Seen, moments: Moments) -> str:
 def _waiting(rig: Rig, vhost: VHost) -> Iterator[str]:
     for condition in rig.waits.conditions:
         if condition.concerns(vhost):
-            yield f"  somebody waits for {condition.wanted()}; {condition.found()}"
+            yield f"somebody waits for {condition.wanted()}; {condition.found()}"
 
 
 def _connections(vhost: VHost) -> list[str]:

@@ -103,7 +103,7 @@ def test_much_is_told_in_few_lines(box: Box) -> None:
         channel.expect_close(404)
     text = report(box)
     told = sections(text)
-    assert told["Errors"][-1] == "... and 11 more errors"
+    assert told["Errors"][-1] == "... and 11 more"
     assert "... and 90 more queues with messages" in told["Queues"]
     assert told["Connections"][-1] == "... and 12 more connections"
     assert told["Conversations"][0].endswith(" more connections are not shown")
