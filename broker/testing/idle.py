@@ -113,6 +113,9 @@ class Idle:
         """See Condition."""
         return self._look_at
 
+    def close(self) -> None:
+        """See Condition."""
+
     def concerns(self, vhost: VHost) -> bool:
         """See Condition."""
         return vhost in self._vhosts

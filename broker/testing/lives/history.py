@@ -169,13 +169,9 @@ class History:
         message_id: str | None = None,
         state: str | None = None,
     ) -> Iterator[Life]:
-        """The lives that fit all that is given, the oldest first. `queue`: it was routed there, or tried to; `state`: see Life.has_been."""
+        """The lives that fit all that is given, the oldest first: see Life.fits, and Life.has_been for the state."""
         for life in self._lives.values():
-            if (
-                (queue is None or queue in life.routes or queue in life.places)
-                and (state is None or life.has_been(state, queue))
-                and (exchange is None or life.exchange == exchange)
-                and (routing_key is None or routing_key in life.keys)
-                and (message_id is None or life.message_id == message_id)
+            if (state is None or life.has_been(state, queue)) and life.fits(
+                queue=queue, exchange=exchange, routing_key=routing_key, message_id=message_id
             ):
                 yield life

@@ -207,6 +207,17 @@ class Life:
         place = self.places.get(queue)
         return place is not None and place.is_open
 
+    def fits(
+        self, *, queue: str | None = None, exchange: str | None = None, routing_key: str | None = None, message_id: str | None = None
+    ) -> bool:
+        """It is one of those: what is None may be any. `queue`: it was routed there, or tried to."""
+        return (
+            (queue is None or queue in self.routes or queue in self.places)
+            and (exchange is None or self.exchange == exchange)
+            and (routing_key is None or routing_key in self.keys)
+            and (message_id is None or self.message_id == message_id)
+        )
+
     def has_been(self, state: str, queue: str | None = None) -> bool:
         """This has happened to it, in that queue if the event is one of a queue; or (ready, unacked) it is that now."""
         if state in (kinds.READY, kinds.UNACKED):
