@@ -114,7 +114,7 @@ class QueueHas(OfVHost):
         if not self._wanted:
             return f"queue '{self._name}' to be there"
         told = [f"{wanted} {what}" for what, wanted in self._wanted.items()]
-        noun = " messages" if {"ready", "unacked"} & self._wanted.keys() and "consumers" not in self._wanted else ""
+        noun = " messages" if "consumers" not in self._wanted and "messages" not in self._wanted else ""
         return f"queue '{self._name}' to have {' and '.join(told)}{noun}"
 
     def found(self) -> str:

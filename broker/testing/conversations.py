@@ -55,7 +55,7 @@ class Conversations:
         return self._open.get(session)
 
     def note(self, session: Session, text: str) -> None:
-        """Write down that something happened on an open connection that nobody said, a fault for example."""
+        """Write down what a fault did on an open connection."""
         if (conversation := self._open.get(session)) is not None:
             conversation.note(text)
 

@@ -10,12 +10,11 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.inspection import look
-from broker.core.message import BODY, HEADER
-from broker.testing import transcript
-from broker.testing.findings.versions import LATEST
+from broker.core.message import BODY, HEADER, ID
+from broker.testing import fates, transcript
 from broker.testing.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
 from broker.testing.transcript import Moments
-from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text, quoted
+from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
     from broker.testing.conversation import Conversation
+    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.rig import Rig
     from broker.testing.vhost import WatchedVHost
 
@@ -42,13 +42,6 @@ MESSAGES: Final = 3
 """Of a queue, ready and unacked each, if there are no more than FEW_QUEUES; else one."""
 LISTED: Final = 10
 """Lines of any other list."""
-
-
-LOSSES: Final = frozenset(
-    "dead-letter-cycle dead-letter-unroutable dropped expired given-up no-alternate-exchange no-dead-letter-exchange no-subscriber refused "
-    "rejected requeue-loop unacked-at-close uncommitted unconfirmed unroutable".split()
-)
-"""Findings that tell what became of messages, and not only what might."""
 
 
 def _section(heading: str, lines: Sequence[str]) -> list[str]:
@@ -70,13 +63,15 @@ def report(rig: Rig, vhost: VHost) -> Steps[str]:
     """The whole text, some 150 lines at the most."""
     conversations = rig.conversations.in_vhost(vhost)
     moments = _since(rig, conversations)
+    history = cast("RememberingVHost", vhost).history
     queues = yield from _queues(vhost, moments)
     lines = [
         *_head(rig, vhost, moments),
-        *_sentences("Faults", _faults(rig, vhost)),
-        *_sentences("Unroutable", _unroutable(rig, vhost, moments)),
-        *_sentences("Lost", _lost(rig, vhost)),
+        *_sentences("Faults", _faults(conversations, moments)),
+        *_sentences("Went nowhere", fates.nowhere(history, moments)),
         *_sentences("Errors", _errors(conversations, moments)),
+        *_sentences("Lost", fates.losses(rig.judge.of(vhost.name))),
+        *_sentences("Dead letters", fates.dead_letters(history, moments)),
         *_sentences("Refused", _refused(rig, vhost, moments)),
         *_section("Queues", queues),
         *_sentences("Waiting", _waiting(rig, vhost)),
@@ -129,33 +124,22 @@ def _head(rig: Rig, vhost: VHost, moments: Moments) -> list[str]:
     return lines
 
 
-def _faults(_rig: Rig, _vhost: VHost) -> Iterator[str]:
-    yield from ()
+def _faults(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
+    """What they did, on which connections."""
+    hits = [(note.at_ms, f"{note.text} (on {_name(each)}, {{}})") for each in conversations for note in each.notes]
+    return fates.grouped(hits, moments, "time")
 
 
-def _unroutable(_rig: Rig, vhost: VHost, _moments: Moments) -> Iterator[str]:
-    for exchange in vhost.exchanges.values():
-        if exchange.returned or exchange.dropped:
-            what = " and ".join(
-                f"{count:,} {how}" for count, how in ((exchange.returned, "returned"), (exchange.dropped, "dropped")) if count
-            )
-            yield f"exchange {quoted(exchange.name)}: {what}"
-
-
-def _lost(rig: Rig, vhost: VHost) -> Iterator[str]:
-    """What became of messages, as far as there are findings about it."""
-    for finding in rig.judge.of(vhost.name).of(LATEST):
-        if finding.rule.code in LOSSES:
-            times = f"{finding.count:,} times: " if finding.count > 1 else ""
-            yield f"{times}{finding.facts()['what']}"
+def _name(conversation: Conversation) -> str:
+    name, peer, _ = conversation.who
+    return name or peer.partition(" -> ")[0]
 
 
 def _errors(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
     found = [(error, each) for each in conversations for error in each.errors]
     for error, conversation in sorted(found, key=lambda item: item[0].at_ms):
-        name, peer, _ = conversation.who
         where = f" ch {error.channel}" if error.channel else ""
-        yield f"{moments.text(error.at_ms)} {name or peer.partition(' -> ')[0]}{where}: {error.text}"
+        yield f"{moments.text(error.at_ms)} {_name(conversation)}{where}: {error.text}"
 
 
 def _refused(rig: Rig, vhost: VHost, moments: Moments) -> Iterator[str]:
@@ -176,9 +160,9 @@ def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
         if queue.deleted:
             continue
         lines.append(f"  {_queue_text(queue)}")
-        lines += _unacked(queue, most)
+        lines += _unacked(queue, most, moments)
         ready = yield from look(queue, 0, most, None, BODY_KEPT)
-        lines += [f"      ready    {_message(seen, moments)}" for seen in ready.seen]
+        lines += [line for seen in ready.seen for line in _two_lines("ready", _message(seen, queue, moments))]
         lines += _rest(len(queue.ready) - len(ready.seen), most)
     if len(filled) > QUEUES:
         lines.append(f"  ... and {number(len(filled) - QUEUES, 'more queue')} with messages")
@@ -193,6 +177,11 @@ def _rest(count: int, most: int) -> list[str]:
     return [f"               ... and {count:,} more"] if count > 0 and most > 1 else []
 
 
+def _two_lines(state: str, text: str) -> list[str]:
+    """A message, in no more than that."""
+    return wrap(printable(text), WIDTH, initial_indent=f"      {state:9}", subsequent_indent=f"{'':19}", max_lines=2, placeholder="...")
+
+
 def _queue_text(queue: Queue) -> str:
     kind = f"{queue.type}{', durable' * queue.durable}{', exclusive' * (queue.owner is not None)}"
     if queue.kept_for is not None:
@@ -201,7 +190,7 @@ def _queue_text(queue: Queue) -> str:
     return f"{queue.name} ({kind}): {queue.unacked:,} unacked, {len(queue.ready):,} ready{untaken}"
 
 
-def _unacked(queue: Queue, most: int) -> list[str]:
+def _unacked(queue: Queue, most: int, moments: Moments) -> list[str]:
     """With whom they are."""
     lines: list[str] = []
     now_ms = queue.outbox.clock()
@@ -211,14 +200,20 @@ def _unacked(queue: Queue, most: int) -> list[str]:
             since_ms = None if tag is None else given_ms(held.holder.channel, tag)
             since = "" if since_ms is None else f" for {seconds(now_ms - since_ms)}"
             by = f"{'' if tag is None else f'#{tag} '}with {holder_text(held.holder)} ch {held.holder.channel.number}{since}"
-            lines.append(f"      unacked  {by}: {content_text(message[HEADER], message[BODY][:BODY_KEPT], len(message[BODY]))}")
-    return [*lines, *_rest(queue.unacked - len(lines), most)]
+            told = content_text(message[HEADER], message[BODY][:BODY_KEPT], len(message[BODY]))
+            lines.append(f"{by}: {told}{_so_far(queue, message[ID], moments)}")
+    return [*(line for each in lines for line in _two_lines("unacked", each)), *_rest(queue.unacked - len(lines), most)]
 
 
-def _message(seen: Seen, moments: Moments) -> str:
+def _so_far(queue: Queue, message_id: int, moments: Moments) -> str:
+    life = cast("RememberingVHost", queue.vhost).history.get(message_id)
+    told = "" if life is None else fates.so_far(life, queue.name, moments)
+    return f", {told}" if told else ""
+
+
+def _message(seen: Seen, queue: Queue, moments: Moments) -> str:
     parts = [f"{number(seen.body_bytes, 'byte')} {body_text(seen.properties, seen.body, seen.body_bytes)}".rstrip()]
-    if seen.redelivered or seen.delivery_count:
-        parts.append(f"came back {number(seen.delivery_count, 'time')}" if seen.delivery_count else "was delivered before")
+    parts[0] += _so_far(queue, seen.message_id, moments)
     if seen.due_ms is not None:
         parts.append(f"due at {moments.text(seen.due_ms)}")
     if seen.expires_ms is not None:
