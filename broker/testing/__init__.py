@@ -9,5 +9,8 @@ puts in their place, so that no question is asked on the path of a message of a 
     through        what stands between protocol and session, and hears what clients and broker say to each other
     sandboxes      a vhost and a user for one test
     snapshots      what is in a vhost: taken, put back, thrown away, written as a document
+    conversation, conversations    what they said, in `wording` and `folding`; transcript: as lines
+    waits          those who wait for a condition: conditions, message_waits, and idle (what that is stands there); holders: who has what
+    report         all of it on a page, for a test that failed; fates: what became of messages
     resources/     what is asked for over HTTP, all of it below /api/leveret/testing
 """

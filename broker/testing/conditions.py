@@ -54,8 +54,8 @@ def nearest(name: str, names: Collection[str], noun: str) -> str:
     return f"there {'is' if len(names) == 1 else 'are'} {listed}" + (f" and {len(names) - LISTED:,} more" if len(names) > LISTED else "")
 
 
-class _Condition:
-    """One that is about a vhost, and not about the time."""
+class OfVHost:
+    """A condition that is about a vhost, and not about the time."""
 
     def __init__(self, vhost: VHost) -> None:
         self.vhost = vhost
@@ -73,6 +73,9 @@ class _Condition:
         """See broker.testing.waits.Condition."""
         return None
 
+    def close(self) -> None:
+        """See broker.testing.waits.Condition."""
+
     def concerns(self, vhost: VHost) -> bool:
         """See broker.testing.waits.Condition."""
         return vhost is self.vhost
@@ -84,7 +87,7 @@ class _Condition:
         return f"there is no such queue in vhost '{self.vhost.name}', {nearest(name, self._queues(), 'queue')}"
 
 
-class QueueHas(_Condition):
+class QueueHas(OfVHost):
     """So many messages, ready, unacked or both, and consumers, are in a queue. Without any number: that there is one."""
 
     def __init__(
@@ -111,7 +114,7 @@ class QueueHas(_Condition):
         if not self._wanted:
             return f"queue '{self._name}' to be there"
         told = [f"{wanted} {what}" for what, wanted in self._wanted.items()]
-        noun = " messages" if {"ready", "unacked"} & self._wanted.keys() and "consumers" not in self._wanted else ""
+        noun = " messages" if "consumers" not in self._wanted and "messages" not in self._wanted else ""
         return f"queue '{self._name}' to have {' and '.join(told)}{noun}"
 
     def found(self) -> str:
@@ -143,7 +146,7 @@ def _consumers_text(consumers: Sequence[Consumer]) -> str:
     return f"it has {number(len(consumers), 'consumer')}: {named}{more}"
 
 
-class HasConsumer(_Condition):
+class HasConsumer(OfVHost):
     """A queue has so many consumers, of any tag or of one."""
 
     def __init__(self, vhost: VHost, queue: str, tag: str | None, count: Number) -> None:
@@ -174,7 +177,7 @@ class HasConsumer(_Condition):
         return f"it has no consumer; queues that have: {', '.join(map(repr, elsewhere[:LISTED])) or 'none'}"
 
 
-class HasBinding(_Condition):
+class HasBinding(OfVHost):
     """There is a binding to a queue, from an exchange, with a routing key; what is None may be any."""
 
     def __init__(self, vhost: VHost, queue: str | None, exchange: str | None, routing_key: str | None) -> None:
@@ -222,7 +225,7 @@ class HasBinding(_Condition):
         return [name for name in self.vhost.exchanges if name]
 
 
-class HasConnection(_Condition):
+class HasConnection(OfVHost):
     """So many connections are open in the vhost, of any client name or of one."""
 
     def __init__(self, vhost: VHost, client_name: str | None, count: Number) -> None:

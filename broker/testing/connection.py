@@ -111,7 +111,7 @@ class WatchedConnection(Connection):
             return
         self.conversation.stir()
         if self._ending or self.wire.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
-            self.conversation.note("closed")
+            self.conversation.remark("closed")
         else:
             self.conversation.failed(0, NOTED, "the client is gone without connection.close")
         super().connection_lost(error)
@@ -130,7 +130,7 @@ class WatchedConnection(Connection):
         if "connection.blocked" in self.session.capabilities:
             self.conversation.method(0, FROM_BROKER, method)
         else:
-            self.conversation.note(f"{method_text(method)}, which the client hasn't asked to be told")
+            self.conversation.remark(f"{method_text(method)}, which the client hasn't asked to be told")
         super()._say(method)
 
     # --- what is on its way -----------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ HEADER_KEPT_BYTES = 2048
 """A longer content header is put into words at once."""
 GIVEN_MAX = 2000
 """Runs of deliveries of a channel whose time is remembered."""
-ERRORS_MAX = 20
+REMARKS_MAX = 20
 WithContent = Basic.Deliver | Basic.GetOk | Basic.Return
 HANDSHAKE_MAX = 50
 LANDMARKS = (Basic.Consume, Basic.Cancel, Channel.Open, Channel.Close, Channel.CloseOk)
@@ -55,8 +55,8 @@ MERE = frozenset(
 """Answers that say nothing else."""
 
 
-class Fault(NamedTuple):
-    """A channel or connection that was closed for a reason, or lost; when, by the broker's clock."""
+class Remark(NamedTuple):
+    """Something that the report is to have: when, by the broker's clock, on which channel (0: none), and what."""
 
     at_ms: int
     channel: int
@@ -76,7 +76,10 @@ class Conversation:
         self.client = ""
         """What software the client says it is."""
         self.begun_at, self.begun_ms = time.monotonic(), clock_ms()
-        self.errors: deque[Fault] = deque(maxlen=ERRORS_MAX)
+        self.errors: deque[Remark] = deque(maxlen=REMARKS_MAX)
+        """Why its channels or the connection were closed, or how it was lost."""
+        self.notes: deque[Remark] = deque(maxlen=REMARKS_MAX)
+        """What faults did."""
         self._given: dict[int, deque[tuple[int, int]]] = {}
         """Of each channel, when deliveries went out: (first tag, time), rising."""
         self._known = ("", "", "")
@@ -105,12 +108,17 @@ class Conversation:
     # --- what was said ----------------------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
+        """A fault did something here: a remark, which the report has among the faults too."""
+        self.notes.append(Remark(self._clock_ms(), 0, text))
+        self.remark(text)
+
+    def remark(self, text: str) -> None:
         """Something happened that nobody said."""
         self._add(self._line(0, NOTED, partial(str, text)))
 
     def failed(self, channel: int, way: str, text: str) -> None:
         """It was closed, or lost, for a reason."""
-        self.errors.append(Fault(self._clock_ms(), channel, text))
+        self.errors.append(Remark(self._clock_ms(), channel, text))
         self._add(self._line(channel, way, partial(str, text)))
 
     def method(self, channel: int, way: str, method: Method) -> None:
@@ -271,7 +279,7 @@ class Repeated(Saying):
     def start(self, properties: Table, mechanisms: str, locales: str) -> None:
         """See Wire."""
         self._to.start(properties, mechanisms, locales)
-        self._conversation.note(f"connection.start mechanisms='{mechanisms}'")
+        self._conversation.remark(f"connection.start mechanisms='{mechanisms}'")
 
     def close(self, error: AmqpError) -> None:
         """See Wire."""
@@ -316,7 +324,7 @@ def _write_down(conversation: Conversation, data: bytes) -> None:
             try:
                 method = codec.decode_method(payload)
             except ConnectionException:
-                conversation.note(f"{len(payload)} bytes in a frame that is no method")
+                conversation.remark(f"{len(payload)} bytes in a frame that is no method")
                 continue
             if isinstance(method, WithContent):
                 waiting = method
@@ -328,7 +336,7 @@ def _write_down(conversation: Conversation, data: bytes) -> None:
                 conversation.content(channel, waiting, header, body)
                 waiting = None
         elif not kind:
-            conversation.note(f"{len(payload)} bytes that are no whole frame")
+            conversation.remark(f"{len(payload)} bytes that are no whole frame")
 
 
 def _confirmed(conversation: Conversation, channel: int, payload: bytes) -> None:

@@ -24,8 +24,8 @@ class Conversations:
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self._clock_ms = clock_ms
         self._open: dict[Session, Conversation] = {}
-        self.strangers: deque[Conversation] = deque(maxlen=CLOSED_MAX)
-        """Of connections that are closed and never were in a vhost: their login was refused, or they broke the handshake."""
+        self._strangers: deque[Conversation] = deque(maxlen=CLOSED_MAX)
+        """Of connections that are closed and never were in a vhost."""
 
     def begin(self, session: Session) -> Conversation:
         """A connection came in."""
@@ -42,14 +42,20 @@ class Conversations:
         if vhost is not None:
             cast("WatchedVHost", vhost).conversations.append(conversation)
         elif has_spoken:
-            self.strangers.append(conversation)
+            self._strangers.append(conversation)
+
+    @property
+    def refused(self) -> list[Conversation]:
+        """Of connections that were not let in: their login was refused, or they broke the handshake."""
+        there = [each for each in self._open.values() if each.errors and not each.is_let_in]
+        return [*(each for each in self._strangers if each.errors), *there]
 
     def of(self, session: Session) -> Conversation | None:
         """That of an open connection."""
         return self._open.get(session)
 
     def note(self, session: Session, text: str) -> None:
-        """Write down that something happened on an open connection that nobody said, a fault for example."""
+        """Write down what a fault did on an open connection."""
         if (conversation := self._open.get(session)) is not None:
             conversation.note(text)
 

@@ -84,7 +84,6 @@ class Idle:
         self._vhosts = cast("Sequence[WatchedVHost]", vhosts)
         self._quiet = quiet_seconds
         self._begun = time.monotonic()
-        self._batch = rig.broker.outbox.number
         self._look_at: float | None = None
         self._last = 0.0
         """When something was said, as far as that has been looked at."""
@@ -113,6 +112,9 @@ class Idle:
     def look_at(self) -> float | None:
         """See Condition."""
         return self._look_at
+
+    def close(self) -> None:
+        """See Condition."""
 
     def concerns(self, vhost: VHost) -> bool:
         """See Condition."""
@@ -199,7 +201,7 @@ class Idle:
                 yield f"connection '{name}' isn't read from ({', '.join(watched.pauses)})"
             else:
                 inputs[watched.descriptor] = watched
-        for descriptor in _readable(inputs):
+        for descriptor in readable(inputs):
             self._look_soon()
             yield f"connection '{name_of(inputs[descriptor].session)}' has just sent something"
 
@@ -208,7 +210,7 @@ class Idle:
 
     def _is_durable(self) -> bool:
         """All batches are, up to the one that the last thing clients did went into."""
-        batch = max([self._batch, *(vhost.activity.batch for vhost in self._vhosts)])
+        batch = max((vhost.activity.batch for vhost in self._vhosts), default=0)
         outbox, committer = self._rig.broker.outbox, self._rig.server.turn.committer
         if outbox.number <= batch and outbox.has_batch:
             return False
@@ -239,7 +241,7 @@ def _of_channel(channel: Channel) -> Iterator[str]:
         yield f"{where} has published {number(count, 'message')} and not committed {'it' if count == 1 else 'them'}"
 
 
-def _readable(descriptors: Collection[int]) -> list[int]:
+def readable(descriptors: Collection[int]) -> list[int]:
     """Those of the sockets that have bytes, or an end, which the event loop hasn't come to yet."""
     if not descriptors:
         return []

@@ -6,14 +6,15 @@ What is as it should be isn't told: no section is empty.
 from __future__ import annotations
 
 import time
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.inspection import look
-from broker.core.message import BODY, HEADER
-from broker.testing import transcript
+from broker.core.message import BODY, HEADER, ID
+from broker.testing import fates, transcript
 from broker.testing.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
 from broker.testing.transcript import Moments
-from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text, quoted
+from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
     from broker.testing.conversation import Conversation
+    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.rig import Rig
     from broker.testing.vhost import WatchedVHost
 
@@ -42,36 +44,40 @@ LISTED: Final = 10
 """Lines of any other list."""
 
 
-class Section:
-    """A heading and what stands under it, or beside it if that is one line."""
+def _section(heading: str, lines: Sequence[str]) -> list[str]:
+    """A heading and what stands under it; nothing if nothing does. Lines that are too long are cut."""
+    return ["", heading, *(cut(printable(line), WIDTH) for line in lines)] if lines else []
 
-    def __init__(self, heading: str, lines: Iterable[str]) -> None:
-        self.heading = heading
-        self.lines = list(lines)
 
-    def text(self) -> list[str]:
-        """Its lines; none if there is nothing under it."""
-        if not self.lines:
-            return []
-        return ["", self.heading, *(cut(printable(line), WIDTH) for line in self.lines)]
+def _sentences(heading: str, sentences: Iterable[str]) -> list[str]:
+    """The same for the first of some sentences, which go on in the next line."""
+    found = list(sentences)
+    shown = found if len(found) <= LISTED else found[: LISTED - 1]
+    lines = [line for each in shown for line in wrap(printable(each), WIDTH, initial_indent="  ", subsequent_indent="      ")]
+    if len(shown) < len(found):
+        lines.append(f"  ... and {len(found) - len(shown):,} more")
+    return _section(heading, lines)
 
 
 def report(rig: Rig, vhost: VHost) -> Steps[str]:
     """The whole text, some 150 lines at the most."""
     conversations = rig.conversations.in_vhost(vhost)
     moments = _since(rig, conversations)
+    history = cast("RememberingVHost", vhost).history
     queues = yield from _queues(vhost, moments)
-    sections = [
-        Section("Faults", _few(_faults(rig, vhost), "fault")),
-        Section("Unroutable", _few(_unroutable(rig, vhost, moments), "exchange")),
-        Section("Errors", _few(_errors(conversations, moments), "error")),
-        Section("Refused", _few(_refused(rig, vhost, moments), "connection")),
-        Section("Queues", queues),
-        Section("Waiting", _few(_waiting(rig, vhost), "wait")),
-        Section("Connections", _connections(vhost)),
+    lines = [
+        *_head(rig, vhost, moments),
+        *_sentences("Faults", _faults(conversations, moments)),
+        *_sentences("Went nowhere", fates.nowhere(history, moments)),
+        *_sentences("Errors", _errors(conversations, moments)),
+        *_sentences("Lost", fates.losses(rig.judge.of(vhost.name))),
+        *_sentences("Dead letters", fates.dead_letters(history, moments)),
+        *_sentences("Refused", _refused(rig, vhost, moments)),
+        *_section("Queues", queues),
+        *_sentences("Waiting", _waiting(rig, vhost)),
+        *_section("Connections", _connections(vhost)),
     ]
-    lines = [*_head(rig, vhost, moments), *(line for section in sections for line in section.text())]
-    lines += Section("Conversations", _conversations(conversations, moments, LINES - len(lines))).text()
+    lines += _section("Conversations", _conversations(conversations, moments, LINES - len(lines)))
     return "\n".join(lines) + "\n"
 
 
@@ -104,13 +110,6 @@ def _date(ms: int) -> str:
         return f"{ms} ms"
 
 
-def _few(lines: Iterable[str], noun: str) -> list[str]:
-    found = list(lines)
-    if len(found) <= LISTED:
-        return found
-    return [*found[: LISTED - 1], f"  ... and {number(len(found) - LISTED + 1, f'more {noun}')}"]
-
-
 # --- the sections ---------------------------------------------------------------------------------------------------------
 
 
@@ -125,33 +124,30 @@ def _head(rig: Rig, vhost: VHost, moments: Moments) -> list[str]:
     return lines
 
 
-def _faults(_rig: Rig, _vhost: VHost) -> Iterator[str]:
-    yield from ()
+def _faults(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
+    """What they did, on which connections."""
+    hits = [(note.at_ms, f"{note.text} (on {_name(each)}, {{}})") for each in conversations for note in each.notes]
+    return fates.grouped(hits, moments, "time")
 
 
-def _unroutable(_rig: Rig, vhost: VHost, _moments: Moments) -> Iterator[str]:
-    for exchange in vhost.exchanges.values():
-        if exchange.returned or exchange.dropped:
-            what = " and ".join(
-                f"{count:,} {how}" for count, how in ((exchange.returned, "returned"), (exchange.dropped, "dropped")) if count
-            )
-            yield f"  exchange {quoted(exchange.name)}: {what}"
+def _name(conversation: Conversation) -> str:
+    name, peer, _ = conversation.who
+    return name or peer.partition(" -> ")[0]
 
 
 def _errors(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
     found = [(error, each) for each in conversations for error in each.errors]
     for error, conversation in sorted(found, key=lambda item: item[0].at_ms):
-        name, peer, _ = conversation.who
         where = f" ch {error.channel}" if error.channel else ""
-        yield f"  {moments.text(error.at_ms):>9} {name or peer.partition(' -> ')[0]}{where}: {error.text}"
+        yield f"{moments.text(error.at_ms)} {_name(conversation)}{where}: {error.text}"
 
 
 def _refused(rig: Rig, vhost: VHost, moments: Moments) -> Iterator[str]:
     """Whom the broker never let in, since there is this vhost: it isn't known whether that was where they wanted to go."""
-    for conversation in rig.conversations.strangers:
+    for conversation in rig.conversations.refused:
         if conversation.begun_at >= cast("WatchedVHost", vhost).begun_at:
             for error in list(conversation.errors)[-1:]:
-                yield f"  {moments.text(error.at_ms):>9} {conversation.who[1].partition(' -> ')[0]}: {error.text}"
+                yield f"{moments.text(error.at_ms)} {conversation.who[1].partition(' -> ')[0]}: {error.text}"
 
 
 def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
@@ -164,9 +160,9 @@ def _queues(vhost: VHost, moments: Moments) -> Steps[list[str]]:
         if queue.deleted:
             continue
         lines.append(f"  {_queue_text(queue)}")
-        lines += _unacked(queue, most)
+        lines += _unacked(queue, most, moments)
         ready = yield from look(queue, 0, most, None, BODY_KEPT)
-        lines += [f"      ready    {_message(seen, moments)}" for seen in ready.seen]
+        lines += [line for seen in ready.seen for line in _two_lines("ready", _message(seen, queue, moments))]
         lines += _rest(len(queue.ready) - len(ready.seen), most)
     if len(filled) > QUEUES:
         lines.append(f"  ... and {number(len(filled) - QUEUES, 'more queue')} with messages")
@@ -181,6 +177,11 @@ def _rest(count: int, most: int) -> list[str]:
     return [f"               ... and {count:,} more"] if count > 0 and most > 1 else []
 
 
+def _two_lines(state: str, text: str) -> list[str]:
+    """A message, in no more than that."""
+    return wrap(printable(text), WIDTH, initial_indent=f"      {state:9}", subsequent_indent=f"{'':19}", max_lines=2, placeholder="...")
+
+
 def _queue_text(queue: Queue) -> str:
     kind = f"{queue.type}{', durable' * queue.durable}{', exclusive' * (queue.owner is not None)}"
     if queue.kept_for is not None:
@@ -189,7 +190,7 @@ def _queue_text(queue: Queue) -> str:
     return f"{queue.name} ({kind}): {queue.unacked:,} unacked, {len(queue.ready):,} ready{untaken}"
 
 
-def _unacked(queue: Queue, most: int) -> list[str]:
+def _unacked(queue: Queue, most: int, moments: Moments) -> list[str]:
     """With whom they are."""
     lines: list[str] = []
     now_ms = queue.outbox.clock()
@@ -199,14 +200,20 @@ def _unacked(queue: Queue, most: int) -> list[str]:
             since_ms = None if tag is None else given_ms(held.holder.channel, tag)
             since = "" if since_ms is None else f" for {seconds(now_ms - since_ms)}"
             by = f"{'' if tag is None else f'#{tag} '}with {holder_text(held.holder)} ch {held.holder.channel.number}{since}"
-            lines.append(f"      unacked  {by}: {content_text(message[HEADER], message[BODY][:BODY_KEPT], len(message[BODY]))}")
-    return [*lines, *_rest(queue.unacked - len(lines), most)]
+            told = content_text(message[HEADER], message[BODY][:BODY_KEPT], len(message[BODY]))
+            lines.append(f"{by}: {told}{_so_far(queue, message[ID], moments)}")
+    return [*(line for each in lines for line in _two_lines("unacked", each)), *_rest(queue.unacked - len(lines), most)]
 
 
-def _message(seen: Seen, moments: Moments) -> str:
+def _so_far(queue: Queue, message_id: int, moments: Moments) -> str:
+    life = cast("RememberingVHost", queue.vhost).history.get(message_id)
+    told = "" if life is None else fates.so_far(life, queue.name, moments)
+    return f", {told}" if told else ""
+
+
+def _message(seen: Seen, queue: Queue, moments: Moments) -> str:
     parts = [f"{number(seen.body_bytes, 'byte')} {body_text(seen.properties, seen.body, seen.body_bytes)}".rstrip()]
-    if seen.redelivered or seen.delivery_count:
-        parts.append(f"came back {number(seen.delivery_count, 'time')}" if seen.delivery_count else "was delivered before")
+    parts[0] += _so_far(queue, seen.message_id, moments)
     if seen.due_ms is not None:
         parts.append(f"due at {moments.text(seen.due_ms)}")
     if seen.expires_ms is not None:
@@ -219,7 +226,7 @@ def _message(seen: Seen, moments: Moments) -> str:
 def _waiting(rig: Rig, vhost: VHost) -> Iterator[str]:
     for condition in rig.waits.conditions:
         if condition.concerns(vhost):
-            yield f"  somebody waits for {condition.wanted()}; {condition.found()}"
+            yield f"somebody waits for {condition.wanted()}; {condition.found()}"
 
 
 def _connections(vhost: VHost) -> list[str]:

@@ -10,7 +10,6 @@ from broker.core import entries
 from broker.testing.clock import Clock
 from broker.testing.conversations import Conversations
 from broker.testing.findings.judge import Judge
-from broker.testing.idle import QUIET_SECONDS, Idle
 from broker.testing.sandboxes import Sandboxes
 from broker.testing.scheduling import Scheduling
 from broker.testing.snapshots import Snapshots
@@ -80,14 +79,6 @@ class Rig:
         self.clock.restore(catalog)
         kept = catalog.get(entries.TESTING_STARTS)
         self.starts = 1 if kept is None else entries.load(kept.value)["count"] + 1
-
-    async def until_idle(
-        self, vhosts: Sequence[VHost] | None = None, quiet_seconds: float = QUIET_SECONDS, timeout_seconds: float = 5.0
-    ) -> float:
-        """Wait until these vhosts (None: all) are idle, as broker.testing.idle has it; returns how many seconds that took, all of them in
-        real time. Raises TimedOut, with a text that says what goes on."""
-        there = list(self.broker.vhosts.values()) if vhosts is None else vhosts
-        return await self.waits.until(Idle(self, there, quiet_seconds), timeout_seconds)
 
     def routes(self) -> Sequence[Route]:
         """What is served over HTTP beside everything else."""

@@ -28,6 +28,9 @@ class Condition(Protocol):
     def look_at(self) -> float | None:
         """After `is_met` said no: when to look again though no turn has passed, by time.monotonic."""
 
+    def close(self) -> None:
+        """Nobody waits for it any more."""
+
     def concerns(self, vhost: VHost) -> bool:
         """It is about that one."""
 
@@ -124,5 +127,6 @@ class Waits:
                 raise TimedOut(printable(text)) from None
         finally:
             waiter.close()
+            condition.close()
             del self._waiters[waiter]
         return time.monotonic() - begun

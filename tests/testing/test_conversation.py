@@ -104,7 +104,7 @@ def test_no_secret_is_kept(testing_broker: Supervised, box: Box) -> None:
     with Wire(testing_broker) as refused:
         refused.greet()
         refused.start_ok(box.sandbox["user"], f"{secret}-wrong")
-        refused.expect_close(403)
+        refused.expect(Connection.Close)
     soon(lambda: "invalid credentials" in box.ask("GET", "/report"))
     text = box.ask("GET", "/conversations") + box.ask("GET", "/report")
     assert "connection.update-secret reason='it expires'" in text

@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -13,6 +15,8 @@ import pika.exceptions
 import pytest
 from pamqp.commands import Basic, Exchange, Queue, Tx
 
+from broker.testing.idle import readable
+from tests.runtime.faulty import FAULT
 from tests.runtime.process import soon
 from tests.testing.box import Box
 from tests.testing.supervised import Supervised
@@ -57,6 +61,26 @@ def test_what_nobody_can_take_is_idle(box: Box) -> None:
     other.consume("ttl", "c", no_ack=True)
     box.wait("idle")
     box.wait("queue", queue="ttl", ready=0)
+
+
+def test_what_the_broker_says_is_no_quiet_either(box: Box) -> None:
+    """A consumer that needn't ack may still have to think about what it was given."""
+    channel, publisher = box.wire().open_channel(), box.wire().open_channel()
+    declare(channel, "q")
+    channel.consume("q", "c", no_ack=True)
+    stop = threading.Event()
+
+    def publish() -> None:
+        while not stop.wait(0.01):
+            publisher.publish("", "q", b"x")
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        assert box.reason("idle", quiet=0.5, timeout=0.6).endswith(" s, and it has to be 0.5 s")
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("no_ack", [True, False])
@@ -147,6 +171,18 @@ def test_a_message_whose_body_is_still_to_come(box: Box) -> None:
     box.wait("queue", queue="q", ready=1)
 
 
+def test_what_a_socket_has_is_seen_before_the_event_loop_reads_it() -> None:
+    ends = [socket.socketpair() for _ in range(3)]
+    silent, talking, gone = (ours.fileno() for ours, _ in ends)
+    assert readable([]) == readable([silent, talking, gone]) == []
+    ends[1][1].send(b"x")
+    ends[2][1].close()
+    assert readable([silent, talking, gone]) == [talking, gone]
+    for each in ends:
+        each[0].close()
+        each[1].close()
+
+
 def test_heartbeats_are_no_noise(box: Box) -> None:
     wire = box.wire("worker")
     stop = threading.Event()
@@ -164,25 +200,45 @@ def test_heartbeats_are_no_noise(box: Box) -> None:
         thread.join()
 
 
-def test_what_was_done_is_durable_when_it_is_idle(tmp_path: Any) -> None:
-    """Confirms have come, and what was acked stays acked whatever happens to the broker."""
-    with Supervised(tmp_path / "data") as broker:
-        box = Box(broker)
-        channel = box.wire().open_channel()
-        declare(channel, "q", durable=True)
-        channel.confirm_select()
-        channel.wire.timeout = 1
-        for round_ in range(1, 21):
-            channel.publish("", "q", b"x", delivery_mode=2)
-            box.wait("idle", quiet=0)
-            channel.expect(Basic.Ack, delivery_tag=round_)
-        for _ in range(15):
-            tag = channel.take("q", no_ack=False).tag
-        channel.ack(tag, multiple=True)
-        box.wait("idle", quiet=0)
-        broker.kill()
-        broker.start()
-        box.wait("queue", queue="q", ready=5)
+class SlowDisk(Supervised):
+    """A broker on a disk that does nothing while the file `fault` says so."""
+
+    module = "tests.runtime.faulty"
+
+    def stall(self, *, on: bool) -> None:
+        assert self.data_dir is not None
+        (self.data_dir.parent / FAULT).write_text("any stalls" if on else "")
+
+
+@pytest.fixture
+def slow_disk(tmp_path: Path) -> Iterator[SlowDisk]:
+    with SlowDisk(tmp_path / "data") as broker:
+        yield broker
+        broker.stall(on=False)
+
+
+def test_what_clients_did_is_durable_before_it_is_idle(slow_disk: SlowDisk) -> None:
+    """Confirms have come, and acks too are down on the disk; what others did isn't waited for."""
+    box, other = Box(slow_disk), Box(slow_disk)
+    channel = box.wire("worker").open_channel()
+    declare(channel, "q", durable=True)
+    for _ in range(3):
+        channel.publish("", "q", b"x", delivery_mode=2)
+    box.wait("idle")
+    slow_disk.stall(on=True)
+    channel.ack(channel.take("q", no_ack=False).tag)
+    box.wait("queue", queue="q", ready=2, unacked=0)
+    assert why(box) == "what clients did is on its way to the disk"
+    channel.confirm_select()
+    channel.publish("", "q", b"x", delivery_mode=2)
+    assert why(box) == "channel 1 of connection 'worker' waits for 1 confirm; what clients did is on its way to the disk"
+    other.wait("idle")
+    slow_disk.stall(on=False)
+    box.wait("idle")
+    channel.expect(Basic.Ack, delivery_tag=1)
+    slow_disk.kill()
+    slow_disk.start()
+    box.wait("queue", queue="q", ready=3)
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------

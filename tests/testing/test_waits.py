@@ -282,8 +282,8 @@ def test_what_is_not_there_is_told_with_what_is_like_it(box: Box) -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ({}, "for: expected one of idle, queue, consumer, binding, connection, not null"),
-        ({"for": "rain"}, 'for: expected one of idle, queue, consumer, binding, connection, not "rain"'),
+        ({}, "for: expected one of idle, queue, consumer, binding, connection, message, not null"),
+        ({"for": "rain"}, 'for: expected one of idle, queue, consumer, binding, connection, message, not "rain"'),
         ({"for": "queue"}, "queue: it has to be given"),
         ({"for": "queue", "queue": 1}, "queue is 1: expected text"),
         ({"for": "queue", "queue": "q", "redy": 0}, "redy: unknown where one waits for 'queue', there is queue, ready, unacked, messages"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from broker.admin.errors import BadRequest, HttpError
 from broker.admin.routing import Access, Route
+from broker.admin.steps import carry_out
 from broker.testing.conditions import AT_LEAST_ONE, HasBinding, HasConnection, HasConsumer, Number, QueueHas
 from broker.testing.idle import QUIET_SECONDS, Idle
+from broker.testing.lives.kinds import WORDS
+from broker.testing.lives.recovered import read
+from broker.testing.message_waits import MessageIs
 from broker.testing.resources.info import ROOT, rig_of
 from broker.testing.waits import TimedOut
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
     from broker.admin.bodies import Body
     from broker.admin.call import Call
+    from broker.core.vhost import VHost
+    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.waits import Condition
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -27,6 +33,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "consumer": ("queue", "tag", "count"),
     "binding": ("queue", "exchange", "routing_key"),
     "connection": ("client_name", "count"),
+    "message": ("queue", "exchange", "routing_key", "message_id", "state", "count"),
 }
 """What may be waited for, and what may be said of it."""
 _ALWAYS: Final = ("for", "timeout")
@@ -53,12 +60,28 @@ async def wait(call: Call) -> Any:
             condition = HasConsumer(vhost, _name(body, "queue"), _text(body, "tag"), _number(body, "count") or AT_LEAST_ONE)
         case "binding":
             condition = HasBinding(vhost, _text(body, "queue"), _text(body, "exchange"), _text(body, "routing_key"))
-        case _:
+        case "connection":
             condition = HasConnection(vhost, _text(body, "client_name"), _number(body, "count") or AT_LEAST_ONE)
+        case _:
+            condition = await _message(call, vhost, body)
     try:
         return {"seconds": round(await rig_of(call).waits.until(condition, timeout), 6)}
     except TimedOut as late:
         raise HttpError(408, "timeout", str(late)) from late
+
+
+async def _message(call: Call, vhost: VHost, body: Body) -> MessageIs:
+    """Messages are counted as they go by, so a number is the least of it."""
+    texts = {name: _text(body, name) for name in ("queue", "exchange", "routing_key", "message_id", "state")}
+    if texts["state"] is not None and texts["state"] not in WORDS:
+        raise BadRequest(f"state: expected one of {', '.join(sorted(WORDS))}, not {json.dumps(texts['state'])}")
+    count = _number(body, "count") or AT_LEAST_ONE
+    if count.least == count.most:
+        count = Number(count.least)
+    remembering = cast("RememberingVHost", vhost)
+    if any(life.header is None for life in remembering.history):
+        await carry_out(call, read(remembering))
+    return MessageIs(vhost, **texts, count=count)
 
 
 def _name(body: Body, name: str) -> str:
