@@ -7,5 +7,8 @@ puts in their place, so that no question is asked on the path of a message of a 
     rig            what there is beside the broker, one object for each part: clock, chance, ...
     broker, vhost, queue, session, turn, connection, server    the subclasses ("watched")
     through        what stands between protocol and session, and hears what clients and broker say to each other
+    clock, advance     the broker's time: moved timer by timer, frozen, kept for the next start
+    wire           while the clock is frozen: each frame has a turn of its own, so that a run depends on nothing but the frames
+    scheduling, consumers    in which order queues and consumers are served, where a test wants it unfair
     resources/     what is asked for over HTTP, all of it below /api/leveret/testing
 """
