@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 SLICE_SECONDS: Final = 0.02
 """So long at a time the event loop is kept from everything else."""
+HEAR_SECONDS: Final = 0.25
+"""What a client has sent may be too much for the socket's buffers: so long it may go on coming."""
+REFILL_SECONDS: Final = 0.005
+"""In which the system brings more of it, once there is room."""
 PATIENCE_SECONDS: Final = 0.3
 """Clients that hold messages and say nothing for so long have nothing to say."""
 DISK_CHECK_SECONDS: Final = 0.0005
@@ -96,7 +100,8 @@ class Advance:
 
     async def _call(self, end_ms: int, *, settle: bool, deadline: float) -> int:
         clock, timers, turn = self._clock, self._broker.timers, self._turn
-        self._keep(end_ms - clock.now_ms())
+        if settle or (timers.next_ms is not None and timers.next_ms <= end_ms):
+            self._keep(end_ms - clock.now_ms())
         called = 0
         slice_end = self._loop.time() + SLICE_SECONDS
         while (next_ms := timers.next_ms) is not None and next_ms <= end_ms:
@@ -116,14 +121,19 @@ class Advance:
         return called
 
     async def _hear(self, deadline: float) -> None:
-        """Hear what was sent before: go round until no socket had anything."""
-        count = -1
-        while count != self._turn.count:
-            self._check(deadline, "clients go on sending")
-            count = self._turn.count
+        """Hear what was sent before, to the last byte that had come here; and what comes behind it, but not from those who never stop."""
+        ends = {connection: connection.session.received_bytes + connection.unread_bytes for connection in self._connections}
+        enough, quiet_at = self._loop.time() + HEAR_SECONDS, 0.0
+        while True:
             # The first round hears, the second has the turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+            now, more = self._loop.time(), [each for each in ends if each in self._connections and each.has_more]
+            if more:
+                quiet_at = now + REFILL_SECONDS
+            if now >= quiet_at or (now > enough and all(each.heard_bytes >= ends[each] for each in more)):
+                return
+            self._check(deadline, f"{len(more)} connections have more to say")
 
     async def _durable(self, deadline: float) -> None:
         """Wait until the disk has all that was done so far: replies, and deliveries on their channels, may wait for it."""

@@ -9,6 +9,8 @@ client <- WatchedWire <- Repeated  <- FaultySaying             <- Session
 from __future__ import annotations
 
 import asyncio
+import select
+import struct
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -141,6 +143,32 @@ class WatchedConnection(Connection):
         return int(self._transport.get_write_buffer_size()) + self.wire.output_bytes
 
     @property
+    def unread_bytes(self) -> int:
+        """What the socket has and nobody has read; where the system doesn't say how much, 1 for some."""
+        descriptor = self.descriptor
+        return 0 if descriptor < 0 or self._transport.is_closing() else _unread_bytes(descriptor)
+
+    @property
+    def heard_bytes(self) -> int:
+        """What was read, and understood."""
+        return self.session.received_bytes - self.wire.buffered_bytes - len(self._early)
+
+    @property
+    def has_more(self) -> bool:
+        """The peer has sent something that can be heard and isn't yet."""
+        return not (self._ending or self._pauses - {"budget", "disk"}) and ("budget" in self._pauses or self.unread_bytes > 0)
+
+    @property
     def descriptor(self) -> int:
         """The socket's number."""
         return int(self._transport.get_extra_info("socket").fileno())
+
+
+def _unread_bytes(descriptor: int) -> int:
+    try:
+        import fcntl
+        import termios
+    except ImportError:  # Windows
+        return len(select.select([descriptor], (), (), 0)[0])
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0]
+    return count

@@ -282,6 +282,21 @@ def test_nothing_is_dropped_that_somebody_is_to_have(broker: Supervised, unfair:
         wire.close()
 
 
+def test_nobody_waits_while_time_passes(broker: Supervised, unfair: Callable[[int | None], None]) -> None:
+    """What is due is given out at its own moment, before it expires in its turn."""
+    with Wire.connect(broker) as wire:
+        channel = wire.open_channel()
+        late = channel.queue(arguments={"x-message-ttl": 1000})
+        waiting = channel.queue(arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": late})
+        channel.consume(late, no_ack=True)
+        for seed in range(20):
+            unfair(seed)
+            channel.publish("", waiting, b"%d" % seed, expiration="60000")
+            broker.ask("POST", "/clock/advance", {"seconds": 3600})
+            assert channel.deliver().body == b"%d" % seed
+        wire.close()
+
+
 # --- the interface --------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ AGES_SECONDS = 2**27
 SOON_SECONDS = 5.0
 """In which they pass, whatever else runs on the machine; alone it takes a millisecond."""
 HALF_AN_HOUR = 1800
+DEAD_LETTERS = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,63 @@ def test_what_was_sent_before_is_heard_before(broker: Supervised, channel: WireC
         channel.publish("", queue, b"1")
     advance(broker, 1)
     assert channel.counts(queue)[0] == 0
+
+
+def test_what_is_sent_meanwhile_is_heard_afterwards() -> None:
+    """In twenty minutes with a timer each second, which take the broker longer than a moment."""
+    with Supervised() as broker, Wire.connect(broker) as wire, Wire.connect(broker) as other:
+        channel, publishing = wire.open_channel(), other.open_channel()
+        dead = channel.queue("dead", auto_delete=True)
+        short = channel.queue("short", auto_delete=True, arguments=DEAD_LETTERS | {"x-message-ttl": 1})
+        timers = channel.queue()
+        for number in range(1200):
+            channel.publish("", timers, b"", expiration=str(1000 * number))
+        channel.counts(dead)
+        with _Flood(lambda: (publishing.publish("", short, b""), publishing.counts(short))):
+            eventually(lambda: channel.counts(dead)[0])
+            begin = now(broker)
+            assert advance(broker, 1200) > 1000
+            end = now(broker)
+            before = channel.counts(dead)[0]
+            eventually(lambda: channel.counts(dead)[0] > before + 10)
+        advance(broker, 1)
+        count = channel.counts(dead)[0]
+        channel.consume(dead, no_ack=True)
+        died = [int(each.headers["x-death"][0]["time"].timestamp()) for each in channel.deliveries(count)]
+        assert not [each for each in died if begin // 1000 + 60 < each < end // 1000 - 60]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_who_never_stops_is_not_waited_for(frozen: bool) -> None:
+    with Supervised() as broker, Wire.connect(broker) as wire, Wire.connect(broker) as other:
+        channel, publishing = wire.open_channel(), other.open_channel()
+        queue = channel.queue(auto_delete=True, arguments={"x-max-length": 1000})
+        if frozen:
+            broker.ask("POST", "/clock/freeze")
+        with _Flood(lambda: publishing.publish("", queue, b"")):
+            eventually(lambda: channel.counts(queue)[0] > 100)
+            advance(broker, 60)
+        publishing.counts(queue)
+
+
+class _Flood(threading.Thread):
+    """Does something again and again as long as the block lasts."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._act = act
+        self._ends = threading.Event()
+
+    def run(self) -> None:
+        while not self._ends.is_set():
+            self._act()
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self.join()
 
 
 def test_a_chain_of_dead_letters_has_its_own_times(broker: Supervised, channel: WireChannel) -> None:
@@ -391,19 +449,8 @@ def test_clients_that_never_rest_are_not_waited_for_for_ever(broker: Supervised,
     queue = channel.queue()
     channel.consume(queue)
     channel.publish("", queue, b"1")
-    ends = threading.Event()
-
-    def put_back() -> None:
-        while not ends.is_set():
-            channel.nack(channel.deliver().tag)
-
-    thread = threading.Thread(target=put_back)
-    thread.start()
-    try:
+    with _Flood(lambda: channel.nack(channel.deliver().tag)):
         refused = broker.ask("POST", "/clock/advance", {"seconds": 60, "settle": True, "timeout": 0.2}, status=408)
-    finally:
-        ends.set()
-        thread.join()
     assert "for vhost '/' to be idle" in refused["reason"]
     assert f"the clock stands at {now(broker)}, where it had got to" in refused["reason"]
 
