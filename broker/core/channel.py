@@ -36,7 +36,6 @@ class Channel:
     confirms_type: ClassVar[type[Confirms]] = Confirms
     consumer_type: ClassVar[type[Consumer]] = Consumer
     transaction_type: ClassVar[type[Transaction]] = Transaction
-    consumer_type: ClassVar[type[Consumer]] = Consumer
 
     __slots__ = (
         "__weakref__", "closed", "confirms", "consumers", "delivery_round", "delivery_times", "dropped", "gets", "getters", "given",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from broker.runtime.connection import Connection
 from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
+from broker.testing.faults.connection import FaultyConnection
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
 from broker.testing.findings.witness import Witness
 from broker.testing.wording import method_text
@@ -28,7 +28,7 @@ LAST_WORDS_SECONDS: Final = 0.1
 """How long a peer whose test is over has to take connection.close, before its socket goes."""
 
 
-class WatchedConnection(Connection):
+class WatchedConnection(FaultyConnection):
     """See the module."""
 
     conversation: Conversation
@@ -40,8 +40,10 @@ class WatchedConnection(Connection):
 
     def _connect(self, events: Events) -> None:
         self.conversation = self.rig.conversations.begin(self.session)
-        super()._connect(Overheard(FaultyHearing(Witness(events, self.session)), self.conversation))
-        self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
+        self.session.connection = self
+        hearing = FaultyHearing(self, self.session, Witness(events, self.session))
+        super()._connect(Overheard(hearing, self.conversation))
+        self.session.wire = FaultySaying(self, Repeated(self.wire, self.conversation, self.session))
 
     def hold(self) -> None:
         """Don't hear the peer until `go_on`."""

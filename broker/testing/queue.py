@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from broker.testing.faults.queue import FaultyQueue
 from broker.testing.findings.queue import JudgedDeadLetters, JudgedQueue
 from broker.testing.lives.dead_letters import RememberingDeadLetters
 from broker.testing.lives.queue import RememberingQueue
@@ -18,7 +19,7 @@ class WatchedDeadLetters(JudgedDeadLetters, RememberingDeadLetters):
     __slots__ = ()
 
 
-class WatchedQueue(JudgedQueue, RememberingQueue):
+class WatchedQueue(JudgedQueue, RememberingQueue, FaultyQueue):
     """See the module."""
 
     dead_letters_type: ClassVar[type[DeadLetters]] = WatchedDeadLetters

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.runtime.server import Server
 from broker.testing.connection import WatchedConnection
+from broker.testing.faults.alarms import OrderedAlarms
 from broker.testing.turn import WatchedTurn
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ class WatchedServer(Server):
 
     turn_type = WatchedTurn
     connection_type = WatchedConnection
+    alarms_type = OrderedAlarms
     stop_seconds_max = 0.1
     """Clients of a test that is over don't answer any more."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
+    faults,
     findings,
     info,
     report,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from broker.admin.routing import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *faults.ROUTES,
     *findings.ROUTES,
     *info.ROUTES,
     *report.ROUTES,
