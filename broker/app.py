@@ -92,7 +92,7 @@ def serve(config: Config, *, supervised: bool = False) -> int:
     store: LocalStore | MemoryStore
     try:
         prepared = _prepare(config)
-        store = LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
+        store = _open_store(config)
     except (ConfigError, Unusable) as error:
         log.critical("cannot start: %s", error)
         return EXIT_CONFIG
@@ -112,6 +112,15 @@ def serve(config: Config, *, supervised: bool = False) -> int:
             log.critical("the log could not be closed: %s", error)
             status = EXIT_STORAGE
     return status
+
+
+def _open_store(config: Config) -> LocalStore | MemoryStore:
+    """Raises StorageError, OSError."""
+    if config.testing.enabled:
+        from broker.testing.faults.store import open_store
+
+        return open_store(config.data_dir)
+    return LocalStore(config.data_dir) if config.data_dir is not None else MemoryStore(keep=False)
 
 
 def _prepare(config: Config) -> Prepared:
@@ -187,7 +196,9 @@ def build(config: Config, store: LocalStore | MemoryStore) -> Operations:
 
         rig = Rig(config.testing)
         rig.restore(store.catalog)
-        broker: Broker = WatchedBroker(rig, authenticator, properties, logs=keeps)
+        rig.faults.attach(store, users)
+        # In memory, too, everything goes through the store, so that a test can have it fail.
+        broker: Broker = WatchedBroker(rig, authenticator, properties, logs=True)
     else:
         broker = Broker(authenticator, properties, wall_clock, secrets.token_bytes, logs=keeps)
     broker.compat = PROFILES[config.compat]

@@ -14,8 +14,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from broker.runtime.connection import Connection
 from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
+from broker.testing.faults.connection import FaultyConnection
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
 from broker.testing.findings.witness import Witness
 from broker.testing.wire import WatchedWire
@@ -38,7 +38,7 @@ LAST_WORDS_SECONDS: Final = 0.1
 """How long a peer whose test is over has to take connection.close, before its socket goes."""
 
 
-class WatchedConnection(Connection):
+class WatchedConnection(FaultyConnection):
     """See the module."""
 
     wire_type: ClassVar[type[ServerConnection]] = WatchedWire
@@ -51,12 +51,14 @@ class WatchedConnection(Connection):
 
     def _connect(self, events: Events) -> None:
         self.conversation = self.rig.conversations.begin(self.session)
-        super()._connect(Overheard(FaultyHearing(Witness(events, self.session)), self.conversation))
+        self.session.connection = self
+        hearing = FaultyHearing(self, self.session, Witness(events, self.session))
+        super()._connect(Overheard(hearing, self.conversation))
         self._early = b""
         """What came in while others were not done yet."""
         self._waits_since: float | None = None
         cast("WatchedWire", self.wire).clock = self.rig.clock
-        self.session.wire = FaultySaying(Repeated(self.wire, self.conversation, self.session))
+        self.session.wire = FaultySaying(self, Repeated(self.wire, self.conversation, self.session))
         if self.rig.time.is_deaf:
             self.hold("time")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from broker.core.consumers import Consumers
+from broker.testing.faults.consumers import FaultyConsumers
 
 if TYPE_CHECKING:
     from broker.core.consumers import Consumer
     from broker.testing.vhost import WatchedVHost
 
 
-class WatchedConsumers(Consumers):
+class WatchedConsumers(FaultyConsumers):
     """See the module. Priorities and single active consumers are as ever; each consumer gets what it gets in order."""
 
     __slots__ = ()

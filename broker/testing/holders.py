@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.core.session import Session
     from broker.testing.broker import WatchedBroker
+    from broker.testing.faults.consumers import FaultyConsumer
 
 NAMED = 3
 """Holders and consumers that a sentence names; of the others it has the number."""
@@ -114,6 +115,8 @@ def untaken_text(queue: Queue) -> str:
         whose = f" of {holder_text(consumer)}" if len(queue.consumers) > 1 else ""
         if queue.consumers.single_active and consumer is not queue.consumers.active:
             told.append(f"{holder_text(consumer)} waits for the active one to end")
+        elif cast("FaultyConsumer", consumer).is_held:
+            told.append(f"a fault holds back what {holder_text(consumer)} is to get")
         elif consumer.channel.prefetch_shared:
             told.append(f"prefetch {consumer.channel.prefetch_shared}, shared by its channel,{whose} is used up")
         else:

@@ -5,7 +5,7 @@ A vhost is idle if all of this is so:
 - no queue of it has something to do that the broker puts off to its next turn;
 - of no queue a message is unacked, and no basic.get waits;
 - no message is ready that a consumer could be given: there is no consumer, or its prefetch is used up, or it isn't the active one;
-- nobody waits for a confirm, and no transaction has a publish that isn't committed;
+- nobody waits for a confirm (but for one that a fault holds back), and no transaction has a publish that isn't committed;
 - no connection of it has output that the socket hasn't taken, or input that isn't read: in the broker, half a frame too, or in the socket;
 - what its clients did is durable, as far as it ever will be;
 - clients and broker have said nothing to each other for `quiet` seconds of real time, counted from the call at the earliest. Heartbeats
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.core.vhost import VHost
     from broker.testing.connection import WatchedConnection
+    from broker.testing.faults.confirms import FaultyConfirms
     from broker.testing.rig import Rig
     from broker.testing.vhost import WatchedVHost
 
@@ -232,8 +233,8 @@ def _of_queue(queue: Queue) -> str:
 
 def _of_channel(channel: Channel) -> Iterator[str]:
     where = f"channel {channel.number} of connection '{name_of(channel.session)}'"
-    if channel.confirms is not None and channel.confirms.unconfirmed:
-        yield f"{where} waits for {number(channel.confirms.unconfirmed, 'confirm')}"
+    if channel.confirms is not None and (awaited := cast("FaultyConfirms", channel.confirms).awaited):
+        yield f"{where} waits for {number(awaited, 'confirm')}"
     if channel.gets:
         yield f"{where} waits for the answer to a basic.get"
     if channel.transaction is not None and channel.transaction.publishes:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from broker.core.ready import Ready
 from broker.testing.consumers import WatchedConsumers
+from broker.testing.faults.queue import FaultyQueue
 from broker.testing.findings.queue import JudgedDeadLetters, JudgedQueue
 from broker.testing.lives.dead_letters import RememberingDeadLetters
 from broker.testing.lives.queue import RememberingQueue
 
 if TYPE_CHECKING:
-    from broker.core.consumers import Consumers
     from broker.core.dead_letter import DeadLetters
     from broker.testing.vhost import WatchedVHost
 
@@ -22,11 +22,11 @@ class WatchedDeadLetters(JudgedDeadLetters, RememberingDeadLetters):
     __slots__ = ()
 
 
-class WatchedQueue(JudgedQueue, RememberingQueue):
+class WatchedQueue(JudgedQueue, RememberingQueue, FaultyQueue):
     """See the module."""
 
     dead_letters_type: ClassVar[type[DeadLetters]] = WatchedDeadLetters
-    consumers_type: ClassVar[type[Consumers]] = WatchedConsumers
+    consumers_type = WatchedConsumers
     vhost: WatchedVHost
 
     def serve(self, budget: int = 1 << 30) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broker.core import entries
 from broker.testing.clock import Clock
 from broker.testing.conversations import Conversations
+from broker.testing.faults.rules import Rules
 from broker.testing.findings.judge import Judge
 from broker.testing.sandboxes import Sandboxes
 from broker.testing.scheduling import Scheduling
@@ -54,6 +55,7 @@ class Rig:
         """Called with the name of a vhost that goes with all that is kept about it."""
         self.busy: list[Callable[[VHost], str | None]] = []
         """Each tells what goes on in a vhost that nobody else knows of (a fault holds something back), if something does: it isn't idle."""
+        self.faults = Rules(self)
         self.waits = Waits(lambda: self.server.turn.schedule())
         self.after_turn.append(self.waits.after_turn)
         self.conversations = Conversations(self.clock.now_ms)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from broker.runtime.server import Server
 from broker.testing.advance import Advance
 from broker.testing.connection import WatchedConnection
+from broker.testing.faults.alarms import OrderedAlarms
 from broker.testing.turn import WatchedTurn
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class WatchedServer(Server):
 
     turn_type = WatchedTurn
     connection_type = WatchedConnection
+    alarms_type = OrderedAlarms
     stop_seconds_max = 0.1
     """Clients of a test that is over don't answer any more."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.testing.box import Box
+from tests.testing.lab import Lab
 from tests.testing.sandboxed import Sandboxed
 from tests.testing.state_box import StateBox
 from tests.testing.supervised import Supervised
@@ -37,3 +38,22 @@ def vhost(testing_broker: Supervised) -> Iterator[StateBox]:
     vhost = StateBox(testing_broker)
     yield vhost
     vhost.end()
+
+
+@pytest.fixture(scope="session")
+def lab_broker() -> Iterator[Supervised]:
+    with Supervised() as broker:
+        yield broker
+        log = broker.log
+    assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:4000]
+    assert "internal error" not in log
+
+
+@pytest.fixture
+def lab(lab_broker: Supervised) -> Iterator[Lab]:
+    """A vhost of the test's own, in which things go wrong."""
+    lab = Lab(lab_broker)
+    with lab.clients:
+        yield lab
+    lab_broker.ask("DELETE", f"/sandboxes/{lab.vhost}", status=204)
+    assert not lab_broker.ask("GET", f"/faults?vhost={lab.vhost}"), "its rules go with a sandbox"

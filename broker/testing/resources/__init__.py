@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.testing.resources import (
     clock,
+    faults,
     findings,
     history,
     info,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from broker.admin.routing import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *faults.ROUTES,
     *findings.ROUTES,
     *clock.ROUTES,
     *history.ROUTES,
