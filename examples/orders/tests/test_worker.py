@@ -75,7 +75,7 @@ def test_an_order_that_always_fails_is_put_aside(shop, start_worker, accounts, l
     start_worker()
     shop.order("1", 0)
     shop.order("2", 100)
-    leveret.advance(10 * RETRY_SECONDS, settle=True)
+    leveret.advance(10 * RETRY_SECONDS, settle=True, timeout=3)
     (failed,) = leveret.assert_messages("orders.failed", 1)
     assert failed.json()["id"] == "1"
     assert accounts.charges == [("2", 100)]
