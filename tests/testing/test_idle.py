@@ -16,7 +16,6 @@ import pytest
 from pamqp.commands import Basic, Exchange, Queue, Tx
 
 from broker.testing.idle import readable
-from tests.runtime.faulty import FAULT
 from tests.runtime.process import soon
 from tests.testing.box import Box
 from tests.testing.supervised import Supervised
@@ -200,45 +199,30 @@ def test_heartbeats_are_no_noise(box: Box) -> None:
         thread.join()
 
 
-class SlowDisk(Supervised):
-    """A broker on a disk that does nothing while the file `fault` says so."""
-
-    module = "tests.runtime.faulty"
-
-    def stall(self, *, on: bool) -> None:
-        assert self.data_dir is not None
-        (self.data_dir.parent / FAULT).write_text("any stalls" if on else "")
-
-
-@pytest.fixture
-def slow_disk(tmp_path: Path) -> Iterator[SlowDisk]:
-    with SlowDisk(tmp_path / "data") as broker:
-        yield broker
-        broker.stall(on=False)
-
-
-def test_what_clients_did_is_durable_before_it_is_idle(slow_disk: SlowDisk) -> None:
+def test_what_clients_did_is_durable_before_it_is_idle(tmp_path: Path) -> None:
     """Confirms have come, and acks too are down on the disk; what others did isn't waited for."""
-    box, other = Box(slow_disk), Box(slow_disk)
-    channel = box.wire("worker").open_channel()
-    declare(channel, "q", durable=True)
-    for _ in range(3):
+    with Supervised(tmp_path / "data") as broker:
+        box, other = Box(broker), Box(broker)
+        channel = box.wire("worker").open_channel()
+        declare(channel, "q", durable=True)
+        for _ in range(3):
+            channel.publish("", "q", b"x", delivery_mode=2)
+        box.wait("idle")
+        broker.ask("POST", "/faults", {"do": "slow_disk", "seconds": 2}, status=201)
         channel.publish("", "q", b"x", delivery_mode=2)
-    box.wait("idle")
-    slow_disk.stall(on=True)
-    channel.ack(channel.take("q", no_ack=False).tag)
-    box.wait("queue", queue="q", ready=2, unacked=0)
-    assert why(box) == "what clients did is on its way to the disk"
-    channel.confirm_select()
-    channel.publish("", "q", b"x", delivery_mode=2)
-    assert why(box) == "channel 1 of connection 'worker' waits for 1 confirm; what clients did is on its way to the disk"
-    other.wait("idle")
-    slow_disk.stall(on=False)
-    box.wait("idle")
-    channel.expect(Basic.Ack, delivery_tag=1)
-    slow_disk.kill()
-    slow_disk.start()
-    box.wait("queue", queue="q", ready=3)
+        channel.ack(channel.take("q", no_ack=False).tag)
+        box.wait("queue", queue="q", ready=3, unacked=0)
+        assert why(box) == "what clients did is on its way to the disk"
+        channel.confirm_select()
+        channel.publish("", "q", b"x", delivery_mode=2)
+        assert why(box) == "channel 1 of connection 'worker' waits for 1 confirm; what clients did is on its way to the disk"
+        other.wait("idle", timeout=1)
+        box.wait("idle")
+        channel.wire.timeout = 0.1
+        channel.expect(Basic.Ack, delivery_tag=1)
+        broker.kill()
+        broker.start()
+        box.wait("queue", queue="q", ready=4)
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------
