@@ -18,6 +18,7 @@ A client whose machine, or whose interpreter, has too much to do may take longer
 of it. One that takes long from a delivery to its next word is given three times that, but not more than PACE_SECONDS_MAX: it may just have
 had something to do. One that was heard again after a silence in which nothing else kept the vhost from being idle, and somebody waited for
 that, is given four times that silence, but not more than SILENCE_SECONDS_MAX. Both are forgotten little by little.
+So a client that is starved is hardly ever missed. One that thinks for a second, and holds nothing, can't be told from one that is done.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def report(rig: Rig, vhost: VHost) -> Steps[str]:
     queues = yield from _queues(vhost, moments)
     lines = [
         *_head(rig, vhost, moments),
-        *_sentences("Faults", _faults(conversations, moments)),
+        *_sentences("Faults", _faults(rig, vhost, conversations, moments)),
         *_sentences("Went nowhere", fates.nowhere(history, moments)),
         *_sentences("Errors", _errors(conversations, moments)),
         *_sentences("Lost", fates.losses(rig.judge.of(vhost.name))),
@@ -124,10 +124,14 @@ def _head(rig: Rig, vhost: VHost, moments: Moments) -> list[str]:
     return lines
 
 
-def _faults(conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
-    """What they did, on which connections."""
+def _faults(rig: Rig, vhost: VHost, conversations: Sequence[Conversation], moments: Moments) -> Iterator[str]:
+    """Those that are in effect, of the whole broker too; then what they did, and those that are over, on which connections."""
+    for rule in rig.faults.of(None):
+        if rule.vhost in (None, vhost.name):
+            order = ", ".join(f"{name}={value!r}" for name, value in rule.order.items() if name not in ("do", "vhost"))
+            yield f"in effect: {rule.id}, {rule.action.name} ({order}): hit {number(rule.hits, 'time')}{', spent' * rule.is_spent}"
     hits = [(note.at_ms, f"{note.text} (on {_name(each)}, {{}})") for each in conversations for note in each.notes]
-    return fates.grouped(hits, moments, "time")
+    yield from fates.grouped(hits, moments, "time")
 
 
 def _name(conversation: Conversation) -> str:

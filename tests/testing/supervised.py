@@ -21,8 +21,6 @@ class Supervised:
     its environment."""
 
     name = "leveret"
-    module = "leveret"
-    """What `python -m` runs."""
     host = "127.0.0.1"
 
     def __init__(self, data_dir: Path | None = None, *, seed: int = 7, arguments: tuple[str, ...] = (), **variables: str) -> None:
@@ -47,7 +45,7 @@ class Supervised:
     def start(self) -> None:
         storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
         ports = ["--host", self.host, "--port", str(self.port), "--http-port", str(self.http_port)]
-        command = [sys.executable, "-m", self.module, "serve", "--testing", "--supervised", "--seed", str(self.seed), *storage, *ports]
+        command = [sys.executable, "-m", "leveret", "serve", "--testing", "--supervised", "--seed", str(self.seed), *storage, *ports]
         self.process = subprocess.Popen(
             [*command, "--log-file", self._log.name, *self.arguments],
             cwd=ROOT,

@@ -7,7 +7,7 @@ from pamqp.commands import Basic, Exchange, Queue
 
 from tests.testing.box import Box
 from tests.testing.supervised import Supervised
-from tests.testing.test_waits import waiting
+from tests.testing.test_waits import waiting, waits
 from tests.wire import WireChannel
 
 
@@ -45,6 +45,16 @@ def test_each_step_of_a_life(box: Box, channel: WireChannel) -> None:
     # What has happened counts, what is so no more doesn't.
     box.wait("message", queue="orders", message_id="m1", state="delivered")
     box.reason("message", queue="orders", message_id="m1", state="unacked")
+
+
+def test_what_else_happens_to_it_is_not_it(box: Box, channel: WireChannel) -> None:
+    with waiting(box, "message", queue="orders", state="acked") as acked:
+        channel.publish("shop", "orders.new", b"x")
+        tag = channel.take("orders", no_ack=False).tag
+        box.wait("message", queue="orders", state="delivered")
+        assert waits(box) == 1
+        channel.ack(tag)
+        assert acked()["status"] == 200
 
 
 def test_so_many(box: Box, channel: WireChannel) -> None:

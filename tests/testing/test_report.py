@@ -122,10 +122,26 @@ def test_how_a_message_came_to_be_where_it_is(box: Box) -> None:
     assert told == "ready    6 bytes 'poison', by 'worker' T, delivered 3 times, came back T (its channel was closed)"
 
 
+def test_faults_and_what_they_did(box: Box) -> None:
+    order = {"do": "close_channel", "on": "basic.publish", "skip": 1, "vhost": box.vhost, "code": 406, "text": "so ordered"}
+    fault = box.broker.ask("POST", "/faults", order, status=201)["id"]
+    assert sentences(sections(report(box))["Faults"])[0].endswith(": hit 0 times")
+    channel = box.wire("worker").open_channel()
+    channel.queue("q")
+    for _ in range(2):
+        channel.publish("", "q", b"x")
+    channel.expect_close(406)
+    told = sentences(sections(report(box))["Faults"])
+    assert told[0].startswith(f"in effect: {fault}, close_channel (on='basic.publish', ") and told[0].endswith(": hit 1 time, spent")
+    box.broker.ask("DELETE", f"/faults/{fault}", status=204)
+    told = sentences(sections(report(box))["Faults"])
+    assert len(told) == 1 and f"fault {fault}: close_channel" in told[0] and told[0].endswith("(on worker, 1 time)")
+
+
 def sentences(lines: list[str]) -> list[str]:
     """Those that go on in the next line are one."""
     text = "\n".join(lines)
-    return re.sub(r"\n(?![+]\d|\d+ times|\.\.\.)", " ", text).splitlines()
+    return re.sub(r"\n(?![+]\d|\d+ times:|in effect|\.\.\.)", " ", text).splitlines()
 
 
 def test_errors_and_refused_logins_come_first(testing_broker: Supervised, box: Box) -> None:
