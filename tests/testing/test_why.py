@@ -460,15 +460,18 @@ def test_a_message_id(box: Box, channel: WireChannel) -> None:
 
 
 def test_another_vhost(box: Box, channel: WireChannel) -> None:
+    channel.queue("bills", exclusive=False)
+    channel.exchange("office")
     with Wire.connect(box.broker) as wire:
         other = wire.open_channel()
-        other.queue("orders", exclusive=True)
-        other.exchange("shop", "fanout", auto_delete=True)
-        other.bind("orders", "shop")
-        other.publish("shop", "orders.new")
-        other.counts("orders")
-        assert why(box, queue="orders", wanted=1, found=0) == "1 was published to a queue of the same name in vhost '/'"
-        assert why(box, exchange="shop", wanted=1, found=0, state="published") == ("1 was published to the same exchange name in vhost '/'")
+        other.queue("bills", exclusive=True)
+        other.exchange("office", "fanout", auto_delete=True)
+        other.bind("bills", "office")
+        other.publish("office", "bills.new")
+        other.counts("bills")
+        assert why(box, queue="bills", wanted=1, found=0) == "1 was published to a queue of the same name in vhost '/'"
+        text = why(box, exchange="office", wanted=1, found=0, state="published")
+        assert text == "1 was published to the same exchange name in vhost '/'"
         wire.close()
 
 
