@@ -447,4 +447,4 @@ def test_a_commit_routes_as_it_was_when_it_was_published(box: Box, channel: Wire
     first, gone = lives(box)
     assert why(first) == {"orders": "'a' fits 'a'", "audit": "'a' fits '#': # is 'a'"}
     assert kinds(first) == ["published", "routed"]
-    assert story(gone)[1] == "unroutable: its queues were deleted before the commit"
+    assert story(gone)[1] == "unroutable: found its queues deleted at the commit"

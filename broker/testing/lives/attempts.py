@@ -57,7 +57,7 @@ def _keep(
     life.mandatory = bits & MANDATORY != 0
     if trace is not None:
         life.keys, life.routes = trace.keys, dict(trace.ways)
-        life.unroutable = None if trace.miss is None else trace.miss.text
+        life.miss = trace.miss
     history.keep(life, None)
     history.note(life, kind, who=who, detail=detail)
     history.conclude(life)

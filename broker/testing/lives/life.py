@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broker.core.message import Message
-    from broker.testing.lives.trace import Way
+    from broker.testing.lives.trace import Miss, Way
 
 BODY_KEPT_BYTES: Final = 65_536
 """Of a bigger body the beginning is kept."""
@@ -95,8 +95,8 @@ class Life:
     became a message, a text). A message that was delayed goes on under another number: `ids` has all."""
 
     __slots__ = (
-        "begun_ms", "body", "body_bytes", "by", "confirm", "events", "header", "id", "ids", "keys", "left_out", "mandatory", "next",
-        "number", "open", "origin", "places", "previous", "routes", "routing", "seen", "state", "unroutable",
+        "begun_ms", "body", "body_bytes", "by", "confirm", "events", "header", "id", "ids", "keys", "left_out", "mandatory", "miss",
+        "next", "number", "open", "origin", "places", "previous", "routes", "routing", "seen", "state",
     )  # fmt: skip
 
     def __init__(self, number: int, origin: str, begun_ms: int, by: Who | None) -> None:
@@ -121,7 +121,7 @@ class Life:
         """Its number among the publishes of a channel in confirm mode."""
         self.routes: dict[str, Way] = {}
         """The queues that it was routed to, and why."""
-        self.unroutable: str | None = None
+        self.miss: Miss | None = None
         """Why no queue got it."""
         self.events: list[Event] = []
         self.left_out = 0
@@ -148,6 +148,11 @@ class Life:
     def routing_key(self) -> str:
         """Its routing key."""
         return split_routing(self.routing)[1]
+
+    @property
+    def unroutable(self) -> str | None:
+        """Why no queue got it, in words."""
+        return None if self.miss is None else self.miss.text
 
     @property
     def properties(self) -> Properties:

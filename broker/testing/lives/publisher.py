@@ -8,6 +8,7 @@ from broker.core.publisher import Publisher
 from broker.testing.lives import attempts, kinds
 from broker.testing.lives.channel import RememberingTransaction, who_of
 from broker.testing.lives.confirms import RememberingConfirms
+from broker.testing.lives.trace import Miss
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import MANDATORY
 
@@ -95,7 +96,7 @@ class RememberingPublisher(Publisher):
             return
         life.keys = trace.keys
         if publish.reply is None:
-            life.unroutable = None if trace.miss is None else trace.miss.text
+            life.miss = trace.miss
         life.routes.update((queue.name, trace.ways[queue.name]) for queue in publish.queues if queue.name in trace.ways)
 
     @staticmethod
@@ -107,9 +108,8 @@ class RememberingPublisher(Publisher):
             return
         if any(not queue.deleted for queue in publish.queues):
             return
-        if life.unroutable is None:
-            deleted = "its queues were deleted before the commit" if publish.queues else "reached no queue: a fault had it so"
-            life.unroutable = deleted
+        if life.miss is None:
+            life.miss = Miss("found its queues deleted at the commit" if publish.queues else "reached no queue: a fault had it so")
         history.note(life, kinds.UNROUTABLE, detail=life.unroutable)
         if life.mandatory:
             history.note(life, kinds.RETURNED, who=life.by)

@@ -285,5 +285,5 @@ class RememberingDelayQueue(RememberingQueue, DelayQueue):
         self.history.note(life, kinds.DUE, self.name)
         with self.remembering_outbox.bearing(self.history, life):
             super()._publish(message)
-        if len(life.ids) < 2 and life.unroutable is not None:
+        if len(life.ids) < 2 and life.miss is not None:
             self.history.note(life, kinds.UNROUTABLE, detail=life.unroutable)

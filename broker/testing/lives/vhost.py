@@ -102,7 +102,7 @@ class RememberingVHost(VHost):
         if trace is not None:
             life.keys = trace.keys
             life.routes.update(trace.ways)
-            life.unroutable = None if trace.miss is None else trace.miss.text
+            life.miss = trace.miss
 
     def bind(self, exchange: Exchange, destination: Destination, routing_key: str, arguments: Table) -> None:
         """See VHost."""

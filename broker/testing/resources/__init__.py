@@ -16,6 +16,7 @@ from broker.testing.resources import (
     scheduling,
     snapshots,
     waits,
+    why,
 )
 
 if TYPE_CHECKING:
@@ -33,4 +34,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *scheduling.ROUTES,
     *snapshots.ROUTES,
     *waits.ROUTES,
+    *why.ROUTES,
 )
