@@ -407,6 +407,38 @@ def test_options_of_three_places(pytester: pytest.Pytester) -> None:
     run(pytester, "--leveret-seed=3").assert_outcomes(passed=1)
 
 
+def test_strict_tests_fail_of_findings(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from conftest import connect
+
+        def declare(broker):
+            with connect(broker) as connection:
+                connection.channel().queue_declare("transient")
+
+        def test_sandbox(leveret):
+            declare(leveret)
+
+        def test_own(leveret_factory):
+            declare(leveret_factory())
+
+        def test_fails_anyway(leveret):
+            declare(leveret)
+            assert False
+
+        def test_clean(leveret):
+            pass
+        """
+    )
+    run(pytester).assert_outcomes(passed=3, failed=1)
+    result = run(pytester, "--leveret-strict")
+    result.assert_outcomes(passed=1, failed=3)
+    text = result.stdout.str()
+    assert text.count("leveret, strict: 1 finding:\n  breaks transient-queue: queue 'transient'") == 2
+    assert text.count("leveret: what the broker saw") == 3
+    run(pytester, "--leveret-strict", "--leveret-ignore=transient-queue,global-qos").assert_outcomes(passed=3, failed=1)
+
+
 def test_a_broker_that_runs_already(pytester: pytest.Pytester, server: Broker) -> None:
     pytester.makepyfile(
         f"""
