@@ -446,12 +446,17 @@ def test_a_broker_that_runs_already(pytester: pytest.Pytester, server: Broker) -
         def test_it(leveret, leveret_server):
             connect(leveret).close()
             assert leveret_server.port == {server.port}
+
+        def test_fails(leveret):
+            assert False
         """
     )
-    run(pytester, "--leveret-url", server.http_url, "--leveret-token", token(server)).assert_outcomes(passed=1)
+    result = run(pytester, "--leveret-url", server.http_url, "--leveret-token", token(server))
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"leveret: the broker at {server.http_url}", TITLE, f"the broker at {server.http_url}, seed 7"])
     assert server.is_running
     result = run(pytester, "--leveret-url", server.http_url)
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*--leveret-url needs --leveret-token*"])
 
 
