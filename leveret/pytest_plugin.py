@@ -90,7 +90,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     wanted = {"leveret_server", "leveret_factory"}
     if not any(wanted.intersection(getattr(item, "fixturenames", ())) for item in items):
         return []
-    return [f"leveret: {_seed_text(config.stash[SEED])}"]
+    return [f"leveret: {_seed_text(config.stash[SEED]) if (url := _option(config, 'url')) is None else f'the broker at {url}'}"]
 
 
 # --- fixtures -------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def leveret(leveret_server: Broker, request: pytest.FixtureRequest) -> Broker:
     if not leveret_server.is_running:
         leveret_server.start()  # a test has ended it
     sandbox = leveret_server.sandbox(re.sub(r"[^\w.-]+", "-", request.node.name, flags=re.ASCII)[:NAME_MAX].strip("-"))
-    _note(request.node, Seen(sandbox))
+    _note(request.node, Seen(sandbox, _option(request.config, "url")))
     return sandbox
 
 
@@ -155,10 +155,11 @@ OF_THE_RUN = ("compat", "config", "seed", "strict", "ignore")
 
 
 class Seen:
-    """A handle that a test has used."""
+    """A handle that a test has used. It runs elsewhere if there is a `url`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, url: str | None = None) -> None:
         self.broker = broker
+        self._head = _seed_text(broker.seed) if url is None else f"the broker at {url}, seed {broker.seed}"
         self._text: str | None = None
 
     def take_down(self) -> None:
@@ -187,7 +188,7 @@ class Seen:
             saw = self.broker.report()
         except Exception as error:  # noqa: BLE001 - whatever it is, the test's own failure is what has to be reported
             saw = str(error) or repr(error)
-        return f"{_seed_text(self.broker.seed)}\n{saw.rstrip()}"
+        return f"{self._head}\n{saw.rstrip()}"
 
 
 SEED = pytest.StashKey[int]()

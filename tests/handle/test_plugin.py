@@ -407,6 +407,38 @@ def test_options_of_three_places(pytester: pytest.Pytester) -> None:
     run(pytester, "--leveret-seed=3").assert_outcomes(passed=1)
 
 
+def test_strict_tests_fail_of_findings(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from conftest import connect
+
+        def declare(broker):
+            with connect(broker) as connection:
+                connection.channel().queue_declare("transient")
+
+        def test_sandbox(leveret):
+            declare(leveret)
+
+        def test_own(leveret_factory):
+            declare(leveret_factory())
+
+        def test_fails_anyway(leveret):
+            declare(leveret)
+            assert False
+
+        def test_clean(leveret):
+            pass
+        """
+    )
+    run(pytester).assert_outcomes(passed=3, failed=1)
+    result = run(pytester, "--leveret-strict")
+    result.assert_outcomes(passed=1, failed=3)
+    text = result.stdout.str()
+    assert text.count("leveret, strict: 1 finding:\n  breaks transient-queue: queue 'transient'") == 2
+    assert text.count("leveret: what the broker saw") == 3
+    run(pytester, "--leveret-strict", "--leveret-ignore=transient-queue,global-qos").assert_outcomes(passed=3, failed=1)
+
+
 def test_a_broker_that_runs_already(pytester: pytest.Pytester, server: Broker) -> None:
     pytester.makepyfile(
         f"""
@@ -414,12 +446,17 @@ def test_a_broker_that_runs_already(pytester: pytest.Pytester, server: Broker) -
         def test_it(leveret, leveret_server):
             connect(leveret).close()
             assert leveret_server.port == {server.port}
+
+        def test_fails(leveret):
+            assert False
         """
     )
-    run(pytester, "--leveret-url", server.http_url, "--leveret-token", token(server)).assert_outcomes(passed=1)
+    result = run(pytester, "--leveret-url", server.http_url, "--leveret-token", token(server))
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"leveret: the broker at {server.http_url}", TITLE, f"the broker at {server.http_url}, seed 7"])
     assert server.is_running
     result = run(pytester, "--leveret-url", server.http_url)
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*--leveret-url needs --leveret-token*"])
 
 
