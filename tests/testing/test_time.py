@@ -85,19 +85,19 @@ def test_what_was_sent_before_is_heard_before(broker: Supervised, channel: WireC
 
 
 def test_what_is_sent_meanwhile_is_heard_afterwards() -> None:
-    """In twenty minutes with a timer each second, which take the broker longer than a moment."""
+    """In an hour and more with a timer each second, which take the broker longer than a moment."""
     with Supervised() as broker, Wire.connect(broker) as wire, Wire.connect(broker) as other:
         channel, publishing = wire.open_channel(), other.open_channel()
         dead = channel.queue("dead", auto_delete=True)
         short = channel.queue("short", auto_delete=True, arguments=DEAD_LETTERS | {"x-message-ttl": 1})
         timers = channel.queue()
-        for number in range(1200):
+        for number in range(5000):
             channel.publish("", timers, b"", expiration=str(1000 * number))
         channel.counts(dead)
         with _Flood(lambda: (publishing.publish("", short, b""), publishing.counts(short))):
             eventually(lambda: channel.counts(dead)[0])
             begin = now(broker)
-            assert advance(broker, 1200) > 1000
+            assert advance(broker, 5000) > 4000
             end = now(broker)
             before = channel.counts(dead)[0]
             eventually(lambda: channel.counts(dead)[0] > before + 10)
@@ -363,6 +363,16 @@ def test_nobody_wakes_while_the_clock_stands() -> None:
 
 
 # --- with clients that react ----------------------------------------------------------------------------------------
+
+
+def test_settle_does_not_wait_for_what_is_held_for_long(broker: Supervised, channel: WireChannel) -> None:
+    """Or no consumer timeout could be tested with it."""
+    queue = channel.queue()
+    channel.consume(queue)
+    channel.publish("", queue, b"1")
+    channel.deliver()
+    advance(broker, HALF_AN_HOUR + 1, settle=True, timeout=5)
+    channel.expect_close(406)
 
 
 class Retrying(threading.Thread):
