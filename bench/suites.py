@@ -1,11 +1,10 @@
 """`python -m bench.suites`: what a test suite costs that has a vhost and a user for each test, on Leveret and on RabbitMQ.
 
-The same tests, run by pytest in a process of its own: connect with pika, declare a queue, publish with a confirm, consume, ack. With Leveret the
-plugin's fixtures start the broker and make the vhosts, as in any project. RabbitMQ is started by a fixture of the session; vhosts, users and
-permissions are made and deleted over the management plugin's HTTP API, on one kept-alive connection. A row says which broker; the seconds of
-the whole run of pytest with 200 tests; of a run with one test, which is mostly the start and the stop of the broker; the milliseconds that each
-further test costs; and those that the vhost takes of them, measured by a suite whose tests only have one and do nothing. Medians of the
-rounds, in which the brokers have their turns.
+The same tests, run by pytest: connect with pika, declare a queue, publish with a confirm, consume, ack. With Leveret the plugin's fixtures
+start the broker and make the vhosts, as in any project. RabbitMQ is started by a fixture of the session; vhosts, users and permissions are
+made and deleted over the management plugin's HTTP API, on one kept-alive connection. A row says which broker; the seconds of the whole run
+of pytest with 200 tests; of a run with one test, which is mostly the start and the stop of the broker; the milliseconds that each further
+test costs; and those that the vhost takes of them, measured by tests that only have one and do nothing. Medians of the rounds.
 """
 
 import argparse

@@ -79,7 +79,17 @@ class Leveret:
 
     def start(self) -> None:
         storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
-        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port), *storage, *self.always, *self.arguments]
+        command = [
+            sys.executable,
+            "-m",
+            self.module,
+            "serve",
+            "--port",
+            str(self.port),
+            *storage,
+            *(self.always if self.module == Leveret.module else ()),
+            *self.arguments,
+        ]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
