@@ -6,12 +6,12 @@ from typing import Any
 
 import aio_pika
 import pytest
-from pamqp.commands import Basic, Tx
+from pamqp.commands import Basic, Connection, Tx
 
 from tests.runtime.process import publish_bytes
 from tests.testing.lab import Lab, run
 from tests.testing.supervised import Supervised
-from tests.wire import WireChannel
+from tests.wire import METHOD, WireChannel
 
 
 def filled(lab: Lab, *bodies: bytes, queue: str = "q", **arguments: Any) -> None:
@@ -334,3 +334,29 @@ def test_a_get_of_what_isnt_there_stays_an_error(lab: Lab) -> None:
         channel.send(Basic.Get, queue="nowhere")
         channel.expect_close(404)
         assert fault.hits == 0
+
+
+# --- time that is moved -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_back_by_the_brokers_clock(lab: Lab) -> None:
+    """An hour each: a delivery, a confirm, and a publisher that is blocked."""
+    channel = lab.wire_channel("q")
+    channel.confirm_select()
+    blocked = lab.wire_channel("r", name="blocked")
+    with (
+        lab.fault("delay_deliveries", seconds=3600),
+        lab.fault("delay_confirms", seconds=3600, queue="q"),
+        lab.fault("block_publishers", seconds=3600, client_name="blocked"),
+    ):
+        channel.consume("q")
+        channel.publish("", "q", b"")
+        channel.nothing_more("q")
+        blocked.publish("", "r", b"")
+        blocked.wire.expect(Connection.Blocked, 0)
+        lab.broker.ask("POST", "/clock/advance", {"seconds": 3590})
+        channel.nothing_more("q")
+        lab.broker.ask("POST", "/clock/advance", {"seconds": 20})
+        frames = [channel.wire.next_frame(1) for _ in range(3)]
+        assert {type(frame.method) for frame in frames if frame.type == METHOD} == {Basic.Ack, Basic.Deliver}
+        blocked.wire.expect(Connection.Unblocked, 0)
