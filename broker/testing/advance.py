@@ -15,6 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from broker.testing.backlog import has_backlog
 from broker.testing.idle import Idle, has_work
 from broker.testing.waits import TimedOut
 
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
 
 SLICE_SECONDS: Final = 0.02
 """So long at a time the event loop is kept from everything else."""
-HEAR_SECONDS: Final = 0.25
+HEAR_SECONDS: Final = 0.5
 """What a client has sent may be too much for the socket's buffers: so long it may go on coming."""
-REFILL_SECONDS: Final = 0.005
-"""In which the system brings more of it, once there is room."""
 PATIENCE_SECONDS: Final = 0.3
 """Clients that hold messages and say nothing for so long have nothing to say."""
 DISK_CHECK_SECONDS: Final = 0.0005
@@ -123,15 +122,15 @@ class Advance:
     async def _hear(self, deadline: float) -> None:
         """Hear what was sent before, to the last byte that had come here; and what comes behind it, but not from those who never stop."""
         ends = {connection: connection.session.received_bytes + connection.unread_bytes for connection in self._connections}
-        enough, quiet_at = self._loop.time() + HEAR_SECONDS, 0.0
+        enough = self._loop.time() + HEAR_SECONDS
         while True:
             # The first round hears, the second has the turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             now, more = self._loop.time(), [each for each in ends if each in self._connections and each.has_more]
-            if more:
-                quiet_at = now + REFILL_SECONDS
-            if now >= quiet_at or (now > enough and all(each.heard_bytes >= ends[each] for each in more)):
+            if not more and not has_backlog(each.addresses for each in ends if each in self._connections and each.sent_much_lately):
+                return
+            if now > enough and all(each.heard_bytes >= ends[each] for each in more):
                 return
             self._check(deadline, f"{len(more)} connections have more to say")
 

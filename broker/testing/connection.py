@@ -14,6 +14,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
+from broker.testing.backlog import address_of
 from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
 from broker.testing.faults.connection import FaultyConnection
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
@@ -23,6 +24,7 @@ from broker.testing.wording import method_text
 from protocol.states import ConnectionState
 
 if TYPE_CHECKING:
+    from broker.testing.backlog import Address
     from broker.testing.broker import WatchedBroker
     from broker.testing.conversation import Conversation
     from broker.testing.rig import Rig
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 DISK_SECONDS_MAX: Final = 1.0
 """While the clock is frozen, frames wait for the disk; but not for one that fails."""
+MUCH_BYTES: Final = 4096
+LATELY_SECONDS: Final = 1.0
 LAST_WORDS_SECONDS: Final = 0.1
 """How long a peer whose test is over has to take connection.close, before its socket goes."""
 
@@ -57,6 +61,7 @@ class WatchedConnection(FaultyConnection):
         self._early = b""
         """What came in while others were not done yet."""
         self._waits_since: float | None = None
+        self._sent_much_at = 0.0
         cast("WatchedWire", self.wire).clock = self.rig.clock
         self.session.wire = FaultySaying(self, Repeated(self.wire, self.conversation, self.session))
         if self.rig.time.is_deaf:
@@ -71,6 +76,8 @@ class WatchedConnection(FaultyConnection):
         self._resume(why)
 
     def _read(self, data: bytes) -> None:
+        if len(data) >= MUCH_BYTES:
+            self._sent_much_at = time.monotonic()
         if self.rig.clock.is_frozen and self._has_to_wait():
             self._early += data
             self._pause("budget")
@@ -149,6 +156,16 @@ class WatchedConnection(FaultyConnection):
         """What the socket has and nobody has read; where the system doesn't say how much, 1 for some."""
         descriptor = self.descriptor
         return 0 if descriptor < 0 or self._transport.is_closing() else _unread_bytes(descriptor)
+
+    @property
+    def addresses(self) -> tuple[Address, Address]:
+        """This end's, and the peer's."""
+        return address_of(self._transport.get_extra_info("sockname")), address_of(self._transport.get_extra_info("peername"))
+
+    @property
+    def sent_much_lately(self) -> bool:
+        """The peer may have more to send than fits into the socket's buffers."""
+        return time.monotonic() - self._sent_much_at < LATELY_SECONDS
 
     @property
     def heard_bytes(self) -> int:

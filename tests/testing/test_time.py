@@ -4,7 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,15 +112,22 @@ def test_what_is_sent_meanwhile_is_heard_afterwards() -> None:
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_who_never_stops_is_not_waited_for(frozen: bool) -> None:
-    with Supervised() as broker, Wire.connect(broker) as wire, Wire.connect(broker) as other:
-        channel, publishing = wire.open_channel(), other.open_channel()
-        queue = channel.queue(auto_delete=True, arguments={"x-max-length": 1000})
+    """Three publishers, one of which always has something under way."""
+    with Supervised() as broker, ExitStack() as stack:
+        channels = [stack.enter_context(Wire.connect(broker)).open_channel() for _ in range(3)]
+        queues = [channel.queue(arguments={"x-max-length": 10}) for channel in channels]
         if frozen:
             broker.ask("POST", "/clock/freeze")
-        with _Flood(lambda: publishing.publish("", queue, b"")):
-            eventually(lambda: channel.counts(queue)[0] > 100)
+
+        def publish(channel: WireChannel, queue: str) -> None:
+            for _ in range(200):
+                channel.publish("", queue, b"")
+            channel.counts(queue)
+
+        for channel, queue in zip(channels, queues, strict=True):
+            stack.enter_context(_Flood(partial(publish, channel, queue)))
+        for _ in range(3):
             advance(broker, 60)
-        publishing.counts(queue)
 
 
 class _Flood(threading.Thread):
