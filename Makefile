@@ -54,6 +54,7 @@ image: $(VENV)/.test-ready
 
 soak: $(VENV)/.test-ready
 	$(PYTEST) tests -m soak --ignore tests/docker
+	$(PYTEST) tests/conformance tests/clients -m "not soak" --broker-testing --numprocesses 3
 
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m bench.compare

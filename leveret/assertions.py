@@ -125,7 +125,7 @@ class Assertions(Waits, Looking):
         if not found if count is None else len(found) != count:
             words = "".join(f" {_WORDS[name]} '{value}'" for name, value in which.items())
             text = f"expected {'a message' if count is None else _messages(count)} {state}{words}, found {len(found) or 'none'}"
-            raise AssertionError(self._with_why(text, 1 if count is None else count, len(found), **which))
+            raise AssertionError(self._with_why(text, 1 if count is None else count, len(found), **which, state=state))
         return found
 
     def _give_time(self, what: str, timeout: float, **conditions: Any) -> None:

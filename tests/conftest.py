@@ -19,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    Leveret.always = ("--testing",) if config.getoption("--broker-testing") else ()
+    Leveret.is_testing = config.getoption("--broker-testing")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` ends a run like Ctrl-C: the broker is stopped with it
         if hasattr(config, "workerinput"):

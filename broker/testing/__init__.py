@@ -11,6 +11,7 @@ puts in their place, so that no question is asked on the path of a message of a 
     snapshots      what is in a vhost: taken, put back, thrown away, written as a document
     conversation, conversations    what they said, in `wording` and `folding`; transcript: as lines
     waits          those who wait for a condition: conditions, message_waits, and idle (what that is stands there); holders: who has what
+    lives/         the life of each message: published, routed and why, delivered, what became of it; and why an assertion failed
     report         all of it on a page, for a test that failed; fates: what became of messages
     clock, advance     the broker's time: moved timer by timer, frozen, kept for the next start
     wire           while the clock is frozen: each frame has a turn of its own, so that a run depends on nothing but the frames

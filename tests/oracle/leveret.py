@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from tests.oracle.rabbitmq import BrokerFailed
 
@@ -28,8 +28,10 @@ class Leveret:
     restartable = True
     module = "leveret"
     """What `python -m` runs."""
-    always: tuple[str, ...] = ()
-    """Arguments of every broker."""
+    is_testing: ClassVar[bool] = False
+    """Every broker is one for tests (`--broker-testing`)."""
+    testing_arguments: ClassVar[tuple[str, ...]] = ("--testing",)
+    """What makes it one."""
 
     def __init__(self, data_dir: Path | str | None = None, *, port: int = 0, arguments: tuple[str, ...] = ()) -> None:
         self.host = "127.0.0.1"
@@ -79,17 +81,8 @@ class Leveret:
 
     def start(self) -> None:
         storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
-        command = [
-            sys.executable,
-            "-m",
-            self.module,
-            "serve",
-            "--port",
-            str(self.port),
-            *storage,
-            *(self.always if self.module == Leveret.module else ()),
-            *self.arguments,
-        ]
+        testing = self.testing_arguments if self.is_testing else ()
+        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port), *storage, *testing, *self.arguments]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,

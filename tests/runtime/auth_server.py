@@ -15,7 +15,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from broker import app, logs
-from broker.config import AuthBackend, Config, HttpBackendOptions, Listener
+from broker.config import AuthBackend, Config, HttpBackendOptions, Listener, RigOptions
 from broker.core.broker import Broker
 from broker.core.session import Peer, Session
 from tests.oracle.leveret import Leveret
@@ -130,9 +130,10 @@ class Asking(Leveret):
     """A broker in memory with a Config that no file is written for. `far`: it takes all peers to be from FAR."""
 
     module = "tests.runtime.auth_server"
+    testing_arguments = ()
 
     def __init__(self, file: Path, config: Config, *, far: bool = False) -> None:
-        file.write_bytes(pickle.dumps(replace(config, data_dir=None)))
+        file.write_bytes(pickle.dumps(replace(config, data_dir=None, testing=RigOptions(self.is_testing))))
         super().__init__(None, arguments=(*(["--far"] if far else []), str(file)))
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple, Self
 from pamqp.commands import Connection
 
 from broker import app, logs
-from broker.config import Config, Listener, ManagementOptions, PrometheusOptions
+from broker.config import Config, Listener, ManagementOptions, PrometheusOptions, RigOptions
 from broker.core.broker import Broker
 from broker.core.session import Peer, Session
 from tests.oracle.leveret import Leveret
@@ -40,11 +40,12 @@ class Configured(Leveret):
     """That process."""
 
     module = "tests.runtime.configured"
+    testing_arguments = ()
 
     def __init__(self, file: Path, config: Config, *, loop: str = "uvloop", files: int | None = None) -> None:
         """`file` is where the config is written to; `files` is how many the process may have open. HTTP is served only if
         it is asked for."""
-        config = replace(config, data_dir=None)
+        config = replace(config, data_dir=None, testing=RigOptions(self.is_testing))
         if config.management == ManagementOptions():
             config = replace(config, management=ManagementOptions(port=None))
         if config.prometheus == PrometheusOptions():

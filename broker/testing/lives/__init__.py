@@ -8,6 +8,8 @@
     attempts      publishes that came to nothing, and those of transactions
     recovered     what was there at the start, and is on the disk only
     kinds         what can happen
+    why           what a failed assertion says, made of fates, as sentences that stand for any number of messages
+    shapes        a life as JSON
 
 What happens is written down by subclasses of the core's classes, each of which tells what it knows and leaves the rest to the core.
 """

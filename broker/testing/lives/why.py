@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.core.vhost import VHost
     from broker.testing.lives.history import History
-    from broker.testing.lives.life import Life
+    from broker.testing.lives.life import Life, Place
     from broker.testing.lives.vhost import RememberingVHost
 
 SENTENCES: Final = 4
 """That an answer has, at the most."""
 NEAR: Final = 0.5
 """What is less like it isn't near: 1 is the same."""
-CLOSE, GONE, DONE, FAR = range(4)
-"""How much a sentence explains: something went wrong close to what was wanted; it was there and went another way; it was there and is done
-with; it has nothing to do with it, as far as one can see."""
+HERE, CLOSE, GONE, DONE, FAR = range(5)
+"""How much a sentence explains: it is there, and something else is still to happen; something went wrong close to what was wanted; it was
+there and went another way; it was there and is done with; it has nothing to do with it, as far as one can see."""
 
 
 class Question(NamedTuple):
@@ -81,6 +81,7 @@ class _Answer:
         self._vhost = vhost
         self._asked = asked
         self._queue = None if asked.queue is None else vhost.queues.get(asked.queue)
+        self._misses_those_there = self._counts_otherwise()
         self._ranked: dict[int, list[Sentence]] = {}
 
     def _add(self, rank: int, sentence: Sentence | None) -> None:
@@ -128,7 +129,7 @@ class _Answer:
             else:
                 self._look_at_queued(life, asked.queue or "")
         self._look_at_transactions()
-        found = [sentence for rank in (CLOSE, GONE, DONE) for sentence in told(self._ranked.get(rank, ()), SENTENCES)]
+        found = [sentence for rank in (HERE, CLOSE, GONE, DONE) for sentence in told(self._ranked.get(rank, ()), SENTENCES)]
         if len(found) > SENTENCES:
             found = found[:SENTENCES]
         return [*heads, *(found or self._what_else())]
@@ -144,25 +145,24 @@ class _Answer:
             self._add(CLOSE if is_close else FAR, fates.of_attempt(life))
             return
         place = life.places.get(name)
-        if place is not None and place.is_open and not self._misses_what_is_there(name):
+        if place is not None and place.is_open and not self._misses_those_there:
             return
         if asked.state is not None and life.has_been(asked.state, name):
             return
         sentence = fates.in_queue(self._vhost, self.history, life, name)
         if sentence is not None:
-            is_done = place is not None and place.state in (kinds.ACKED, kinds.DELIVERED)
-            self._add(CLOSE if place is None else DONE if is_done else GONE, sentence)
+            self._add(_rank_of(place), sentence)
         elif life.unroutable is not None and not life.places:
             self._look_at_unroutable(life, name)
         else:
             self._look_at_another_queues(life, name)
 
-    def _misses_what_is_there(self, name: str) -> bool:
+    def _counts_otherwise(self) -> bool:
         """What is in the queue isn't what was counted."""
-        if self._asked.state is not None:
+        asked = self._asked
+        if asked.queue is None or asked.state is not None:
             return True
-        there = sum(life.is_in(name) for life in self.history)
-        return self._asked.found is not None and there != self._asked.found
+        return asked.found is not None and sum(life.is_in(asked.queue) for life in self.history) != asked.found
 
     def _look_at_unroutable(self, life: Life, name: str) -> None:
         assert life.miss is not None
@@ -281,6 +281,15 @@ class _Answer:
                 yield Sentence(f"published to a queue of the same name in vhost {quoted(vhost.name)}").of(count)
             elif count and asked.exchange:
                 yield Sentence(f"published to the same exchange name in vhost {quoted(vhost.name)}").of(count)
+
+
+def _rank_of(place: Place | None) -> int:
+    """Of what became of a message in the queue that was asked for; None: it was kept out."""
+    if place is None:
+        return CLOSE
+    if place.is_open:
+        return HERE
+    return DONE if place.state in (kinds.ACKED, kinds.DELIVERED) else GONE
 
 
 def _went(life: Life) -> Sentence:

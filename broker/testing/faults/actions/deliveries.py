@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from broker.core.message import ID
 from broker.testing.faults.actions.action import Action, Option
 from broker.testing.faults.moment import AFTER, BEFORE, HOLD
+from broker.testing.lives.history import BY_TEST
+from broker.testing.lives.vhost import history_of
 from protocol.methods import Basic, make
 
 if TYPE_CHECKING:
@@ -111,7 +113,8 @@ class Redeliver(Action):
         if self.given["another"] and consumer is not None and len(consumer.queue.consumers) > 1:
             assert moment.message is not None
             cast("FaultyQueue", consumer.queue).keep_from(consumer, moment.message[ID])
-        session.on_method(moment.number, make(Basic.Nack, delivery_tag=moment.tag, requeue=True))
+        with history_of(session.vhost).because("a fault: its ack was lost", BY_TEST):
+            session.on_method(moment.number, make(Basic.Nack, delivery_tag=moment.tag, requeue=True))
         return True
 
 
