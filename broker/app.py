@@ -401,7 +401,7 @@ def _prepare_tests(context: Context, config: Config, *, supervised: bool) -> Non
 
 
 def _warn_of_clock(store: LocalStore | MemoryStore) -> None:
-    """The data directory may be that of a broker for tests (broker.testing.clock), which had another time."""
+    """The data directory may be that of a broker for tests (broker.testing.timing.clock), which had another time."""
     kept = store.catalog.get(entries.TESTING_CLOCK)
     if kept is None:
         return

@@ -6,7 +6,7 @@ from broker.testing.faults.confirms import FaultyConfirms
 from broker.testing.faults.consumers import FaultyConsumer
 from broker.testing.lives.channel import RememberingChannel, RememberingConsumer, RememberingTransaction
 from broker.testing.lives.confirms import RememberingConfirms
-from broker.testing.vanished import ForgivingChannel, ForgivingTransaction
+from broker.testing.states.vanished import ForgivingChannel, ForgivingTransaction
 
 
 class WatchedConfirms(FaultyConfirms, RememberingConfirms):

@@ -1,6 +1,6 @@
 """A connection of a broker under test: what is said on it passes those who write it down, and faults (broker.testing.through).
 
-While the clock is frozen each frame has a turn of its own (broker.testing.wire), which begins when all that came before is done.
+While the clock is frozen each frame has a turn of its own (broker.testing.timing.wire), which begins when all that came before is done.
 
 client -> WatchedWire -> Overheard -> FaultyHearing -> Witness -> Session
 client <- WatchedWire <- Repeated  <- FaultySaying             <- Session
@@ -15,19 +15,19 @@ import time
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from broker.testing.backlog import address_of
-from broker.testing.conversation import FROM_BROKER, NOTED, Overheard, Repeated
 from broker.testing.faults.connection import FaultyConnection
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
 from broker.testing.findings.witness import Witness
-from broker.testing.wire import WatchedWire
-from broker.testing.wording import method_text
+from broker.testing.talk.conversation import FROM_BROKER, NOTED, Overheard, Repeated
+from broker.testing.talk.wording import method_text
+from broker.testing.timing.wire import WatchedWire
 from protocol.states import ConnectionState
 
 if TYPE_CHECKING:
     from broker.testing.backlog import Address
     from broker.testing.broker import WatchedBroker
-    from broker.testing.conversation import Conversation
     from broker.testing.rig import Rig
+    from broker.testing.talk.conversation import Conversation
     from broker.testing.turn import WatchedTurn
     from protocol.connection import ServerConnection
     from protocol.errors import HandshakeFailed

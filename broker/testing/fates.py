@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.testing.findings.versions import LATEST
-from broker.testing.holders import number
 from broker.testing.lives import kinds
 from broker.testing.lives.words import exchange_text, quotes
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
+from broker.testing.waiting.holders import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.testing.findings.finding import Findings
     from broker.testing.lives.history import History
     from broker.testing.lives.life import Event, Life
-    from broker.testing.transcript import Moments
+    from broker.testing.talk.transcript import Moments
 
 NOWHERE: Final = frozenset((kinds.UNROUTABLE, kinds.REFUSED, kinds.IGNORED, kinds.FAILED, kinds.ROLLED_BACK, kinds.LOST))
 """Events after which a message is nowhere, or not everywhere that it was to be."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from broker.core.ready import Ready
-from broker.testing.consumers import WatchedConsumers
 from broker.testing.faults.queue import FaultyQueue
 from broker.testing.findings.queue import JudgedDeadLetters, JudgedQueue
 from broker.testing.lives.dead_letters import RememberingDeadLetters
 from broker.testing.lives.queue import RememberingQueue
+from broker.testing.timing.consumers import WatchedConsumers
 
 if TYPE_CHECKING:
     from broker.core.dead_letter import DeadLetters

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.inspection import look
 from broker.core.message import BODY, HEADER, ID
-from broker.testing import fates, transcript
-from broker.testing.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
-from broker.testing.transcript import Moments
-from broker.testing.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text
+from broker.testing import fates
+from broker.testing.talk import transcript
+from broker.testing.talk.transcript import Moments
+from broker.testing.talk.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text
+from broker.testing.waiting.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from broker.core.session import Session
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
-    from broker.testing.conversation import Conversation
     from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.rig import Rig
+    from broker.testing.talk.conversation import Conversation
     from broker.testing.vhost import WatchedVHost
 
 WIDTH: Final = 118

@@ -7,15 +7,15 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.core import entries
-from broker.testing.clock import Clock
-from broker.testing.conversations import Conversations
 from broker.testing.faults.rules import Rules
 from broker.testing.findings.judge import Judge
 from broker.testing.sandboxes import Sandboxes
-from broker.testing.scheduling import Scheduling
-from broker.testing.snapshots import Snapshots
-from broker.testing.standstill import Standstill
-from broker.testing.waits import Waits
+from broker.testing.states.snapshots import Snapshots
+from broker.testing.states.standstill import Standstill
+from broker.testing.talk.conversations import Conversations
+from broker.testing.timing.clock import Clock
+from broker.testing.timing.scheduling import Scheduling
+from broker.testing.waiting.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from broker.admin.routing import Route
     from broker.config import RigOptions
     from broker.core.vhost import VHost
-    from broker.testing.advance import Advance
     from broker.testing.broker import WatchedBroker
     from broker.testing.server import WatchedServer
+    from broker.testing.timing.advance import Advance
     from storage.api import Catalog
 
 SEED_BITS = 32

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from broker.runtime.server import Server
-from broker.testing.advance import Advance
 from broker.testing.connection import WatchedConnection
 from broker.testing.faults.alarms import OrderedAlarms
+from broker.testing.timing.advance import Advance
 from broker.testing.turn import WatchedTurn
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from broker.runtime.turn import Turn
 from broker.runtime.wakeups import Wakeups
-from broker.testing.scheduling import TICK_SECONDS
+from broker.testing.timing.scheduling import TICK_SECONDS
 
 if TYPE_CHECKING:
     from broker.runtime.connection import Connection
@@ -42,7 +42,7 @@ class WatchedTurn(Turn):
         super().__init__(*arguments)
         self._rig = cast("WatchedBroker", self.broker).rig
         self._ticks = False
-        """A tick is to come, for those who have to wait (broker.testing.scheduling)."""
+        """A tick is to come, for those who have to wait (broker.testing.timing.scheduling)."""
         self.count = 0
         """How many there were."""
         self.said = 0

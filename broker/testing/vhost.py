@@ -6,16 +6,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from broker.testing.conversations import CLOSED_MAX
 from broker.testing.findings.vhost import JudgedVHost
-from broker.testing.idle import Activity
 from broker.testing.lives.vhost import RememberingVHost
 from broker.testing.queue import WatchedQueue
+from broker.testing.talk.conversations import CLOSED_MAX
+from broker.testing.waiting.idle import Activity
 
 if TYPE_CHECKING:
     from broker.testing.broker import WatchedBroker
-    from broker.testing.conversation import Conversation
-    from broker.testing.scheduling import Unfairness
+    from broker.testing.talk.conversation import Conversation
+    from broker.testing.timing.scheduling import Unfairness
 
 
 class WatchedVHost(JudgedVHost, RememberingVHost):

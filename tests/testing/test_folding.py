@@ -1,6 +1,6 @@
 """Long conversations kept short."""
 
-from broker.testing.folding import FIRST_MAX, LAST_MAX, PAUSE_SECONDS, Fold, Folded, Gap, Kind, Line
+from broker.testing.talk.folding import FIRST_MAX, LAST_MAX, PAUSE_SECONDS, Fold, Folded, Gap, Kind, Line
 
 PUBLISH, ACK = Kind("->", 1, "basic.publish"), Kind("<-", 1, "basic.ack")
 

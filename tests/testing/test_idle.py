@@ -15,7 +15,7 @@ import pika.exceptions
 import pytest
 from pamqp.commands import Basic, Exchange, Queue, Tx
 
-from broker.testing.idle import readable
+from broker.testing.waiting.idle import readable
 from tests.runtime.process import soon
 from tests.testing.box import Box
 from tests.testing.supervised import Supervised

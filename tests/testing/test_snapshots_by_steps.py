@@ -18,11 +18,11 @@ from broker.core.steps import Steps
 from broker.node import Node
 from broker.operations import NotFound
 from broker.testing.broker import WatchedBroker
-from broker.testing.capture import capture
-from broker.testing.clearing import clear
 from broker.testing.lives import kinds
-from broker.testing.restoration import restore
 from broker.testing.rig import Rig
+from broker.testing.states.capture import capture
+from broker.testing.states.clearing import clear
+from broker.testing.states.restoration import restore
 from broker.testing.vhost import WatchedVHost
 from protocol.content import Properties, encode_properties
 

@@ -18,7 +18,7 @@ from kombu.transport import native_delayed_delivery as delayed
 from pamqp.commands import Connection, Queue
 
 from broker.core.timers import Timers
-from broker.testing.clock import Clock
+from broker.testing.timing.clock import Clock
 from broker.testing.turn import WatchedWakeups
 from tests.testing.supervised import Supervised
 from tests.wire import Wire, WireChannel, eventually

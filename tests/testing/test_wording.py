@@ -7,7 +7,7 @@ import pytest
 from pamqp.commands import Basic, Connection, Exchange, Queue
 
 from broker.core.message import join_routing
-from broker.testing import wording
+from broker.testing.talk import wording
 from protocol.content import Properties, encode_properties
 from protocol.methods import make
 from protocol.tables import table_of

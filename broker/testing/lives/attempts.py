@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import split_routing
 from broker.testing.lives import kinds
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
 from protocol.constants import NOT_FOUND
 from protocol.errors import ChannelException
 from protocol.events import MANDATORY

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from broker.core.dead_letter import DeadLetters
 from broker.testing.lives import kinds
 from broker.testing.lives.words import exchange_text
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.testing.holders import seconds, untaken_text
 from broker.testing.lives import kinds
 from broker.testing.lives.sentences import Sentence, holder
 from broker.testing.lives.words import exchange_text, listed, quotes
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
+from broker.testing.waiting.holders import seconds, untaken_text
 
 if TYPE_CHECKING:
     from broker.core.vhost import VHost

@@ -9,11 +9,11 @@ from broker.core.dead_letter import DELIVERY_LIMIT, MAXLEN
 from broker.core.delays import DelayQueue, delay_of
 from broker.core.message import HEADER, ID
 from broker.core.queue import Queue
-from broker.testing.holders import number, seconds
 from broker.testing.lives import kinds
 from broker.testing.lives.dead_letters import RememberingDeadLetters
 from broker.testing.lives.recovered import there_at_the_start
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
+from broker.testing.waiting.holders import number, seconds
 from protocol import content
 
 if TYPE_CHECKING:

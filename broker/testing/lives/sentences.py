@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from broker.core.session import Session
 from broker.testing.lives.channel import RememberingChannel
 from broker.testing.lives.history import BY_CHANNEL_ERROR, BY_CONNECTION, BY_METHOD
 from broker.testing.lives.publisher import RememberingPublisher
-from broker.testing.wording import method_name
+from broker.testing.talk.wording import method_name
 from protocol.methods import Connection
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from broker.core.message import join_routing
 from broker.core.properties import REPLY_TO
 from broker.core.queue import Queue
 from broker.testing.lives.words import binding_text, exchange_text, listed, quotes
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from broker.testing.lives.history import History
 from broker.testing.lives.queue import RememberingDelayQueue, RememberingQueue
 from broker.testing.lives.trace import Hop, Trace, Way
 from broker.testing.lives.words import exchange_text, listed
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

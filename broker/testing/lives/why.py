@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from broker.core.envelope import Envelope
 from broker.core.explanation import Stop, judge_of
-from broker.testing.conditions import nearest
-from broker.testing.holders import name_of
 from broker.testing.lives import fates, kinds
 from broker.testing.lives.sentences import Sentence, told
 from broker.testing.lives.words import binding_text, listed, quotes
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
+from broker.testing.waiting.conditions import nearest
+from broker.testing.waiting.holders import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.testing.wording import quoted, table_text
+from broker.testing.talk.wording import quoted, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

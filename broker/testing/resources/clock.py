@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.admin.errors import BadRequest, HttpError
 from broker.admin.routing import Access, Route
-from broker.testing.advance import TooSlow
-from broker.testing.clock import LATEST_MS
 from broker.testing.resources.info import ROOT, rig_of
+from broker.testing.timing.advance import TooSlow
+from broker.testing.timing.clock import LATEST_MS
 
 if TYPE_CHECKING:
     from broker.admin.bodies import Body

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from broker.admin.errors import BadRequest
 from broker.admin.routing import Access, Route
 from broker.testing.resources.info import ROOT, rig_of
-from broker.testing.scheduling import Unfairness
+from broker.testing.timing.scheduling import Unfairness
 
 if TYPE_CHECKING:
     from broker.admin.call import Call

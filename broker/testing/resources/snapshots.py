@@ -11,9 +11,9 @@ from broker.admin.errors import HttpError
 from broker.admin.routing import Access, Route
 from broker.admin.schemas import NO_BODY
 from broker.admin.steps import carry_out
-from broker.testing.document_reader import parse
 from broker.testing.resources.info import ROOT, rig_of
-from broker.testing.snapshots import Busy
+from broker.testing.states.document_reader import parse
+from broker.testing.states.snapshots import Busy
 
 if TYPE_CHECKING:
     from broker.admin.call import Call

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from broker.admin.errors import BadRequest, HttpError
 from broker.admin.routing import Access, Route
 from broker.admin.steps import carry_out
-from broker.testing.conditions import AT_LEAST_ONE, HasBinding, HasConnection, HasConsumer, Number, QueueHas
-from broker.testing.idle import QUIET_SECONDS, Idle
 from broker.testing.lives.kinds import WORDS
 from broker.testing.lives.recovered import read
-from broker.testing.message_waits import MessageIs
 from broker.testing.resources.info import ROOT, rig_of
-from broker.testing.waits import TimedOut
+from broker.testing.waiting.conditions import AT_LEAST_ONE, HasBinding, HasConnection, HasConsumer, Number, QueueHas
+from broker.testing.waiting.idle import QUIET_SECONDS, Idle
+from broker.testing.waiting.message_waits import MessageIs
+from broker.testing.waiting.waits import TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from broker.admin.call import Call
     from broker.core.vhost import VHost
     from broker.testing.lives.vhost import RememberingVHost
-    from broker.testing.waits import Condition
+    from broker.testing.waiting.waits import Condition
 
 TIMEOUT_SECONDS: Final = 5.0
 TIMEOUT_SECONDS_MAX: Final = 86_400.0

@@ -25,7 +25,7 @@ from broker.admin.shapes.inspection import of_held
 from broker.admin.shapes.message import text_of
 from broker.core.duplicates import NEVER
 from broker.core.message import split_routing
-from broker.testing.pace import Pace
+from broker.testing.states.pace import Pace
 from protocol import content
 from protocol.tables import MalformedTable, plain, to_json
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from broker.core.steps import Steps
     from broker.definitions import Section
     from broker.operations import Operations
-    from broker.testing.state import Kept, QueueState, VHostState
+    from broker.testing.states.state import Kept, QueueState, VHostState
     from protocol.tables import Table
 
 VERSION: Final = 1

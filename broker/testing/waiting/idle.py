@@ -29,7 +29,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from broker.admin.errors import Missing
-from broker.testing.holders import name_of, number, takers, unacked_text, untaken_text
+from broker.testing.waiting.holders import name_of, number, takers, unacked_text, untaken_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -78,8 +78,7 @@ class Activity:
 
 
 class Idle:
-    """See the module; a condition of broker.testing.waits, over one vhost or several. `busy` tells of a vhost what else goes on there, if
-    something does."""
+    """See the module; a condition of waits.py, over one vhost or several."""
 
     def __init__(self, rig: Rig, vhosts: Sequence[VHost], quiet_seconds: float = QUIET_SECONDS) -> None:
         self._rig = rig
@@ -92,7 +91,7 @@ class Idle:
         self._is_calm = False
         """But for that, they would have been idle since."""
 
-    # --- broker.testing.waits.Condition -----------------------------------------------------------------------------
+    # --- broker.testing.waiting.waits.Condition -----------------------------------------------------------------------------
 
     def is_met(self) -> bool:
         """See Condition. Raises Missing if a vhost is gone."""

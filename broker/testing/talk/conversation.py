@@ -13,10 +13,10 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from broker.testing import wording
-from broker.testing.folding import Folded, Kind, Line
+from broker.testing.talk import wording
+from broker.testing.talk.folding import Folded, Kind, Line
+from broker.testing.talk.wording import BODY_KEPT
 from broker.testing.through import Hearing, Saying
-from broker.testing.wording import BODY_KEPT
 from protocol import codec
 from protocol.constants import FRAME_BODY, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD_BYTES, REPLY_SUCCESS
 from protocol.errors import ConnectionException

@@ -16,8 +16,8 @@ from broker.core.message import ID
 from broker.core.priorities import PriorityReady
 from broker.core.returns import QuorumReady
 from broker.core.walk import Walk
-from broker.testing.pace import Pace
-from broker.testing.state import BindingState, ExchangeState, Kept, QueueState, VHostState
+from broker.testing.states.pace import Pace
+from broker.testing.states.state import BindingState, ExchangeState, Kept, QueueState, VHostState
 from protocol import content
 from protocol.tables import Field
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from broker.testing.conversation import Conversation
+from broker.testing.talk.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

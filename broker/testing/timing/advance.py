@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from broker.testing.backlog import has_backlog
-from broker.testing.idle import Idle, has_work
-from broker.testing.waits import TimedOut
+from broker.testing.waiting.idle import Idle, has_work
+from broker.testing.waiting.waits import TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

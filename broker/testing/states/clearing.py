@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.exchanges.message_deduplication import MessageDeduplication
 from broker.core.exchanges.recent_history import RecentHistory
-from broker.testing.capture import parts_of
 from broker.testing.lives.history import BY_TEST
 from broker.testing.lives.queue import RememberingQueue
-from broker.testing.pace import Pace
-from broker.testing.vanished import ForgivingChannel
+from broker.testing.states.capture import parts_of
+from broker.testing.states.pace import Pace
+from broker.testing.states.vanished import ForgivingChannel
 
 if TYPE_CHECKING:
     from broker.core.consumers import Holder

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.core.exchange import Binding, Destination, Exchange
     from broker.core.queue import Queue
     from broker.core.vhost import VHost
-    from broker.testing.state import BindingState, ExchangeState, QueueState, VHostState
+    from broker.testing.states.state import BindingState, ExchangeState, QueueState, VHostState
 
 Key = tuple[str, bool, str, "Hashable"]
 """What tells bindings of one exchange apart: the destination, whether that is a queue, routing key and arguments."""

@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from broker.testing.wording import printable
+from broker.testing.talk.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.testing.folding import Fold, Gap, Line
-from broker.testing.wording import printable
+from broker.testing.talk.folding import Fold, Gap, Line
+from broker.testing.talk.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broker.testing.conversation import Conversation
+    from broker.testing.talk.conversation import Conversation
 
 MOVED_SECONDS = 0.05
 """The clocks differ by no more where nobody moved one."""

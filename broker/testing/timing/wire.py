@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from protocol.connection import NOT_SO, ServerConnection
 
 if TYPE_CHECKING:
-    from broker.testing.clock import Clock
+    from broker.testing.timing.clock import Clock
 
 BUDGET_MAX: Final = 500
 """A broker that remembers everything takes longer for each message; what others want, over HTTP too, must not wait longer for that."""

@@ -25,11 +25,11 @@ from broker.core.outbox import target_of
 from broker.core.queue import Queue
 from broker.core.returns import QuorumReady
 from broker.core.steps import until_durable
-from broker.testing.capture import parts_of
-from broker.testing.clearing import clear
 from broker.testing.lives.history import LIVES_MAX
-from broker.testing.pace import Pace
-from broker.testing.topology import declare
+from broker.testing.states.capture import parts_of
+from broker.testing.states.clearing import clear
+from broker.testing.states.pace import Pace
+from broker.testing.states.topology import declare
 from protocol import content
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
     from broker.testing.lives.vhost import RememberingVHost
-    from broker.testing.state import ExchangeState, Kept, VHostState
+    from broker.testing.states.state import ExchangeState, Kept, VHostState
 
 STEP: Final = 256
 """Messages that a step puts in: about two milliseconds."""

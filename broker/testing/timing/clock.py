@@ -1,7 +1,7 @@
 """The broker's clock: wall time at the start, what has passed since by the monotonic clock, and what it was moved by.
 
 It may stand still for two reasons: a test has *frozen* it, or it is *held* while timers are called one after the other
-(broker.testing.advance), so that each of them finds exactly its own moment.
+(broker.testing.timing.advance), so that each of them finds exactly its own moment.
 """
 
 from __future__ import annotations

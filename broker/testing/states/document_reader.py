@@ -20,9 +20,9 @@ from broker.core.properties import check_expiration, take_senders
 from broker.core.vhost import LIMITS, SYSTEM_EXCHANGES
 from broker.definitions import InvalidDefinitions, Item, shown
 from broker.operations import NAME_BYTES_MAX, OPERATOR_POLICY, check_vhost_limits
-from broker.testing.document import VERSION
-from broker.testing.pace import Pace
-from broker.testing.state import BindingState, ExchangeState, Kept, QueueState, VHostState
+from broker.testing.states.document import VERSION
+from broker.testing.states.pace import Pace
+from broker.testing.states.state import BindingState, ExchangeState, Kept, QueueState, VHostState
 from protocol import content
 from protocol.errors import AmqpError
 from protocol.tables import Field, Table, encode_table, from_json

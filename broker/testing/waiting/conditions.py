@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.admin.errors import Missing
-from broker.testing.holders import holder_text, name_of, number, unacked_text, untaken_text
+from broker.testing.waiting.holders import holder_text, name_of, number, unacked_text, untaken_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -61,7 +61,7 @@ class OfVHost:
         self.vhost = vhost
 
     def is_met(self) -> bool:
-        """See broker.testing.waits.Condition. Raises Missing if the vhost is gone."""
+        """See broker.testing.waiting.waits.Condition. Raises Missing if the vhost is gone."""
         if self.vhost.broker.vhosts.get(self.vhost.name) is not self.vhost:
             raise Missing(f"vhost '{self.vhost.name}' was deleted meanwhile")
         return self._is_met()
@@ -70,14 +70,14 @@ class OfVHost:
         raise NotImplementedError
 
     def look_at(self) -> float | None:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         return None
 
     def close(self) -> None:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
 
     def concerns(self, vhost: VHost) -> bool:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         return vhost is self.vhost
 
     def _queues(self) -> list[str]:
@@ -110,7 +110,7 @@ class QueueHas(OfVHost):
         return queue is not None and all(_counts(queue)[what] in wanted for what, wanted in self._wanted.items())
 
     def wanted(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         if not self._wanted:
             return f"queue '{self._name}' to be there"
         told = [f"{wanted} {what}" for what, wanted in self._wanted.items()]
@@ -118,7 +118,7 @@ class QueueHas(OfVHost):
         return f"queue '{self._name}' to have {' and '.join(told)}{noun}"
 
     def found(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         queue = self.vhost.queues.get(self._name)
         if queue is None:
             return self._no_queue(self._name)
@@ -161,13 +161,13 @@ class HasConsumer(OfVHost):
         return found in self._count
 
     def wanted(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         tag = "" if self._tag is None else f" with tag '{self._tag}'"
         what = f"a consumer{tag}" if self._count == AT_LEAST_ONE else f"{self._count} consumers{tag}"
         return f"{what} of queue '{self._queue}'"
 
     def found(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         queue = self.vhost.queues.get(self._queue)
         if queue is None:
             return self._no_queue(self._queue)
@@ -200,14 +200,14 @@ class HasBinding(OfVHost):
         return any(self._routing_key is None or each.routing_key == self._routing_key for each in self._bindings())
 
     def wanted(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         source = "" if self._exchange is None else f" from exchange '{self._exchange}'"
         destination = "" if self._queue is None else f" to queue '{self._queue}'"
         key = "" if self._routing_key is None else f" with routing key '{self._routing_key}'"
         return f"a binding{source}{destination}{key}"
 
     def found(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         if self._queue is not None and self._queue not in self.vhost.queues:
             return self._no_queue(self._queue)
         if self._exchange is not None and self._exchange not in self.vhost.exchanges:
@@ -240,13 +240,13 @@ class HasConnection(OfVHost):
         return self._client_name is None or session.own_name == self._client_name
 
     def wanted(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         name = "" if self._client_name is None else f" of client name '{self._client_name}'"
         what = f"a connection{name}" if self._count == AT_LEAST_ONE else f"{self._count} connections{name}"
         return f"{what} to vhost '{self.vhost.name}'"
 
     def found(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         sessions = list(self.vhost.sessions)
         if not sessions:
             return "there is no connection"

@@ -5,7 +5,7 @@ consumer in turn) is so by chance, and an application that relies on it fails so
 
     queues       those that have something to deliver are served in another order each turn
     turns        one of them may have to wait while others go on: until something else came in, or for a moment
-    consumers    one gets all that it has credit for, or the next message goes to another (broker.testing.consumers)
+    consumers    one gets all that it has credit for, or the next message goes to another (broker.testing.timing.consumers)
     what came back may be passed by others, if more than one consumes the queue (broker.testing.queue)
 
 What chance decides is counted by vhost, so that one test's order doesn't depend on what others do.
@@ -108,7 +108,7 @@ class Scheduling:
         return bool(self._held)
 
     def busy(self, vhost: VHost) -> str | None:
-        """For broker.testing.idle."""
+        """For broker.testing.waiting.idle."""
         held = next((each.queue for each in self._held if each.queue.vhost is vhost), None)
         return None if held is None else f"queue '{held.name}' is served a moment later (adversarial scheduling)"
 

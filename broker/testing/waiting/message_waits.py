@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from broker.testing.conditions import AT_LEAST_ONE, Number, OfVHost
 from broker.testing.lives import kinds
 from broker.testing.lives.words import exchange_text, listed, quotes
-from broker.testing.wording import quoted
+from broker.testing.talk.wording import quoted
+from broker.testing.waiting.conditions import AT_LEAST_ONE, Number, OfVHost
 
 if TYPE_CHECKING:
     from broker.core.vhost import VHost
@@ -46,7 +46,7 @@ class MessageIs(OfVHost):
         self._history.on_event.append(self._hear)
 
     def close(self) -> None:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         self._history.on_event.remove(self._hear)
 
     def _hear(self, life: Life, _event: Event) -> None:
@@ -64,7 +64,7 @@ class MessageIs(OfVHost):
     # --- in words ---------------------------------------------------------------------------------------------------
 
     def wanted(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         facts = [
             f"of queue {quoted(self._queue)}" if self._queue is not None else "",
             f"to {exchange_text(self._exchange)}" if self._exchange is not None else "",
@@ -75,7 +75,7 @@ class MessageIs(OfVHost):
         return " ".join(filter(None, (what, *facts, f"to be {self._state or 'published'}")))
 
     def found(self) -> str:
-        """See broker.testing.waits.Condition."""
+        """See broker.testing.waiting.waits.Condition."""
         there = f"there {'is' if len(self._found) == 1 else 'are'} {len(self._found):,}" if self._found else "there is none"
         others = [life for life in self._history if life.number not in self._found and self._fits(life)]
         if others:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 from broker import definitions
 from broker.core.steps import until_durable
 from broker.operations import InvalidOperation, NotFound
-from broker.testing.capture import capture
-from broker.testing.clearing import clear
-from broker.testing.document import write
-from broker.testing.document_reader import read
-from broker.testing.restoration import Restored, restore
-from broker.testing.standstill import connections_of
-from broker.testing.state import VHostState
+from broker.testing.states.capture import capture
+from broker.testing.states.clearing import clear
+from broker.testing.states.document import write
+from broker.testing.states.document_reader import read
+from broker.testing.states.restoration import Restored, restore
+from broker.testing.states.standstill import connections_of
+from broker.testing.states.state import VHostState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
