@@ -19,6 +19,7 @@ CANARIES = {
     "broker/access/canary.py": "import broker.core.queue",
     "broker/admin/canary.py": "import broker.runtime.turn",
     "broker/cli/canary.py": "import broker.core.queue",
+    "broker/logs/canary.py": "import broker.testing.rig",
 }
 """A forbidden import for each contract."""
 
