@@ -56,7 +56,7 @@ class Broker(Assertions, Clock, States):
     - `data_dir`: where messages are kept, for tests with restarts; a path, or True for a temporary one. Not given, they are in memory.
     - `port`: AMQP's; a free one if none is given.
     - `tls`: AMQP is served over TLS alone, with the files of a certificate ({"certfile": ..., "keyfile": ..., "cacertfile": ...}), or with
-      one that is made for this broker (True). `cafile` is whom clients have to trust.
+      one that trustme makes for this broker (True). `cafile` is whom clients have to trust.
     - `config`: settings, by the keys of rabbitmq.conf, or such a file.
     - `compat`: which RabbitMQ to be, "3.13" or "4.x".
     - `seed`: what is left to chance depends on it.

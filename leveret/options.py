@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, cast
 
-from leveret import certificates
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,6 +29,8 @@ STRIPPED: Final = (
 KEPT: Final = "LEVERET_RUNTIME_DIR"
 """Where the user's own commands (`leveret top`) look for brokers."""
 CERTIFICATE: Final = ("certfile", "keyfile", "cacertfile")
+MADE: Final = ("server.pem", "server.key", "ca.pem")
+"""These files, where they are made."""
 _KEY: Final = re.compile(r"[^\s=#'\"$]+")
 
 
@@ -112,15 +112,15 @@ class Options:
             lines = [_line(key, value) for key, value in self.settings.items()]
             with open(_own_config(directory), "w", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
-        if self.tls is True and not os.path.exists(os.path.join(directory, certificates.NAMES[-1])):
-            certificates.make(directory)
+        if self.tls is True and not os.path.exists(os.path.join(directory, MADE[-1])):
+            _make_certificate(*(os.path.join(directory, name) for name in MADE))
 
     def _certificate(self, directory: str | None) -> Tls:
         if not isinstance(self.tls, bool):
             return self.tls
         if not self.tls or directory is None:
             return {}
-        certfile, keyfile, cacertfile = (os.path.join(directory, name) for name in certificates.NAMES)
+        certfile, keyfile, cacertfile = (os.path.join(directory, name) for name in MADE)
         return {"certfile": certfile, "keyfile": keyfile, "cacertfile": cacertfile}
 
     def _config_file(self, directory: str) -> str:
@@ -173,3 +173,18 @@ def _line(key: str, value: object) -> str:
         return f"{key} = {text}"
     quote = '"' if "'" in text else "'"
     return f"{key} = {quote}{text}{quote}"
+
+
+def _make_certificate(certfile: str, keyfile: str, cacertfile: str) -> None:
+    """A certificate for this machine, of an authority that nobody else has. Raises Unusable: the standard library has nothing for it."""
+    try:
+        import trustme
+    except ImportError:
+        advice = "install that (pip install trustme), or give files of your own: tls={'certfile': ..., 'keyfile': ..., 'cacertfile': ...}"
+        raise Unusable(f"tls=True has a certificate made by trustme, which isn't there: {advice}") from None
+    authority = trustme.CA()
+    server = authority.issue_cert(TLS_HOST, "127.0.0.1", "::1")
+    server.private_key_pem.write_to_path(keyfile)
+    for number, part in enumerate(server.cert_chain_pems):
+        part.write_to_path(certfile, append=number > 0)
+    authority.cert_pem.write_to_path(cacertfile)

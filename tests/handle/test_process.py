@@ -319,6 +319,12 @@ def test_tls_with_a_certificate_made_for_it() -> None:
         assert other.cafile is not None and Path(other.cafile).read_text() != authority
 
 
+def test_a_certificate_needs_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    with pytest.raises(Unusable, match=r"pip install trustme\), or give files of your own: tls={'certfile': "):
+        Broker(tls=True).start()
+
+
 def test_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate = authority.server("server", "localhost")
