@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+import sys
 import time
 from pathlib import Path
 
