@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import aio_pika
 import pika
 import pytest
-from pamqp.commands import Basic, Queue, Tx
+from pamqp.commands import Basic, Exchange, Queue, Tx
 
 from tests.testing.box import Box
 from tests.testing.stories import heard, kinds, life, lives, story, without_gaps
@@ -143,6 +143,18 @@ def test_the_broker_closes_the_connection(box: Box, channel: WireChannel) -> Non
     channel.expect_connection_close(540)
     box.wait("queue", queue="q", ready=1)
     assert story(life(box))[-1] == ("requeued 'q' #1 of worker/1: its connection was closed: 540 NOT_IMPLEMENTED - prefetch_size!=0 (1)")
+
+
+def test_who_does_not_ack_in_time(box: Box, channel: WireChannel) -> None:
+    channel.publish("", "q", b"x")
+    channel.consume("q", "c1")
+    channel.deliver()
+    box.broker.ask("POST", "/clock/advance", {"seconds": 3600})
+    channel.expect_close(406)
+    told = (
+        "requeued 'q' c1 #1 of worker/1: its channel was closed: 406 PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."
+    )
+    assert story(life(box))[-1].startswith(told)
 
 
 def test_a_transaction_acks_when_it_commits(box: Box, channel: WireChannel) -> None:
@@ -310,6 +322,17 @@ def test_deleted_by_itself(box: Box, channel: WireChannel) -> None:
     assert story(mine)[2:] == ["queue-deleted 'mine': the queue is exclusive: the client closed its connection"]
     assert story(held)[-1] == "queue-deleted 'auto' c1 #1 of owner/1: it came back, and the queue was deleted"
     assert story(auto)[2:] == ["queue-deleted 'auto': the queue is auto-delete, and its last consumer went"]
+
+
+def test_what_an_exchange_delays_and_never_lets_go(box: Box, channel: WireChannel) -> None:
+    channel.exchange("later", "x-delayed-message", arguments={"x-delayed-type": "direct"})
+    channel.publish("later", "k", headers={"x-delay": 600_000})
+    channel.call(Queue.Purge, queue="amq.delayed.later")
+    channel.publish("later", "k", headers={"x-delay": 600_000})
+    channel.call(Exchange.Delete, exchange="later")
+    purged, deleted = lives(box)
+    assert story(purged)[2:] == ["purged 'amq.delayed.later': queue.purge"]
+    assert story(deleted)[2:] == ["queue-deleted 'amq.delayed.later': exchange.delete"]
 
 
 # --- moved ----------------------------------------------------------------------------------------------------------

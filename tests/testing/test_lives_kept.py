@@ -262,6 +262,7 @@ def test_what_a_snapshot_brings_back(box: Box) -> None:
     box.ask("POST", f"/snapshots/{taken}/restore", {})
     restored = lives(box, state="ready")
     assert [(kinds(each), each["payload"]) for each in restored] == [(["restored"], "x")]
+    assert restored[0]["routed"][0] | {"through": []} == {"queue": "q", "why": "it was there before", "through": []}
     assert restored[0]["id"] == box.ask("GET", "/queues/q/messages")[0]["id"]
     box.ask("POST", "/reset", {})
     assert lives(box, state="ready") == []

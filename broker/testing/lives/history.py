@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from broker.core.message import ID
 from broker.testing.lives import kinds
 from broker.testing.lives.life import Event, Life
+from broker.testing.lives.trace import Hop, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,6 +103,8 @@ class History:
             self.note(life, kinds.RESTORED, queue.name)
             if queue.kept_for is not None:
                 life.delay(queue.name, due_ms)
+            else:
+                life.routes[queue.name] = Way((Hop("", "it was there before"),))
 
     def found(self, lives: Iterable[Life]) -> None:
         """These were there at the start, before all others: the oldest of them first, whatever the queues they were found in."""
