@@ -2,7 +2,8 @@
 
 import re
 
-from pamqp.commands import Basic, Connection, Exchange, Queue
+import pytest
+from pamqp.commands import Basic, Channel, Connection, Exchange, Queue
 
 from tests.runtime.process import soon
 from tests.testing.box import Box
@@ -163,6 +164,15 @@ def test_errors_and_refused_logins_come_first(testing_broker: Supervised, box: B
         "lost: the client is gone without connection.close",
     ]
     assert told["Refused"][-1].endswith(": PLAIN login refused: user 'nobody' - invalid credentials")
+
+
+@pytest.mark.parametrize("code", [200, 0])
+def test_who_just_goes_is_no_error(box: Box, code: int) -> None:
+    """py-amqp says 0."""
+    wire = box.wire("worker")
+    channel = wire.open_channel()
+    channel.call(Channel.Close, reply_code=code, reply_text="")
+    assert "Errors" not in box.ask("GET", "/report")
 
 
 def test_who_waits_for_what(box: Box) -> None:

@@ -44,6 +44,8 @@ GIVEN_MAX = 2000
 REMARKS_MAX = 20
 WithContent = Basic.Deliver | Basic.GetOk | Basic.Return
 HANDSHAKE_MAX = 50
+NO_ERROR = (REPLY_SUCCESS, 0)
+"""Reply codes of those who just go; py-amqp (kombu, Celery) says 0."""
 LANDMARKS = (Basic.Consume, Basic.Cancel, Channel.Open, Channel.Close, Channel.CloseOk)
 MERE = frozenset(
     (
@@ -126,7 +128,7 @@ class Conversation:
         self.stir(way)
         cls = type(method)
         text = partial(wording.method_text, method)
-        if isinstance(method, Connection.Close | Channel.Close) and method.reply_code != REPLY_SUCCESS:
+        if isinstance(method, Connection.Close | Channel.Close) and method.reply_code not in NO_ERROR:
             self.failed(channel, way, f"{wording.method_name(cls)} {method.reply_code} {method.reply_text}")
             return
         if isinstance(method, Channel.Open):
