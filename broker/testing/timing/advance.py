@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from broker.testing.backlog import backlogs
+from broker.testing.timing.backlog import backlogs
 from broker.testing.waiting.idle import Idle, has_work
 from broker.testing.waiting.waits import TimedOut
 
