@@ -14,20 +14,20 @@ import struct
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from broker.testing.backlog import address_of
 from broker.testing.faults.connection import FaultyConnection
 from broker.testing.faults.interference import FaultyHearing, FaultySaying
 from broker.testing.findings.witness import Witness
 from broker.testing.talk.conversation import FROM_BROKER, NOTED, Overheard, Repeated
 from broker.testing.talk.wording import method_text
+from broker.testing.timing.backlog import address_of
 from broker.testing.timing.wire import WatchedWire
 from protocol.states import ConnectionState
 
 if TYPE_CHECKING:
-    from broker.testing.backlog import Address
     from broker.testing.broker import WatchedBroker
     from broker.testing.rig import Rig
     from broker.testing.talk.conversation import Conversation
+    from broker.testing.timing.backlog import Address
     from broker.testing.turn import WatchedTurn
     from protocol.connection import ServerConnection
     from protocol.errors import HandshakeFailed

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from broker.testing.backlog import has_backlog
+from broker.testing.timing.backlog import backlogs
 from broker.testing.waiting.idle import Idle, has_work
 from broker.testing.waiting.waits import TimedOut
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 SLICE_SECONDS: Final = 0.02
 """So long at a time the event loop is kept from everything else."""
-HEAR_SECONDS: Final = 0.5
-"""What a client has sent may be too much for the socket's buffers: so long it may go on coming."""
 PATIENCE_SECONDS: Final = 0.3
 """Clients that hold messages and say nothing for so long have nothing to say."""
 DISK_CHECK_SECONDS: Final = 0.0005
@@ -120,19 +118,18 @@ class Advance:
         return called
 
     async def _hear(self, deadline: float) -> None:
-        """Hear what was sent before, to the last byte that had come here; and what comes behind it, but not from those who never stop."""
-        ends = {connection: connection.session.received_bytes + connection.unread_bytes for connection in self._connections}
-        enough = self._loop.time() + HEAR_SECONDS
+        """Hear what was sent before, to the last byte, and nothing of those who never stop that they send later."""
+        ends = {each: each.session.received_bytes + each.unread_bytes for each in self._connections}
+        for each, count in backlogs(each for each in ends if each.unread_bytes or each.sent_much_lately).items():
+            ends[each] += count
         while True:
             # The first round hears, the second has the turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            now, more = self._loop.time(), [each for each in ends if each in self._connections and each.has_more]
-            if not more and not has_backlog(each.addresses for each in ends if each in self._connections and each.sent_much_lately):
+            late = [each for each, end in ends.items() if each in self._connections and each.heard_bytes < end]
+            if not any(each.has_more for each in late) and not backlogs(each for each in late if each.sent_much_lately):
                 return
-            if now > enough and all(each.heard_bytes >= ends[each] for each in more):
-                return
-            self._check(deadline, f"{len(more)} connections have more to say")
+            self._check(deadline, f"{len(late)} connections have more to say")
 
     async def _durable(self, deadline: float) -> None:
         """Wait until the disk has all that was done so far: replies, and deliveries on their channels, may wait for it."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from broker.testing.connection import WatchedConnection
+
 Address = tuple[bytes, int]
 """Four or sixteen bytes, and a port."""
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
@@ -28,10 +30,10 @@ _MAPPED: Final = bytes(10) + b"\xff\xff"
 """How an IPv6 address begins that is an IPv4 one."""
 
 
-def has_backlog(connections: Iterable[tuple[Address, Address]]) -> bool:
-    """One of the peers has sent something that didn't get through; each connection as (its own address, the peer's)."""
-    wanted = {(theirs, ours) for ours, theirs in connections}
-    return bool(wanted) and any(each in wanted for each in _sending())
+def backlogs(connections: Iterable[WatchedConnection]) -> dict[WatchedConnection, int]:
+    """Those whose peers have sent much that nobody has acknowledged, and how many bytes that is, at the most: some may be here."""
+    wanted = {each.addresses: each for each in connections}
+    return {wanted[to, from_]: count for from_, to, count in _sending() if (to, from_) in wanted} if wanted else {}
 
 
 def address_of(name: tuple[str, int]) -> Address:
@@ -41,13 +43,13 @@ def address_of(name: tuple[str, int]) -> Address:
     return _short(socket.inet_pton(family, host.partition("%")[0])), port
 
 
-def _sending() -> Iterator[tuple[Address, Address]]:
-    """(from, to) of each connection of this machine with many bytes that nobody has acknowledged."""
+def _sending() -> Iterator[tuple[Address, Address, int]]:
+    """(from, to, count) of each connection of this machine with many bytes that nobody has acknowledged."""
     for table in _TABLES:
         with suppress(OSError):
             for local, remote, sent in _LINE.findall(table.read_text()):
-                if int(sent, 16) > _LITTLE_BYTES:
-                    yield _read(local), _read(remote)
+                if (count := int(sent, 16)) > _LITTLE_BYTES:
+                    yield _read(local), _read(remote), count
 
 
 def _read(text: str) -> Address:
