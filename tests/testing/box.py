@@ -1,6 +1,7 @@
 """A sandbox of a broker for tests, and what a test asks of it."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pika
 
@@ -9,12 +10,12 @@ from tests.wire import Wire
 
 
 class Box:
-    """A sandbox: `wait` and `ask` are about its vhost, `wire` and `pika` connect to it with a client name."""
+    """A sandbox: `wait` and `ask` are about its vhost, `wire` and `pika` connect to it with a client name. `end` has the broker end it."""
 
     def __init__(self, broker: Supervised, name: str | None = None) -> None:
         self.broker = broker
-        self.sandbox: dict[str, str] = broker.ask("POST", "/sandboxes", None if name is None else {"name": name}, status=201)
-        self.vhost = self.sandbox["vhost"]
+        made: dict[str, str] = broker.ask("POST", "/sandboxes", {"name": name}, status=201)
+        self.vhost, self.user, self.password = made["vhost"], made["user"], made["password"]
         self._wires: list[Wire] = []
 
     def ask(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
@@ -36,29 +37,25 @@ class Box:
         """One that is closed with the sandbox."""
         properties = {"connection_name": name} if name else {}
         wire = Wire.connect(
-            self.broker,
-            user=self.sandbox["user"],
-            password=self.sandbox["password"],
-            vhost=self.vhost,
-            properties=properties,
-            **options,
-        )
+            self.broker, user=self.user, password=self.password, vhost=self.vhost, properties=properties, **options
+        )  # fmt: skip
         self._wires.append(wire)
         return wire
 
-    def pika(self, name: str = "") -> pika.ConnectionParameters:
+    def pika(self, name: str = "", **options: Any) -> pika.ConnectionParameters:
         return pika.ConnectionParameters(
             host=self.broker.host,
             port=self.broker.port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.sandbox["user"], self.sandbox["password"]),
+            credentials=pika.PlainCredentials(self.user, self.password),
             client_properties={"connection_name": name} if name else None,
+            **options,
         )
 
     @property
     def url(self) -> str:
-        box = self.sandbox
-        return f"amqp://{box['user']}:{box['password']}@{self.broker.host}:{self.broker.port}/{box['vhost']}"
+        """For clients that take one."""
+        return f"amqp://{self.user}:{self.password}@{self.broker.host}:{self.broker.port}/{quote(self.vhost, safe='')}"
 
     def end(self) -> None:
         for wire in self._wires:

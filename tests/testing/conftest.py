@@ -55,5 +55,5 @@ def lab(lab_broker: Supervised) -> Iterator[Lab]:
     lab = Lab(lab_broker)
     with lab.clients:
         yield lab
-    lab_broker.ask("DELETE", f"/sandboxes/{lab.vhost}", status=204)
+    lab.end()
     assert not lab_broker.ask("GET", f"/faults?vhost={lab.vhost}"), "its rules go with a sandbox"

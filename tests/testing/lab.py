@@ -5,13 +5,13 @@ import select
 from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import aio_pika
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.runtime.process import soon
+from tests.testing.box import Box
 from tests.testing.supervised import Supervised
 from tests.wire import Wire, WireChannel
 
@@ -64,15 +64,11 @@ class Fault:
             self._broker.ask("DELETE", f"/faults/{self.id}", status=204)
 
 
-class Lab:
+class Lab(Box):
     """A vhost and a user for one test, and clients of all kinds there."""
 
     def __init__(self, broker: Supervised) -> None:
-        self.broker = broker
-        facts = broker.ask("POST", "/sandboxes", {}, status=201)
-        self.vhost: str = facts["vhost"]
-        self.user: str = facts["user"]
-        self.password: str = facts["password"]
+        super().__init__(broker)
         self.clients = ExitStack()
 
     def fault(self, do: str, **order: Any) -> Fault:
@@ -81,19 +77,9 @@ class Lab:
     def of_the_broker(self, do: str, **order: Any) -> Fault:
         return Fault(self.broker, {"do": do, **order})
 
-    def parameters(self, name: str = "", **options: Any) -> pika.ConnectionParameters:
-        return pika.ConnectionParameters(
-            host=self.broker.host,
-            port=self.broker.port,
-            virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, self.password),
-            client_properties={"connection_name": name} if name else None,
-            **options,
-        )
-
     def connection(self, name: str = "", **options: Any) -> pika.BlockingConnection:
         """pika's, closed when the test ends."""
-        connection = pika.BlockingConnection(self.parameters(name, **options))
+        connection = pika.BlockingConnection(self.pika(name, **options))
 
         def close() -> None:
             if connection.is_open:
@@ -115,23 +101,11 @@ class Lab:
         channel.confirm_delivery()
         return channel
 
-    def wire(self, name: str = "", **options: Any) -> Wire:
-        properties = {"connection_name": name} if name else None
-        wire = Wire.connect(
-            self.broker, user=self.user, password=self.password, vhost=self.vhost, properties=properties, **options
-        )  # fmt: skip
-        self.clients.callback(wire.abort)
-        return wire
-
     def wire_channel(self, queue: str = "", name: str = "", **options: Any) -> WireChannel:
         channel = self.wire(name, **options).open_channel()
         if queue:
             channel.queue(queue, durable=True)
         return channel
-
-    @property
-    def url(self) -> str:
-        return f"amqp://{self.user}:{self.password}@{self.broker.host}:{self.broker.port}/{quote(self.vhost, safe='')}"
 
     async def aio_pika(self, **options: Any) -> aio_pika.abc.AbstractConnection:
         return await aio_pika.connect(self.url, **options)

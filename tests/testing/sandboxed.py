@@ -7,43 +7,19 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tests.testing.supervised import Supervised
+from tests.testing.box import Box
 
 LATEST = "4.3"
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
-class Sandboxed:
-    """One sandbox of a broker; `end` has the broker end it."""
-
-    def __init__(self, broker: Supervised) -> None:
-        self.broker = broker
-        made = broker.ask("POST", "/sandboxes", status=201)
-        self.vhost: str = made["vhost"]
-        self.user: str = made["user"]
-        self.password: str = made["password"]
-
-    @property
-    def url(self) -> str:
-        """For clients that take one."""
-        return f"amqp://{self.user}:{self.password}@{self.broker.host}:{self.broker.port}/{self.vhost}"
-
-    def end(self) -> None:
-        self.broker.ask("DELETE", f"/sandboxes/{self.vhost}", status=204)
+class Sandboxed(Box):
+    """See the module."""
 
     @contextmanager
     def connect(self, name: str | None = None, **options: Any) -> Iterator[pika.BlockingConnection]:
         """A connection of a client of that name; closed at the end, if it still is open."""
-        properties = None if name is None else {"connection_name": name}
-        parameters = pika.ConnectionParameters(
-            self.broker.host,
-            self.broker.port,
-            self.vhost,
-            pika.PlainCredentials(self.user, self.password),
-            client_properties=properties,
-            **options,
-        )
-        connection = pika.BlockingConnection(parameters)
+        connection = pika.BlockingConnection(self.pika(name or "", **options))
         try:
             yield connection
         finally:

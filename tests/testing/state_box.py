@@ -28,7 +28,7 @@ class StateBox(Box):
     def messages(self, queue: str, state: str = "ready") -> list[dict[str, Any]]:
         """The messages of a queue as a look shows them, without what a copy can't have."""
         path = f"/api/leveret/queues/{self.vhost}/{quote(queue, safe='')}/messages?limit=1000&state={state}"
-        answer = self.broker.http.ask("GET", path, credentials=(self.sandbox["user"], self.sandbox["password"]))
+        answer = self.broker.http.ask("GET", path, credentials=(self.user, self.password))
         assert answer.status == 200, answer
         return [{key: value for key, value in each.items() if key not in LOOK} for each in answer.json["items"]]
 

@@ -97,13 +97,13 @@ def test_like_things_are_counted(box: Box) -> None:
 
 
 def test_no_secret_is_kept(testing_broker: Supervised, box: Box) -> None:
-    secret = box.sandbox["password"]
+    secret = box.password
     wire = box.wire("worker")
     wire.send_method(0, Connection.UpdateSecret, new_secret="a-new-token", reason="it expires")
     wire.expect(Connection.UpdateSecretOk)
     with Wire(testing_broker) as refused:
         refused.greet()
-        refused.start_ok(box.sandbox["user"], f"{secret}-wrong")
+        refused.start_ok(box.user, f"{secret}-wrong")
         refused.expect(Connection.Close)
     soon(lambda: "invalid credentials" in box.ask("GET", "/report"))
     text = box.ask("GET", "/conversations") + box.ask("GET", "/report")

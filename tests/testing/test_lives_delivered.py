@@ -74,7 +74,7 @@ def test_basic_get(box: Box, channel: WireChannel) -> None:
 def test_http_gets_as_management(box: Box, channel: WireChannel) -> None:
     channel.publish("", "q", b"1")
     heard(channel)
-    login = box.sandbox["user"], box.sandbox["password"]
+    login = box.user, box.password
     for mode in ("ack_requeue_true", "ack_requeue_false"):
         body = {"ackmode": mode, "count": 1, "encoding": "auto"}
         assert box.broker.http.ask("POST", f"/api/queues/{box.vhost}/q/get", body, credentials=login).json[0]["payload"] == "1"
@@ -339,7 +339,7 @@ def test_what_an_exchange_delays_and_never_lets_go(box: Box, channel: WireChanne
 
 
 def test_what_an_operator_moves_copies_and_replays(box: Box, channel: WireChannel) -> None:
-    login = box.sandbox["user"], box.sandbox["password"]
+    login = box.user, box.password
 
     def do(what: str, queue: str, body: dict[str, object]) -> None:
         answer = box.broker.http.ask("POST", f"/api/leveret/queues/{box.vhost}/{queue}/{what}", body, credentials=login)

@@ -26,7 +26,7 @@ def forgotten(box: Box) -> int:
 
 
 def as_owner(box: Box, method: str, path: str) -> Answer:
-    return box.broker.http.ask(method, path, credentials=(box.sandbox["user"], box.sandbox["password"]))
+    return box.broker.http.ask(method, path, credentials=(box.user, box.password))
 
 
 def purge(box: Box, queue: str) -> None:

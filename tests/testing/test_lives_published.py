@@ -41,7 +41,7 @@ def test_all_that_is_known_of_it(box: Box, channel: WireChannel) -> None:
     found = life(box)
     assert before <= found["published_ms"] <= box.broker.ask("GET", "")["now_ms"]
     assert found["by"] | {"connection": ""} == {
-        "connection": "", "client_name": "shop", "user": box.sandbox["user"], "channel": channel.number,
+        "connection": "", "client_name": "shop", "user": box.user, "channel": channel.number,
     }  # fmt: skip
     assert found["by"]["connection"].endswith(f"-> 127.0.0.1:{box.broker.port}")
     assert (found["exchange"], found["routing_key"], found["payload"], found["payload_encoding"]) == (
@@ -196,12 +196,12 @@ def test_what_the_broker_says_itself(box: Box, channel: WireChannel) -> None:
 
 def test_http_publishes_as_management(box: Box, channel: WireChannel) -> None:
     body = {"routing_key": "orders", "properties": {}, "payload": "by hand", "payload_encoding": "string"}
-    login = box.sandbox["user"], box.sandbox["password"]
+    login = box.user, box.password
     answer = box.broker.http.ask("POST", f"/api/exchanges/{box.vhost}/amq.default/publish", body, credentials=login)
     assert answer.json == {"routed": True}
     found = life(box)
     assert kinds(found) == ["published", "routed", "confirmed"]
-    assert (found["by"]["connection"], found["by"]["user"], found["mandatory"]) == ("management", box.sandbox["user"], True)
+    assert (found["by"]["connection"], found["by"]["user"], found["mandatory"]) == ("management", box.user, True)
 
 
 # --- direct reply-to ------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def test_who_holds_what(box: Box) -> None:
     assert {**consumer, "connection": "", "since_ms": 0} == {
         "connection": "",
         "client_name": "worker",
-        "user": box.sandbox["user"],
+        "user": box.user,
         "channel": 1,
         "consumer_tag": "c1",
         "delivery_tag": 1,

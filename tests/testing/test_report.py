@@ -60,7 +60,7 @@ def test_queues_and_who_holds_what(box: Box) -> None:
     assert any(re.fullmatch(r"ready    9 bytes \{\"id\": 0\}, there since \+0\.\d{3}, died in 'orders': rejected", line) for line in queues)
     assert queues[-1] == "empty: nothing (no consumer)"
     assert told["Connections"] == [
-        f"worker: user '{box.sandbox['user']}', 1 channel",
+        f"worker: user '{box.user}', 1 channel",
         "ch 1: 2 unacked",
         "ch 1: consumer 'ctag1' of 'orders', prefetch 2, 2 unacked",
     ]

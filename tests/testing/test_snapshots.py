@@ -169,7 +169,7 @@ def unbound(vhost: StateBox, channel: WireChannel) -> None:
         elif each["source"]:
             kind = each["destination_type"][0]
             path = f"/api/bindings/{vhost.vhost}/e/{each['source']}/{kind}/{each['destination']}/{each['properties_key']}"
-            login = vhost.sandbox["user"], vhost.sandbox["password"]
+            login = vhost.user, vhost.password
             assert vhost.broker.http.ask("DELETE", path, credentials=login).status == 204
 
 

@@ -21,7 +21,7 @@ class PikaWorker(threading.Thread):
 
     def __init__(self, vhost: StateBox) -> None:
         super().__init__(daemon=True)
-        credentials = pika.PlainCredentials(vhost.sandbox["user"], vhost.sandbox["password"])
+        credentials = pika.PlainCredentials(vhost.user, vhost.password)
         self.parameters = pika.ConnectionParameters(vhost.broker.host, vhost.broker.port, vhost.vhost, credentials)
         self.bodies: list[bytes] = []
         self.error: Exception | None = None
@@ -82,9 +82,7 @@ def test_aio_pika_publishes_and_consumes_on(vhost: StateBox) -> None:
     confirm is missing, and in the end the queue holds what the snapshot had."""
 
     async def conversation() -> None:
-        login, broker = vhost.sandbox, vhost.broker
-        url = f"amqp://{login['user']}:{login['password']}@{broker.host}:{broker.port}/{vhost.vhost}"
-        publishing, consuming = await aio_pika.connect(url), await aio_pika.connect(url)
+        publishing, consuming = await aio_pika.connect(vhost.url), await aio_pika.connect(vhost.url)
         channel, confirmed = await consuming.channel(), await publishing.channel(publisher_confirms=True)
         await channel.set_qos(20)
         queue = await confirmed.declare_queue("q", durable=True)

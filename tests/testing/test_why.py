@@ -238,7 +238,7 @@ def moved(box: Box, channel: WireChannel) -> None:
     channel.queue("aside", exclusive=False)
     channel.publish("", "orders")
     heard(channel)
-    login = box.sandbox["user"], box.sandbox["password"]
+    login = box.user, box.password
     box.broker.http.ask("POST", f"/api/leveret/queues/{box.vhost}/orders/move", {"to_queue": "aside"}, credentials=login)
 
 
