@@ -41,7 +41,7 @@ class Rig:
     """Moves the clock, and calls the timers on the way; there once the server is."""
 
     def __init__(self, options: RigOptions) -> None:
-        self.token = options.token or secrets.token_urlsafe(16)
+        self.token = options.token or secrets.token_hex(16)
         """What requests have to bring."""
         self.seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
         self.clock = Clock()

@@ -1,6 +1,7 @@
 """`leveret serve --testing --supervised`: who may ask, and when it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def test_it_tells_where_it_listens(broker: Supervised) -> None:
     assert info["listeners"] == broker.card["listeners"]
     assert info["seed"] == 7 and not info["frozen"] and info["data_dir"] is None
     assert broker.card["pid"] == broker.process.pid
+    assert re.fullmatch("[0-9a-f]{32}", broker.card["token"]), "a word that a command line takes: no hyphen in front"
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "Bearer wrong", "Basic Z3Vlc3Q6Z3Vlc3Q="])
