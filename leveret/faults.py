@@ -31,13 +31,9 @@ NOT_FOUND: Final = 404
 Direction = Literal["to_client", "from_client", "both"]
 
 
-class Which(TypedDict, total=False):
+class WhichElse(TypedDict, total=False):
     """What a rule is limited to; names may have a `*` for anything. It is always limited to the handle's vhost, unless another is named."""
 
-    on: str
-    """A method, by AMQP's name: basic.publish, basic.ack, queue.declare, ...; `confirm` is the broker's ack of a publish."""
-    when: Literal["before", "after"]
-    """Before it has taken effect, or after that."""
     queue: str
     exchange: str
     routing_key: str
@@ -53,6 +49,15 @@ class Which(TypedDict, total=False):
     chance: float
     """From 0 to 1, for each that fits."""
     seed: int
+
+
+class Which(WhichElse, total=False):
+    """The same, and at which moment."""
+
+    on: str
+    """A method, by AMQP's name: basic.publish, basic.ack, queue.declare, ...; `confirm` is the broker's ack of a publish."""
+    when: Literal["before", "after"]
+    """Before it has taken effect, or after that."""
 
 
 class Fault:
@@ -290,22 +295,6 @@ class Faults:
     def memory_alarm(self, *, seconds: float | None = None) -> Fault:
         """The memory alarm is on, likewise."""
         return self.order("memory_alarm", seconds=seconds)
-
-
-class WhichElse(TypedDict, total=False):
-    """Which, without `on`."""
-
-    queue: str
-    exchange: str
-    routing_key: str
-    client_name: str
-    user: str
-    consumer_tag: str
-    vhost: str
-    skip: int
-    times: int | None
-    chance: float
-    seed: int
 
 
 def _after(which: Which, publishes: int | None, deliveries: int | None, acks: int | None) -> dict[str, Any]:
