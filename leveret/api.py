@@ -49,7 +49,7 @@ class Api:
 
         Raises Refused, and BrokerGone if it can't be reached.
         """
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        content = body if body is None or isinstance(body, bytes) else _json(body)
         headers = self._headers if content is None else {**self._headers, "Content-Type": "application/json"}
         seconds = SECONDS + waits_seconds
         try:
@@ -124,6 +124,14 @@ def _send(
     connection.request(method, path, body, headers)
     response = connection.getresponse()
     return response, response.read()
+
+
+def _json(body: Any) -> bytes:
+    """Raises ValueError for infinity and what is not a number, which JSON doesn't have."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError as error:
+        raise ValueError(f"the broker takes finite numbers only: {body!r}") from error
 
 
 def _reason(answer: bytes) -> str:

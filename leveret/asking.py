@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -52,7 +53,10 @@ class Asking(Addresses):
         return f"/vhosts/{segment(self.vhost)}{path}"
 
     def _wait(self, method: str, path: str, body: Any, timeout: float) -> Any:
-        """What is answered once something has happened, for which the broker waits `timeout` seconds. Raises NotInTime."""
+        """What is answered once something has happened, for which the broker waits `timeout` seconds. Raises NotInTime, and ValueError for
+        a timeout that is no number of seconds."""
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not math.isfinite(timeout):
+            raise ValueError(f"timeout: expected seconds, not {timeout!r}")
         try:
             return self._ask(method, path, body, waits_seconds=timeout)
         except Refused as refused:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from leveret.asking import given
-from leveret.errors import LeveretError, NotInTime
+from leveret.errors import LeveretError, NotInTime, Refused
 from leveret.looking import Looking
 from leveret.waits import Waits
 
@@ -22,6 +22,7 @@ SECONDS: Final = 2.0
 SETTLE_SECONDS: Final = 0.5
 """Who never is quiet is not waited for any longer."""
 QUIET_SECONDS: Final = 0.01
+_NO_QUEUE: Final = "there is no queue '"
 _WORDS: Final = {"queue": "in queue", "exchange": "to exchange", "routing_key": "with key", "message_id": "with message_id"}
 
 
@@ -29,10 +30,18 @@ class Assertions(Waits, Looking):
     """See the module. All raise AssertionError."""
 
     def assert_messages(self, queue: str, count: int, *, timeout: float = SECONDS) -> list[Message]:
-        """There are so many messages in the queue, ready and unacked ones; they are returned."""
+        """There are so many messages in the queue, ready and unacked ones; they are returned. Without such a queue it
+        fails as well."""
         __tracebackhide__ = True
         self._give_time("queue", timeout, queue=queue, messages=count)
-        found = self.messages(queue)
+        try:
+            found = self.messages(queue)
+        except Refused as refused:
+            # A typo is what the test got wrong, and no error of its own. A vhost that is gone is another matter.
+            if not refused.reason.startswith(_NO_QUEUE):
+                raise
+            text = f"expected {_messages(count)} in '{queue}', but {refused.reason}"
+            raise AssertionError(self._with_why(text, count, 0, queue=queue)) from None
         if len(found) != count:
             text = f"expected {_messages(count)} in '{queue}', found {len(found)}"
             raise AssertionError(self._with_why(text, count, len(found), queue=queue))

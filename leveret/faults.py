@@ -69,6 +69,10 @@ class Fault:
         self._is_removed = False
         self.id: str = facts["id"]
 
+    def __repr__(self) -> str:
+        # What was told last: a repr asks nobody.
+        return f"<leveret.Fault {self.id} {self._facts.get('rule')}>"
+
     def __enter__(self) -> Self:
         return self
 

@@ -71,8 +71,12 @@ class Looking(Asking):
 
     def findings(self, for_version: str | None = None, *, severity: Collection[str] = (), ignore: Collection[str] = ()) -> list[Finding]:
         """What clients did in this vhost that breaks on a newer RabbitMQ (`for_version`: 4.3; if not given, the latest), or may lose
-        messages; the worst first. Only those of some severities, if they are given, and not those whose codes are to be ignored."""
-        words = {name: ",".join(values) or None for name, values in (("severity", severity), ("ignore", ignore))}
+        messages; the worst first. Only those of some severities, if they are given, and not those whose codes are to be ignored;
+        a string has commas between them."""
+        words = {
+            name: (values if isinstance(values, str) else ",".join(values)) or None
+            for name, values in (("severity", severity), ("ignore", ignore))
+        }
         found = self._ask_vhost("GET", "/findings", query={"for": for_version, **words})
         return [Finding(**{name: each[name] for name in _FIELDS}) for each in found]
 

@@ -15,6 +15,8 @@ HOST: Final = "127.0.0.1"
 TLS_HOST: Final = "localhost"
 """Whom certificates are made out to."""
 SEED_BITS: Final = 32
+SEED_MAX: Final = 2**63 - 1
+PORT_MAX: Final = 65535
 PATH: TypeAlias = "str | os.PathLike[str]"
 STRIPPED: Final = (
     "LEVERET_", "RABBITMQ_",
@@ -58,6 +60,12 @@ class Options:
     config: Mapping[str, Any] | PATH | None = None
     compat: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises Unusable."""
+        for name, number, most in (("port", self.port, PORT_MAX), ("seed", self.seed, SEED_MAX)):
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= most:
+                raise Unusable(f"{name}: expected a whole number from 0 to {most}, not {number!r}")
 
     @property
     def host(self) -> str:

@@ -74,8 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
     told = getattr(config, "workerinput", {}).get("leveret_seed")
     try:
         seed = told if given is None else int(given)
+        if seed is not None and seed < 0:
+            raise ValueError
     except ValueError:
-        raise pytest.UsageError(f"--leveret-seed: expected a number, not '{given}'") from None
+        raise pytest.UsageError(f"--leveret-seed: expected a number, 0 or more, not '{given}'") from None
     config.stash[SEED] = int.from_bytes(os.urandom(SEED_BYTES), "big") if seed is None else seed
 
 

@@ -116,3 +116,7 @@ def test_a_broker_that_is_gone_masks_nothing() -> None:
         broker.kill()
     with pytest.raises(BrokerGone):
         _ = fault.hits
+
+
+def test_a_rule_says_what_it_is(sandbox: Broker) -> None:
+    assert "'do': 'get_empty'" in repr(sandbox.faults.get_empty(queue="orders"))

@@ -38,3 +38,9 @@ def test_a_strict_broker() -> None:
         declare_transient(broker)
         with broker.sandbox() as sandbox:
             declare_transient(sandbox)
+
+
+def test_codes_may_be_one_string(sandbox: Broker) -> None:
+    declare_transient(sandbox)
+    assert [each.code for each in sandbox.findings(severity="breaks")] == ["transient-queue"]
+    assert not sandbox.findings(severity="breaks,loses", ignore="transient-queue")

@@ -127,3 +127,25 @@ def test_coroutines(sandbox: Broker) -> None:
             await sandbox.aio.assert_empty("orders", timeout=SECONDS)
 
     asyncio.run(main())
+
+
+def test_an_assertion_about_a_queue_that_is_not_there_fails(sandbox: Broker) -> None:
+    with channel_of(sandbox, "pay", confirms=True) as channel:
+        channel.basic_publish("", "pya", b"1")
+        text = r"expected 1 message in 'pya', but there is no queue 'pya' in vhost .*, nearest: 'pay'; 1 was published .*'pya'"
+        with pytest.raises(AssertionError, match=text):
+            sandbox.assert_messages("pya", 1, timeout=SECONDS)
+        with pytest.raises(AssertionError, match="expected no messages in 'pya', but there is no queue"):
+            sandbox.assert_empty("pya", timeout=SECONDS)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), None, "1"], ids=str)
+def test_a_timeout_is_a_number_of_seconds(sandbox: Broker, timeout: Any) -> None:
+    with pytest.raises(ValueError, match=r"timeout: expected seconds, not "):
+        sandbox.wait_until_idle(timeout=timeout)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan")], ids=str)
+def test_the_broker_takes_finite_numbers(sandbox: Broker, seconds: float) -> None:
+    with pytest.raises(ValueError, match="finite numbers only"):
+        sandbox.advance(seconds)

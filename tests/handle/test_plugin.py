@@ -464,7 +464,8 @@ def test_options_that_make_no_sense(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(leveret): pass")
     result = run(pytester, "--leveret-seed=x")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--leveret-seed: expected a number, not 'x'*"])
+    result.stderr.fnmatch_lines(["*--leveret-seed: expected a number, 0 or more, not 'x'*"])
+    assert run(pytester, "--leveret-seed=-3").ret == pytest.ExitCode.USAGE_ERROR
     result = run(pytester, "--leveret-compat=2.0")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*CannotStart*", "*2.0*expected*"])

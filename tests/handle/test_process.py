@@ -6,6 +6,7 @@ import ssl
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pika
 import pytest
@@ -349,3 +350,11 @@ def test_the_package_imports_nothing_before_it_is_used() -> None:
     assert {"Broker", "AsyncBroker", "__version__"} <= set(dir(leveret))
     with pytest.raises(AttributeError, match="no attribute 'Broke'"):
         _ = leveret.Broke
+
+
+@pytest.mark.parametrize(
+    "options", [{"port": -1}, {"port": 65536}, {"port": "5672"}, {"seed": -1}, {"seed": "abc"}, {"seed": 1.5}], ids=str
+)
+def test_numbers_that_cannot_be_used_are_told_before_the_start(options: dict[str, Any]) -> None:
+    with pytest.raises(Unusable, match=r"(port|seed): expected a whole number from 0 to [0-9]+, not "):
+        Broker(**options)
