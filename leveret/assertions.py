@@ -22,6 +22,8 @@ SECONDS: Final = 2.0
 SETTLE_SECONDS: Final = 0.5
 """Who never is quiet is not waited for any longer."""
 QUIET_SECONDS: Final = 0.01
+HELD_SECONDS: Final = 0.05
+"""Who holds a message for so long without a word isn't waited for: a test that got one and looks around meanwhile."""
 _NO_QUEUE: Final = "there is no queue '"
 _WORDS: Final = {"queue": "in queue", "exchange": "to exchange", "routing_key": "with key", "message_id": "with message_id"}
 
@@ -142,7 +144,7 @@ class Assertions(Waits, Looking):
         try:
             if conditions.get("count") != 0:
                 self._wait_for(what, timeout, **conditions)
-            self.wait_until_idle(quiet=QUIET_SECONDS, timeout=min(timeout, SETTLE_SECONDS))
+            self._wait_for("idle", min(timeout, SETTLE_SECONDS), quiet=QUIET_SECONDS, held=HELD_SECONDS)
         except NotInTime:
             # The assertion tells what there is.
             pass

@@ -288,7 +288,7 @@ class Broker(Assertions, Clock, States):
     def _end_sandbox(self) -> None:
         try:
             if self._has_frozen:
-                self.resume()
+                self._ask("POST", "/clock/resume", {"by": self.vhost})
             while self._faults:
                 self._faults.pop().remove()
             self._ask("DELETE", f"/sandboxes/{segment(self.vhost)}")

@@ -44,12 +44,12 @@ class Clock(Asking):
         return Advanced(moment(answer["now_ms"]), answer["fired"])
 
     def freeze(self) -> None:
-        """Stop the clock, until `resume`; `advance` still moves it."""
-        self._ask("POST", "/clock/freeze")
+        """Stop the clock, until `resume`, or until all sandboxes that have stopped it are over; `advance` still moves it."""
+        self._ask("POST", "/clock/freeze", {"by": self.vhost})
         self._note_frozen(True)
 
     def resume(self) -> None:
-        """Have it go on."""
+        """Have it go on, whoever has stopped it."""
         self._ask("POST", "/clock/resume")
         self._note_frozen(False)
 

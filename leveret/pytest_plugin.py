@@ -253,7 +253,10 @@ def _keywords(config: pytest.Config, options: dict[str, Any]) -> dict[str, Any]:
             typed[name], ini[name] = _place(config.invocation_params.dir, typed[name]), _place(config.rootpath, ini[name])
     places = [{name: value for name, value in place.items() if value not in NOTHING} for place in (ini, options, typed)]
     keywords = {"seed": config.stash[SEED], **places[0], **places[1], **places[2]}
-    keywords["seed"] = int(keywords["seed"])
+    try:
+        keywords["seed"] = int(keywords["seed"])
+    except (TypeError, ValueError):
+        raise pytest.UsageError(f"leveret_options: seed: expected a number, not {keywords['seed']!r}") from None
     if isinstance(keywords.get("ignore"), str):
         keywords["ignore"] = keywords["ignore"].replace(",", " ").split()
     return keywords

@@ -81,4 +81,6 @@ def _limits(count: Count) -> Any:
     if isinstance(count, int):
         return count
     least, most = count
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"{count}: expected the least and the most, in this order")
     return given(min=least, max=most)

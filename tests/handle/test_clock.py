@@ -33,6 +33,23 @@ def test_a_clock_that_stands_still_goes_on_after_the_sandbox(server: Broker) -> 
     assert not server.is_frozen
 
 
+def test_it_goes_on_when_all_who_have_stopped_it_are_over(server: Broker) -> None:
+    first, second = server.sandbox(), server.sandbox()
+    first.freeze()
+    second.freeze()
+    first.stop()
+    assert second.is_frozen
+    second.stop()
+    assert not server.is_frozen
+
+
+def test_who_resumes_it_resumes_it(server: Broker) -> None:
+    with server.sandbox() as first, server.sandbox() as second:
+        first.freeze()
+        second.resume()
+        assert not first.is_frozen
+
+
 def test_coroutines(sandbox: Broker) -> None:
     async def main() -> None:
         aio = sandbox.aio

@@ -96,11 +96,12 @@ def test_assertions_say_why(sandbox: Broker) -> None:
 def test_one_message_too_many_is_seen(sandbox: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it comes when there were enough already: somebody was still at work."""
     begun = threading.Event()
-    really_wait = Broker.wait_until_idle
+    really_wait = Broker._wait_for
 
-    def wait(*arguments: Any, **keywords: Any) -> None:
-        begun.set()
-        really_wait(*arguments, **keywords)
+    def wait(broker: Broker, what: str, *arguments: Any, **keywords: Any) -> None:
+        if what == "idle":
+            begun.set()
+        really_wait(broker, what, *arguments, **keywords)
 
     def work() -> None:
         begun.wait(10)
@@ -110,7 +111,7 @@ def test_one_message_too_many_is_seen(sandbox: Broker, monkeypatch: pytest.Monke
         transaction.tx_select()
         transaction.basic_publish("", "orders", b"2")
         channel.basic_publish("", "orders", b"1")
-        monkeypatch.setattr(Broker, "wait_until_idle", wait)
+        monkeypatch.setattr(Broker, "_wait_for", wait)
         working = threading.Thread(target=work)
         working.start()
         with pytest.raises(AssertionError, match="expected 1 message in 'orders', found 2"):

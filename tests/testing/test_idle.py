@@ -96,6 +96,18 @@ def test_a_message_that_is_consumed_is_waited_for(box: Box, no_ack: bool) -> Non
     box.wait("idle")
 
 
+def test_what_is_held_without_a_word_need_not_count(box: Box) -> None:
+    """For assertions: a test that got a message and looks around meanwhile isn't waited for."""
+    channel = box.wire("test").open_channel()
+    channel.queue("q")
+    channel.publish("", "q", b"1")
+    tag = channel.take("q", no_ack=False).tag
+    assert 0.04 <= box.wait("idle", quiet=0, held=0.05)
+    box.ask("POST", "/wait", {"for": "idle", "timeout": 0.1}, status=408)
+    channel.ack(tag)
+    box.wait("idle")
+
+
 def test_only_its_own_vhost_counts(testing_broker: Supervised, box: Box) -> None:
     other = Box(testing_broker)
     try:

@@ -49,15 +49,21 @@ async def advance(call: Call) -> Any:
 
 
 async def freeze(call: Call) -> Any:
-    """Stops the clock, also for restarts to come; it can still be moved."""
+    """Stops the clock, also for restarts to come; it can still be moved. `by` is whoever lets it go on when that one's time is over."""
+    body = await call.body()
+    rig_of(call).clock.frozen_by.add(body.text("by"))
     await rig_of(call).time.freeze()
     await call.commit()
     return get_clock(call)
 
 
 async def resume(call: Call) -> Any:
-    """Lets the clock go on from where it stood."""
-    await rig_of(call).time.resume()
+    """Lets the clock go on from where it stood; or, for `by`, unless somebody else has stopped it too."""
+    body = await call.body()
+    clock, by = rig_of(call).clock, body.text("by")
+    clock.frozen_by = clock.frozen_by - {by} if by else set()
+    if not clock.frozen_by:
+        await rig_of(call).time.resume()
     await call.commit()
     return get_clock(call)
 
@@ -78,6 +84,6 @@ _ADVANCE: Final = {"seconds timeout": "number", "until_ms": "integer", "settle":
 ROUTES: Final = (
     Route("GET", f"{ROOT}/clock", get_clock, Access.TESTING, shows="Clock"),
     Route("POST", f"{ROOT}/clock/advance", advance, Access.TESTING, _ADVANCE, shows="Advanced", refusals=(408,)),
-    Route("POST", f"{ROOT}/clock/freeze", freeze, Access.TESTING, shows="Clock"),
-    Route("POST", f"{ROOT}/clock/resume", resume, Access.TESTING, shows="Clock"),
+    Route("POST", f"{ROOT}/clock/freeze", freeze, Access.TESTING, {"by": "string"}, shows="Clock"),
+    Route("POST", f"{ROOT}/clock/resume", resume, Access.TESTING, {"by": "string"}, shows="Clock"),
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS: Final = 5.0
 TIMEOUT_SECONDS_MAX: Final = 86_400.0
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "idle": ("quiet",),
+    "idle": ("quiet", "held"),
     "queue": ("queue", "ready", "unacked", "messages", "consumers"),
     "consumer": ("queue", "tag", "count"),
     "binding": ("queue", "exchange", "routing_key"),
@@ -52,7 +52,8 @@ async def wait(call: Call) -> Any:
     condition: Condition
     match what:
         case "idle":
-            condition = Idle(rig_of(call), [vhost], _seconds(body, "quiet", QUIET_SECONDS))
+            held = _seconds(body, "held", 0) if "held" in body else None
+            condition = Idle(rig_of(call), [vhost], _seconds(body, "quiet", QUIET_SECONDS), held)
         case "queue":
             counts = {name: _number(body, name) for name in ("ready", "unacked", "messages", "consumers")}
             condition = QueueHas(vhost, _name(body, "queue"), **counts)

@@ -11,18 +11,16 @@ to be read. What belongs to the machine (sockets, heartbeats, handshakes) has it
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from broker.testing.timing.backlog import backlogs
-from broker.testing.waiting.idle import Idle, has_work
+from broker.testing.waiting.idle import Idle
 from broker.testing.waiting.waits import TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from broker.core.queue import Queue
     from broker.testing.broker import WatchedBroker
     from broker.testing.connection import WatchedConnection
     from broker.testing.rig import Rig
@@ -193,21 +191,12 @@ class Settled(Idle):
     """All that clients do for now is done: as Idle, of all vhosts that have any, but for what they hold without a word for a while."""
 
     def __init__(self, rig: Rig) -> None:
-        super().__init__(rig, [vhost for vhost in rig.broker.vhosts.values() if vhost.sessions])
+        super().__init__(rig, [vhost for vhost in rig.broker.vhosts.values() if vhost.sessions], held_seconds=PATIENCE_SECONDS)
 
     def is_met(self) -> bool:
         """See Condition."""
         self._vhosts = [vhost for vhost in self._vhosts if self._rig.broker.vhosts.get(vhost.name) is vhost]
         return super().is_met()
-
-    def _is_busy(self, queue: Queue) -> bool:
-        if not super()._is_busy(queue) or has_work(queue):
-            return super()._is_busy(queue)
-        patient_until = max(self._begun, *(vhost.activity.at for vhost in self._vhosts)) + PATIENCE_SECONDS
-        if time.monotonic() >= patient_until:
-            return False
-        self._look_at = patient_until if self._look_at is None else min(self._look_at, patient_until)
-        return True
 
 
 class _Waiting:

@@ -35,6 +35,8 @@ class Clock:
         self._stands_at_ms: int | None = None
         self.is_frozen = False
         """A test has stopped it."""
+        self.frozen_by: set[str] = set()
+        """Those who have, by the names that they gave."""
         self.is_held = False
         """Whoever holds it calls the timers, and nobody else."""
         self.on_change: list[Callable[[], None]] = []

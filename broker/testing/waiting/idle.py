@@ -80,10 +80,12 @@ class Activity:
 class Idle:
     """See the module; a condition of waits.py, over one vhost or several."""
 
-    def __init__(self, rig: Rig, vhosts: Sequence[VHost], quiet_seconds: float = QUIET_SECONDS) -> None:
+    def __init__(self, rig: Rig, vhosts: Sequence[VHost], quiet_seconds: float = QUIET_SECONDS, held_seconds: float | None = None) -> None:
+        """`held_seconds`: what clients hold without a word for so long doesn't count any more; None: it always does."""
         self._rig = rig
         self._vhosts = cast("Sequence[WatchedVHost]", vhosts)
         self._quiet = quiet_seconds
+        self._held = held_seconds
         self._begun = time.monotonic()
         self._look_at: float | None = None
         self._last = 0.0
@@ -156,7 +158,15 @@ class Idle:
 
     def _is_busy(self, queue: Queue) -> bool:
         """Something goes on there."""
-        return queue.kept_for is None and bool(queue.unacked or has_work(queue))
+        if queue.kept_for is not None or not (queue.unacked or has_work(queue)):
+            return False
+        if self._held is None or has_work(queue):
+            return True
+        patient_until = max(self._begun, *(vhost.activity.at for vhost in self._vhosts)) + self._held
+        if time.monotonic() >= patient_until:
+            return False
+        self._look_at = patient_until if self._look_at is None else min(self._look_at, patient_until)
+        return True
 
     def _noise(self) -> Iterator[str]:
         """In words, if it isn't quiet."""
