@@ -93,7 +93,7 @@ class Broker(Assertions, Clock, States):
         self._parent = parent
         """Whose sandbox it is. It is kept: a broker goes with its handle."""
         self._strictness = strictness
-        self._has_frozen = False
+        self._has_frozen = self._is_over = False
         self._faults: list[Fault] = []
         """Those that don't go with the sandbox by themselves."""
 
@@ -270,6 +270,11 @@ class Broker(Assertions, Clock, States):
     def _explain(self) -> str | None:
         return self._place.epitaph()
 
+    def _vhost_path(self, path: str) -> str:
+        if self._is_over:
+            raise LeveretError(f"sandbox '{self.vhost}' is over: its vhost is gone, with all that was in it")
+        return super()._vhost_path(path)
+
     def _note_frozen(self, is_frozen: bool) -> None:
         self._has_frozen = is_frozen
 
@@ -286,6 +291,7 @@ class Broker(Assertions, Clock, States):
             )
 
     def _end_sandbox(self) -> None:
+        self._is_over = True
         try:
             if self._has_frozen:
                 self._ask("POST", "/clock/resume", {"by": self.vhost})

@@ -134,3 +134,11 @@ def test_other_tasks_go_on_while_one_waits(server: Broker) -> None:
         return done
 
     assert asyncio.run(main()) == ["other", "sandbox"]
+
+
+def test_a_sandbox_that_is_over_says_so(server: Broker) -> None:
+    sandbox = server.sandbox("short")
+    sandbox.stop()
+    with pytest.raises(LeveretError, match="sandbox 'short' is over: its vhost is gone"):
+        sandbox.messages("orders")
+    sandbox.stop()
