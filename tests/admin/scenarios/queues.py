@@ -159,7 +159,10 @@ def busy(walk: Walk) -> None:
         walk.get("/exchanges/busy/amq.topic", until=lambda exchange: exchange["message_stats"]["publish_out"] == 1)
         walk.get("/exchanges/busy/amq.default", until=lambda exchange: exchange["message_stats"]["publish_in"] == 14)
         walk.delete("/queues/busy/work/contents")
-        walk.get("/queues/busy/work", until=lambda queue: queue["messages"] == 3 and queue["messages_ready"] == 0)
+        walk.get(
+            "/queues/busy/work",
+            until=lambda queue: queue["messages"] == 3 and queue["messages_ready"] == 0 and queue["message_bytes"] == 30,
+        )
         publisher.close()
         taker.close()
     walk.get(
