@@ -116,8 +116,8 @@ class Call:
 
     async def read(self, most: int | None = None, *, exactly: bool = False) -> bytes:
         """The body. Raises BadRequest if it is longer than `most`, or than may be; `exactly`: whatever is configured."""
-        configured = self.context.config.management.max_body_size_bytes
         if most is None or not exactly:
+            configured = self.context.config.management.max_body_size_bytes
             most = configured if most is None else min(most, configured)
         body = bytearray()
         if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from broker.admin.errors import HttpError
 from broker.admin.pacing import Turns
 from broker.core.login import Undecided
+from broker.core.steps import StoreFailed, Waiter
 from broker.metrics.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -56,11 +57,11 @@ class Context:
         """Wait until all that was changed so far is durable. Raises HttpError 500 if it never will be.
 
         What was changed before an earlier turn may still be on its way, though nothing is there to be shipped now."""
-        durable = _Durable(self.loop.create_future())
-        self.broker.outbox.hold(durable)
+        told: asyncio.Future[bool] = self.loop.create_future()
+        self.broker.outbox.hold(Waiter(lambda durable: None if told.done() else told.set_result(durable)))
         self.node.schedule_turn()
-        if not await durable.future:
-            raise HttpError(500, "internal_server_error", "the message store failed, nothing more can be made durable until a restart")
+        if not await told:
+            raise HttpError(500, "internal_server_error", str(StoreFailed()))
 
     async def decide(self, act: Callable[[], T]) -> T:
         """What `act` returns; while another server has to be asked first (Undecided) that is done, and `act` is called again."""
@@ -76,14 +77,3 @@ class Context:
         answered: asyncio.Future[None] = self.loop.create_future()
         self._ask(question, lambda: None if answered.done() else answered.set_result(None))
         await answered
-
-
-class _Durable:
-    """core.outbox.Waiting"""
-
-    def __init__(self, future: asyncio.Future[bool]) -> None:
-        self.future = future
-
-    def release(self, batch: int, durable: bool) -> None:
-        if not self.future.done():
-            self.future.set_result(durable)

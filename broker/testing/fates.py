@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from broker.testing.findings.versions import LATEST
 from broker.testing.lives import kinds
 from broker.testing.lives.words import exchange_text, quotes
-from broker.testing.talk.wording import quoted
-from broker.testing.waiting.holders import number
+from broker.testing.talk.wording import number, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,7 +97,7 @@ def so_far(life: Life, queue: str, moments: Moments) -> str:
     given = sum(event.what == kinds.DELIVERED and event.queue == queue for event in life.events)
     if given:
         parts.append(f"delivered {'once' if given == 1 else f'{given:,} times'}")
-    back = next((event for event in reversed(life.events) if event.what == kinds.REQUEUED and event.queue == queue), None)
+    back = life.last(queue, kinds.REQUEUED)
     if back is not None:
         why = f" ({back.detail})" if back.detail else ""
         parts.append(f"came back {moments.text(back.at_ms)}{why}")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, cast
 from broker.core.inspection import look
 from broker.core.message import BODY, HEADER, ID
 from broker.testing import fates
+from broker.testing.lives.history import history_of
 from broker.testing.talk import transcript
 from broker.testing.talk.transcript import Moments
-from broker.testing.talk.wording import BODY_KEPT, body_text, content_text, cut, printable, properties_text
-from broker.testing.waiting.holders import given_ms, held_of, holder_text, name_of, number, seconds, untaken_text
+from broker.testing.talk.wording import BODY_KEPT, body_text, content_text, cut, number, printable, properties_text, seconds
+from broker.testing.waiting.holders import given_ms, held_of, holder_text, name_of, untaken_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from broker.core.session import Session
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
-    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.rig import Rig
     from broker.testing.talk.conversation import Conversation
     from broker.testing.vhost import WatchedVHost
@@ -64,7 +64,7 @@ def report(rig: Rig, vhost: VHost) -> Steps[str]:
     """The whole text, some 150 lines at the most."""
     conversations = rig.conversations.in_vhost(vhost)
     moments = _since(rig, conversations)
-    history = cast("RememberingVHost", vhost).history
+    history = history_of(vhost)
     queues = yield from _queues(vhost, moments)
     lines = [
         *_head(rig, vhost, moments),
@@ -211,7 +211,7 @@ def _unacked(queue: Queue, most: int, moments: Moments) -> list[str]:
 
 
 def _so_far(queue: Queue, message_id: int, moments: Moments) -> str:
-    life = cast("RememberingVHost", queue.vhost).history.get(message_id)
+    life = history_of(queue.vhost).get(message_id)
     told = "" if life is None else fates.so_far(life, queue.name, moments)
     return f", {told}" if told else ""
 

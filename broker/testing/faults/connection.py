@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
 from contextlib import contextmanager
@@ -124,8 +125,7 @@ class FaultyConnection(Connection):
             return
         self.flush()
         self.is_mute = self._ending = True
-        text = "closing AMQP connection %s:\ndropped, as a test has ordered"
-        self._log_end(text)
+        self._log(logging.INFO, "closing AMQP connection %s:\ndropped, as a test has ordered", titles.full(self.session))
         self.session.terminate()
         if resets:
             self.line.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGERING)
@@ -134,9 +134,6 @@ class FaultyConnection(Connection):
             self._cancel_timer()
             self._close()
         self._turn.schedule()
-
-    def _log_end(self, text: str) -> None:
-        self._log(20, text, titles.full(self.session))
 
     def drop_soon(self, *, resets: bool = False) -> None:
         """The same at the end of the turn, and nothing more is said until then."""

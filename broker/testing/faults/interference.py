@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from broker.core.login import Undecided
 from broker.testing.faults.confirms import FaultyConfirms
-from broker.testing.faults.moment import AFTER, BEFORE, CLIENT_METHODS, Moment, name_of
+from broker.testing.faults.moment import AFTER, BEFORE, CLIENT_METHODS, Moment
+from broker.testing.talk.wording import method_name
 from broker.testing.through import Hearing, Saying
 from protocol.methods import Basic, Connection, make
 
@@ -148,7 +149,7 @@ class FaultySaying(Saying):
         connection = self._connection
         if isinstance(method, Connection.OpenOk):
             connection.rules.opened(connection)
-        if name_of(method) in CLIENT_METHODS:
+        if method_name(method) in CLIENT_METHODS:
             return frames  # the same in both directions: basic.cancel, channel.close
         return self._said(frames, lambda: Moment.of_method(connection.session, channel, method))
 

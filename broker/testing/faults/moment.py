@@ -6,14 +6,14 @@ an ack of several messages, is about each of them, and a rule fits if one does.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from broker.core.explanation import explain
 from broker.core.message import split_routing
+from broker.testing.talk.wording import METHOD_NAMES, method_name
 from protocol import content
 from protocol.errors import HandshakeFailed
-from protocol.methods import CLASSES, Basic, Connection, ids
+from protocol.methods import Basic, Connection, ids
 from protocol.sasl import parse
 from protocol.states import CLIENT_CHANNEL_METHODS
 from protocol.tables import Table, text
@@ -150,7 +150,7 @@ class Moment:
         """Any other method of the client, or of the broker."""
         if isinstance(method, Basic.Ack | Basic.Nack | Basic.Reject):
             return cls._of_settle(session, number, method)
-        name = name_of(method)
+        name = method_name(method)
         moment = cls(name, session, number, lambda: _about(session, number, method), ids(method), is_heard=name in CLIENT_METHODS)
         if isinstance(method, Connection.StartOk):
             moment.user, moment.client_name = _user(method), _client_name(method)
@@ -169,7 +169,7 @@ class Moment:
         else:
             leases = [unacked[tag]] if tag in unacked else []
         moment = cls(
-            name_of(method), session, number, lambda: [_leased(*lease) for lease in leases], ids(method), is_heard=True
+            method_name(method), session, number, lambda: [_leased(*lease) for lease in leases], ids(method), is_heard=True
         )  # fmt: skip
         moment.tag = tag
         if leases:
@@ -248,15 +248,8 @@ def _client_name(method: Connection.StartOk) -> str:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def _amqp_name(name: str) -> str:
-    """Queue.DeclareOk -> queue.declare-ok"""
-    group, _, method = name.partition(".")
-    return f"{group}.".lower() + re.sub("(?<!^)(?=[A-Z])", "-", method).lower()
-
-
-_NAMES: Final = {cls: _amqp_name(cls.name) for cls in CLASSES.values()}
 CLIENT_METHODS: Final = frozenset(
-    {_amqp_name(name) for name in CLIENT_CHANNEL_METHODS}
+    {name for cls, name in METHOD_NAMES.items() if cls.name in CLIENT_CHANNEL_METHODS}
     | {f"connection.{name}" for name in ("start-ok", "secure-ok", "tune-ok", "open", "update-secret", "close")}
 )
 """What clients say."""
@@ -269,8 +262,3 @@ BROKER_METHODS: Final = frozenset(
     | {f"connection.{name}" for name in ("secure", "tune", "open-ok", "close-ok", "update-secret-ok")}
 )
 """What the broker says."""
-
-
-def name_of(method: Any) -> str:
-    """AMQP's name of a method: queue.declare-ok."""
-    return _NAMES[type(method)]

@@ -9,7 +9,7 @@ from broker.core.consumers import Consumer
 from broker.core.transaction import Transaction
 from broker.testing.lives import attempts
 from broker.testing.lives.confirms import RememberingConfirms
-from broker.testing.lives.history import BY_CHANNEL
+from broker.testing.lives.history import BY_CHANNEL, history_of
 from broker.testing.lives.life import Who
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class RememberingChannel(Channel):
 
     @property
     def _history(self) -> History:
-        return cast("RememberingVHost", self.session.vhost).history
+        return history_of(self.session.vhost)
 
     def getter(self, queue: Queue, *, no_ack: bool) -> Getter:
         """See Channel: it is asked for as soon as something was taken for basic.get, and before the delivery tag."""

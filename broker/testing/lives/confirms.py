@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from broker.core.confirms import Confirms
 from broker.testing.lives import kinds
+from broker.testing.lives.history import history_of
 
 if TYPE_CHECKING:
     from broker.core.channel import Channel
     from broker.testing.lives.life import Life
-    from broker.testing.lives.vhost import RememberingVHost
 
 
 class RememberingConfirms(Confirms):
@@ -32,7 +32,7 @@ class RememberingConfirms(Confirms):
         self._note(kinds.NACKED, first, last)
 
     def _note(self, what: str, first: int, last: int) -> None:
-        history = cast("RememberingVHost", self.channel.session.vhost).history
+        history = history_of(self.channel.session.vhost)
         for number in range(first, last + 1):
             life = self.lives.pop(number, None)
             if life is not None:

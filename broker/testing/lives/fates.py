@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from broker.testing.lives import kinds
 from broker.testing.lives.sentences import Sentence, holder
 from broker.testing.lives.words import exchange_text, listed, quotes
-from broker.testing.talk.wording import quoted
-from broker.testing.waiting.holders import seconds, untaken_text
+from broker.testing.talk.wording import quoted, seconds
+from broker.testing.waiting.holders import untaken_text
 
 if TYPE_CHECKING:
     from broker.core.vhost import VHost
     from broker.testing.lives.history import History
-    from broker.testing.lives.life import Event, Life, Place
+    from broker.testing.lives.life import Life, Place
 
 
 def sent(life: Life) -> str:
@@ -74,7 +74,7 @@ def in_queue(vhost: VHost, history: History, life: Life, queue: str) -> Sentence
 
 
 def _kept_out(life: Life, queue: str) -> Sentence | None:
-    event = _last(life, queue, (kinds.REFUSED, kinds.IGNORED))
+    event = life.last(queue, kinds.REFUSED, kinds.IGNORED)
     if event is None:
         return None
     if event.what == kinds.IGNORED:
@@ -98,7 +98,7 @@ def _there(vhost: VHost, life: Life, queue: str, place: Place) -> Sentence:
 
 def _gone(history: History, life: Life, queue: str, place: Place) -> Sentence:
     name, detail = quoted(queue), ""
-    event = _last(life, queue, (place.state,))
+    event = life.last(queue, place.state)
     if event is not None and event.detail is not None:
         detail = event.detail
     after = _after(history, life, queue)
@@ -126,7 +126,7 @@ def _gone(history: History, life: Life, queue: str, place: Place) -> Sentence:
 
 def _after(history: History | None, life: Life, queue: str) -> str:
     """Where its dead letter went, if it has one, or was to have."""
-    event = _last(life, queue, (kinds.DEAD_LETTERED, kinds.LOST))
+    event = life.last(queue, kinds.DEAD_LETTERED, kinds.LOST)
     if event is None or event.detail is None:
         return ""
     if event.what == kinds.LOST:
@@ -135,7 +135,3 @@ def _after(history: History | None, life: Life, queue: str) -> str:
     dead = history.get(event.life) if history is not None and isinstance(event.life, int) else None
     into = "" if dead is None else f", into {listed(quotes([each for each in dead.places if each in dead.routes]))}"
     return f", and dead-lettered {where}{into}"
-
-
-def _last(life: Life, queue: str, what: tuple[str, ...]) -> Event | None:
-    return next((event for event in reversed(life.events) if event.queue == queue and event.what in what), None)

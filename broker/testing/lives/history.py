@@ -6,7 +6,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from broker.core.message import ID
 from broker.testing.lives import kinds
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from broker.core.message import Message
     from broker.core.queue import Queue
+    from broker.core.vhost import VHost
     from broker.testing.lives.life import Who
+    from broker.testing.lives.vhost import RememberingVHost
 
 LIVES_MAX: Final = 10_000
 BODY_BYTES_MAX: Final = 64 * 2**20
@@ -183,3 +185,8 @@ class History:
                 queue=queue, exchange=exchange, routing_key=routing_key, message_id=message_id
             ):
                 yield life
+
+
+def history_of(vhost: VHost) -> History:
+    """The lives of a vhost's messages."""
+    return cast("RememberingVHost", vhost).history

@@ -223,6 +223,10 @@ class Life:
             and (message_id is None or self.message_id == message_id)
         )
 
+    def last(self, queue: str, *what: str) -> Event | None:
+        """The latest event of these kinds in that queue."""
+        return next((event for event in reversed(self.events) if event.queue == queue and event.what in what), None)
+
     def has_been(self, state: str, queue: str | None = None) -> bool:
         """This has happened to it, in that queue if the event is one of a queue; or (ready, unacked) it is that now."""
         if state in (kinds.READY, kinds.UNACKED):

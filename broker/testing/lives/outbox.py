@@ -6,11 +6,12 @@ Who publishes says which life that is to be (`bearing`); of what nobody has anno
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from broker.core.deduplication import SeenQueue
 from broker.core.outbox import Outbox
 from broker.testing.lives import kinds
+from broker.testing.lives.history import history_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.testing.lives.history import History
     from broker.testing.lives.life import Life
-    from broker.testing.lives.vhost import RememberingVHost
 
 
 class RememberingOutbox(Outbox):
@@ -58,7 +58,7 @@ class RememberingOutbox(Outbox):
         history, life = self.bearing_for, self.born
         self.bearing_for = self.born = None
         if history is None or life is None:
-            history = cast("RememberingVHost", queues[0].vhost).history
+            history = history_of(queues[0].vhost)
             life = history.begin(kinds.ANNOUNCED)
             history.note(life, kinds.ANNOUNCED)
         number = self.ledger.next_id

@@ -12,8 +12,7 @@ from broker.core.queue import Queue
 from broker.testing.lives import kinds
 from broker.testing.lives.dead_letters import RememberingDeadLetters
 from broker.testing.lives.recovered import there_at_the_start
-from broker.testing.talk.wording import quoted
-from broker.testing.waiting.holders import number, seconds
+from broker.testing.talk.wording import number, quoted, seconds
 from protocol import content
 
 if TYPE_CHECKING:

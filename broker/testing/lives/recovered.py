@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from broker.core.message import ID
 from broker.core.walk import Walk
 from broker.testing.lives import kinds
-from broker.testing.lives.history import LIVES_MAX
+from broker.testing.lives.history import LIVES_MAX, history_of
 from broker.testing.lives.trace import Hop, Way
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from broker.core.vhost import VHost
     from broker.testing.lives.history import History
     from broker.testing.lives.queue import RememberingQueue
-    from broker.testing.lives.vhost import RememberingVHost
 
 DETAIL = "was there at the start"
 
@@ -43,7 +42,7 @@ def there_at_the_start(queue: RememberingQueue, pages: Mapping[int, Pages]) -> N
 
 def read(vhost: VHost) -> Steps[None]:
     """Fetch what is on the disk only of the messages that have a life. Raises Unreadable."""
-    history = cast("RememberingVHost", vhost).history
+    history = history_of(vhost)
     if recovered := [life for life in history if life.origin == kinds.RECOVERED]:
         history.found(recovered)
     for queue in list(vhost.queues.values()):

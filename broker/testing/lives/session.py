@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from broker.core.session import Session
 from broker.testing.lives.channel import RememberingChannel
-from broker.testing.lives.history import BY_CHANNEL_ERROR, BY_CONNECTION, BY_METHOD
+from broker.testing.lives.history import BY_CHANNEL_ERROR, BY_CONNECTION, BY_METHOD, history_of
 from broker.testing.lives.publisher import RememberingPublisher
 from broker.testing.talk.wording import method_name
 from protocol.methods import Connection
 
 if TYPE_CHECKING:
     from broker.core.channel import Channel
-    from broker.testing.lives.vhost import RememberingVHost
     from protocol.errors import AmqpError, ChannelException
     from protocol.methods import Method
 
@@ -28,14 +27,14 @@ class RememberingSession(Session):
     def _because(self, text: str, weight: int) -> AbstractContextManager[None]:
         if self.vhost_name is None:
             return nullcontext()
-        return cast("RememberingVHost", self.vhost).history.because(text, weight)
+        return history_of(self.vhost).because(text, weight)
 
     def on_method(self, channel: int, method: Method) -> int:
         """See Session."""
         if isinstance(method, Connection.Close):
             with self._because("the client closed its connection", BY_CONNECTION):
                 return super().on_method(channel, method)
-        with self._because(method_name(type(method)), BY_METHOD):
+        with self._because(method_name(method), BY_METHOD):
             return super().on_method(channel, method)
 
     def close_channel(self, number: int, error: ChannelException) -> None:

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from protocol.tables import Table
 
 
-def history_of(vhost: VHost) -> History:
-    """The lives of a vhost's messages."""
-    return cast("RememberingVHost", vhost).history
-
-
 class RememberingVHost(VHost):
     """See the module."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from broker.core.envelope import Envelope
 from broker.core.explanation import Stop, judge_of
 from broker.testing.lives import fates, kinds
+from broker.testing.lives.history import history_of
 from broker.testing.lives.sentences import Sentence, told
 from broker.testing.lives.words import binding_text, listed, quotes
 from broker.testing.talk.wording import quoted
@@ -102,11 +103,9 @@ class _Answer:
 
     def _came(self, life: Life) -> Sentence:
         sentence = fates.beginning(life)
-        place = None if self._asked.queue is None else life.places.get(self._asked.queue)
-        if place is not None and place.state == kinds.READY:
-            back = next(
-                (event for event in reversed(life.events) if event.what == kinds.REQUEUED and event.queue == self._asked.queue), None
-            )
+        queue = self._asked.queue
+        if queue is not None and life.has_been(kinds.READY, queue):
+            back = life.last(queue, kinds.REQUEUED)
             if back is not None:
                 return sentence._replace(rest=f"{sentence.rest}, and came back ({back.detail})")
         return sentence
@@ -273,7 +272,7 @@ class _Answer:
         for vhost in self._vhost.broker.vhosts.values():
             if vhost is self._vhost:
                 continue
-            history = cast("RememberingVHost", vhost).history
+            history = history_of(vhost)
             count = sum(
                 life.origin == kinds.PUBLISHED and (asked.exchange != "" or bool(life.places)) and asked.fits(life) for life in history
             )

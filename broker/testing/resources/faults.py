@@ -10,7 +10,7 @@ from broker.admin.call import Answer, done
 from broker.admin.errors import BadRequest, Missing
 from broker.admin.routing import Access, Route
 from broker.testing.faults.actions import ACTIONS
-from broker.testing.faults.order import FIELDS, InvalidOrder
+from broker.testing.faults.order import InvalidOrder
 from broker.testing.resources.info import ROOT, rig_of
 
 if TYPE_CHECKING:
@@ -102,4 +102,3 @@ ROUTES: Final = (
     Route("GET", f"{FAULTS}/{{fault}}", get_fault, Access.TESTING, shows="object"),
     Route("DELETE", f"{FAULTS}/{{fault}}", delete_fault, Access.TESTING),
 )
-__all__ = ["FIELDS", "ROUTES"]

@@ -11,7 +11,7 @@ from broker.admin.errors import BadRequest
 from broker.admin.routing import Access, Route
 from broker.admin.steps import carry_out
 from broker.testing.lives import kinds, recovered, shapes
-from broker.testing.lives.vhost import history_of
+from broker.testing.lives.history import history_of
 from broker.testing.resources.info import ROOT
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from broker.admin.routing import Access, Route
 from broker.admin.shapes.message import MESSAGE, properties_as_json, text_of
 from broker.admin.steps import carry_out
 from broker.core.inspection import MOST, look, look_at_unacked
+from broker.testing.lives.history import history_of
 from broker.testing.lives.kinds import DELAYED, READY, UNACKED
-from broker.testing.lives.vhost import history_of
 from broker.testing.resources.history import given, number
 from broker.testing.resources.info import ROOT
 from broker.testing.waiting.conditions import nearest

@@ -3,11 +3,11 @@ deliveries vanish (vanished.py). Nothing of it is a dead letter, and who held so
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from broker.core.exchanges.message_deduplication import MessageDeduplication
 from broker.core.exchanges.recent_history import RecentHistory
-from broker.testing.lives.history import BY_TEST
+from broker.testing.lives.history import BY_TEST, history_of
 from broker.testing.lives.queue import RememberingQueue
 from broker.testing.states.capture import parts_of
 from broker.testing.states.pace import Pace
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from broker.core.queue import Queue
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
-    from broker.testing.lives.vhost import RememberingVHost
 
 STEP: Final = 256
 """Messages that a step throws away: two milliseconds, if all have histories."""
@@ -73,7 +72,7 @@ def _drop(queue: Queue, why: str, pace: Pace) -> Steps[int]:
         if pace.is_over(len(messages)):
             yield None
     left = len(queue.ready)
-    with cast("RememberingVHost", queue.vhost).history.because(why, BY_TEST):
+    with history_of(queue.vhost).because(why, BY_TEST):
         queue.drop_ready()
     if pace.is_over(left):
         yield None

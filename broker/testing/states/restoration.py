@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from heapq import heappush
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.core.delays import DelayQueue, delay_of
 from broker.core.exchanges.delayed_message import DelayedMessage
@@ -25,7 +25,7 @@ from broker.core.outbox import target_of
 from broker.core.queue import Queue
 from broker.core.returns import QuorumReady
 from broker.core.steps import until_durable
-from broker.testing.lives.history import LIVES_MAX
+from broker.testing.lives.history import LIVES_MAX, history_of
 from broker.testing.states.capture import parts_of
 from broker.testing.states.clearing import clear
 from broker.testing.states.pace import Pace
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from broker.core.ready import Ready
     from broker.core.steps import Steps
     from broker.core.vhost import VHost
-    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.states.state import ExchangeState, Kept, VHostState
 
 STEP: Final = 256
@@ -132,7 +131,7 @@ class _Filling:
         """Each begins a life, but for those that would be forgotten for later ones at once."""
         skipped = min(self._forgettable, len(part))
         self._forgettable -= skipped
-        history = cast("RememberingVHost", queue.vhost).history
+        history = history_of(queue.vhost)
         history.restored(queue, messages[skipped:], [each.until_ms for each in part[skipped:]])
 
     def _log(self, queue: Queue, messages: list[Message], part: Sequence[Kept]) -> None:

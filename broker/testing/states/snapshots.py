@@ -7,11 +7,12 @@ document.py    the same as JSON           standstill.py    nothing happens meanw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from broker import definitions
 from broker.core.steps import until_durable
 from broker.operations import InvalidOperation, NotFound
+from broker.testing.lives.history import history_of
 from broker.testing.states.capture import capture
 from broker.testing.states.clearing import clear
 from broker.testing.states.document import write
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from broker.definitions import Section
     from broker.node import Node
     from broker.operations import Operations
-    from broker.testing.lives.vhost import RememberingVHost
     from broker.testing.rig import Rig
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Snapshots:
     def _empty(vhost: VHost) -> Steps[int]:
         count = yield from clear(vhost, RESET)
         yield from restore(vhost, VHostState(vhost.broker.outbox.clock()), RESET)
-        cast("RememberingVHost", vhost).history.forget()
+        history_of(vhost).forget()
         return count
 
     def forget(self, vhost: str, number: str | None = None) -> None:

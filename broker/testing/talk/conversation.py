@@ -129,7 +129,7 @@ class Conversation:
         cls = type(method)
         text = partial(wording.method_text, method)
         if isinstance(method, Connection.Close | Channel.Close) and method.reply_code not in NO_ERROR:
-            self.failed(channel, way, f"{wording.method_name(cls)} {method.reply_code} {method.reply_text}")
+            self.failed(channel, way, f"{wording.method_name(method)} {method.reply_code} {method.reply_text}")
             return
         if isinstance(method, Channel.Open):
             self._given.pop(channel, None)
@@ -142,7 +142,7 @@ class Conversation:
             self._add(line)
             self.is_let_in = self.is_let_in or cls is Connection.OpenOk
         else:
-            self.lines.add(Kind(way, channel, wording.method_name(cls), None, METHODS_SHOWN), line)
+            self.lines.add(Kind(way, channel, wording.method_name(method), None, METHODS_SHOWN), line)
 
     def settled(self, channel: int, way: str, name: str, count: int, text: Callable[[int], str]) -> None:
         """So many acks or nacks; `text(i)` is the i-th."""
@@ -187,7 +187,7 @@ class Conversation:
         if isinstance(method, Basic.GetOk):
             self._was_given(channel, method.delivery_tag or 0, self._clock_ms())
         head, text = wording.method_text(method), _kept(wording.content_text, header, body)
-        kind = Kind(FROM_BROKER, channel, wording.method_name(type(method)), (method.exchange, method.routing_key))
+        kind = Kind(FROM_BROKER, channel, wording.method_name(method), (method.exchange, method.routing_key))
         self.lines.add(kind, self._line(channel, FROM_BROKER, lambda: f"{head}, {text()}"))
 
     def _line(self, channel: int, way: str, text: Callable[[], str], *, is_mere: bool = False) -> Line:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from broker.core.message import split_routing
 from protocol.content import MalformedProperties, Properties, decode_properties
 from protocol.events import IMMEDIATE, MANDATORY
-from protocol.methods import Basic, Connection, Method, Queue, arguments
+from protocol.methods import CLASSES, Basic, Connection, Method, Queue, arguments
 from protocol.tables import plain, plain_value
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ OF_A_TASK: Final = frozenset(
 CLIENT: Final = ("product", "version", "connection_name")
 """Of what a client says of itself."""
 _OF_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
-_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+METHOD_NAMES: Final = {cls: re.sub("(?<=[a-z])(?=[A-Z])", "-", cls.name).lower() for cls in CLASSES.values()}
+"""As the specification writes them: `basic.get-ok`"""
 
 
-def method_name(cls: type[Method]) -> str:
+def method_name(method: Method) -> str:
     """`basic.get-ok`"""
-    return _WORDS.sub("-", cls.name).lower()
+    return METHOD_NAMES[type(method)]
 
 
 def method_text(method: Method) -> str:
@@ -53,11 +54,11 @@ def method_text(method: Method) -> str:
     cls = type(method)
     if isinstance(method, Basic.Nack | Basic.Reject):
         multiple = " and all before it" if isinstance(method, Basic.Nack) and method.multiple else ""
-        return f"{method_name(cls)} #{method.delivery_tag}{multiple} {'requeue' if method.requeue else 'without requeue'}"
+        return f"{method_name(method)} #{method.delivery_tag}{multiple} {'requeue' if method.requeue else 'without requeue'}"
     if isinstance(method, Basic.Return):
         routing = f"exchange={quoted(method.exchange or '')} key={quoted(method.routing_key or '')}"
-        return f"{method_name(cls)} {method.reply_code} {method.reply_text} {routing}"
-    parts = [method_name(cls)]
+        return f"{method_name(method)} {method.reply_code} {method.reply_text} {routing}"
+    parts = [method_name(method)]
     for name, kind in arguments(cls):
         value = getattr(method, name)
         if name in OF_NO_USE or name in SECRETS.get(cls, ()) or not (value or name in TOLD_ANYWAY.get(cls, ())):
@@ -130,13 +131,20 @@ def content_text(header: bytes, body: bytes, size: int) -> str:
     try:
         properties = decode_properties(header)
     except MalformedProperties:
-        return f"{_bytes(size)}, with properties that can't be read"
+        return f"{number(size, 'byte')}, with properties that can't be read"
     shown = properties_text(properties)
-    return f"{_bytes(size)} {body_text(properties, body, size)}".rstrip() + (f", {shown}" if shown else "")
+    return f"{number(size, 'byte')} {body_text(properties, body, size)}".rstrip() + (f", {shown}" if shown else "")
 
 
-def _bytes(size: int) -> str:
-    return f"{size:,} byte{'s' * (size != 1)}"
+def number(count: int, noun: str) -> str:
+    """`1 message`, `2 messages`"""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def seconds(ms: int) -> str:
+    """A time in ms, as few seconds of it as tell enough."""
+    value = ms / 1000
+    return f"{value:.3f} s" if value < 1 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
 
 
 def properties_text(properties: Properties) -> str:

@@ -14,6 +14,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from broker.core.steps import Waiter
 from broker.testing.timing.backlog import backlogs
 from broker.testing.waiting.idle import Idle
 from broker.testing.waiting.waits import TimedOut
@@ -131,11 +132,11 @@ class Advance:
 
     async def _durable(self, deadline: float) -> None:
         """Wait until the disk has all that was done so far: replies, and deliveries on their channels, may wait for it."""
-        waiting = _Waiting(self._loop.create_future())
-        self._broker.outbox.hold(waiting)
+        durable: asyncio.Future[None] = self._loop.create_future()
+        self._broker.outbox.hold(Waiter(lambda _: None if durable.done() else durable.set_result(None)))
         self._turn.take()
         try:
-            await asyncio.wait_for(waiting.future, max(deadline - self._loop.time(), 0))
+            await asyncio.wait_for(durable, max(deadline - self._loop.time(), 0))
         except TimeoutError:
             self._check(0, "the disk is slow")
 
@@ -197,14 +198,3 @@ class Settled(Idle):
         """See Condition."""
         self._vhosts = [vhost for vhost in self._vhosts if self._rig.broker.vhosts.get(vhost.name) is vhost]
         return super().is_met()
-
-
-class _Waiting:
-    """core.outbox.Waiting"""
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self.future = future
-
-    def release(self, batch: int, durable: bool) -> None:
-        if not self.future.done():
-            self.future.set_result(None)

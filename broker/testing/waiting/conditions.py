@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.admin.errors import Missing
-from broker.testing.waiting.holders import holder_text, name_of, number, unacked_text, untaken_text
+from broker.testing.talk.wording import number
+from broker.testing.waiting.holders import holder_text, name_of, unacked_text, untaken_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from broker.core.consumers import Consumer
+from broker.testing.talk.wording import number, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,17 +35,6 @@ class Held(NamedTuple):
 def name_of(session: Session) -> str:
     """What a connection is called: the name that the client gave it, or else where it comes from."""
     return session.own_name or session.peer.name.partition(" -> ")[0]
-
-
-def number(count: int, noun: str) -> str:
-    """`1 message`, `2 messages`"""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def seconds(ms: int) -> str:
-    """A time in ms, as few seconds of it as tell enough."""
-    value = ms / 1000
-    return f"{value:.3f} s" if value < 1 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
 
 
 def held_of(queue: Queue) -> list[Held]:

@@ -29,7 +29,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from broker.admin.errors import Missing
-from broker.testing.waiting.holders import name_of, number, takers, unacked_text, untaken_text
+from broker.testing.talk.wording import number
+from broker.testing.waiting.holders import name_of, takers, unacked_text, untaken_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -158,10 +159,12 @@ class Idle:
 
     def _is_busy(self, queue: Queue) -> bool:
         """Something goes on there."""
-        if queue.kept_for is not None or not (queue.unacked or has_work(queue)):
+        if queue.kept_for is not None:
             return False
-        if self._held is None or has_work(queue):
+        if has_work(queue):
             return True
+        if self._held is None or not queue.unacked:
+            return bool(queue.unacked)
         patient_until = max(self._begun, *(vhost.activity.at for vhost in self._vhosts)) + self._held
         if time.monotonic() >= patient_until:
             return False

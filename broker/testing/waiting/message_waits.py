@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from broker.testing.lives import kinds
+from broker.testing.lives.history import history_of
 from broker.testing.lives.words import exchange_text, listed, quotes
 from broker.testing.talk.wording import quoted
 from broker.testing.waiting.conditions import AT_LEAST_ONE, Number, OfVHost
@@ -13,7 +14,6 @@ from broker.testing.waiting.conditions import AT_LEAST_ONE, Number, OfVHost
 if TYPE_CHECKING:
     from broker.core.vhost import VHost
     from broker.testing.lives.life import Event, Life
-    from broker.testing.lives.vhost import RememberingVHost
 
 UNROUTABLE_TOLD = 2
 
@@ -35,7 +35,7 @@ class MessageIs(OfVHost):
         count: Number = AT_LEAST_ONE,
     ) -> None:
         super().__init__(vhost)
-        self._history = cast("RememberingVHost", vhost).history
+        self._history = history_of(vhost)
         self._queue = queue
         self._exchange = exchange
         self._routing_key = routing_key

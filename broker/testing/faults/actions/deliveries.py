@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from broker.core.message import ID
 from broker.testing.faults.actions.action import Action, Option
 from broker.testing.faults.moment import AFTER, BEFORE, HOLD
-from broker.testing.lives.history import BY_TEST
-from broker.testing.lives.vhost import history_of
+from broker.testing.lives.history import BY_TEST, history_of
 from protocol.methods import Basic, make
 
 if TYPE_CHECKING:
