@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from pamqp.commands import Basic, Exchange
 
@@ -24,6 +25,8 @@ NEVER_IN_A_LOG = re.compile(
 HEAD = re.compile(r"^\S+ \S+ \[\w+\] <\S+> ")
 """What all lines of one record begin with."""
 PERSISTENT = 2
+
+_idle: WeakKeyDictionary[Leveret, int] = WeakKeyDictionary()
 
 
 def soon(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS, what: str = "") -> Any:
@@ -65,6 +68,15 @@ def sockets(broker: Leveret) -> int:
         except FileNotFoundError:
             continue
     return count
+
+
+def idle_sockets(broker: Leveret, others: int = 0) -> int:
+    """The sockets of a broker with so many connections; at the first call, how many there are without. Waits until those of earlier tests
+    are gone: a socket that its client has closed is the broker's until it has noticed."""
+    if broker not in _idle:
+        _idle[broker] = sockets(broker)
+    soon(lambda: sockets(broker) == _idle[broker] + others, what="sockets")
+    return _idle[broker] + others
 
 
 def log_lines(broker: Leveret, pattern: str) -> list[str]:

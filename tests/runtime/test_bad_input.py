@@ -14,26 +14,24 @@ from tests.runtime.process import (
     Pinger,
     assert_nothing_broke,
     fill,
+    idle_sockets,
     log_lines,
     name_of,
     one_problem,
     problems,
     publish_bytes,
-    sockets,
     soon,
 )
 from tests.wire import BODY, HEADER, HEARTBEAT, METHOD, PROTOCOL_HEADER, Wire, encode_method, frame_bytes, octets, shortstr
 
 SAFE = "a queue that none of this has any business with"
 SAFE_MESSAGES = 20
-IDLE: dict[Leveret, int] = {}
-"""The sockets of a broker without connections."""
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leveret]:
     with Leveret(tmp_path_factory.mktemp("bad") / "data") as broker:
-        IDLE[broker] = sockets(broker)
+        idle_sockets(broker)
         with Wire.connect(broker) as wire:
             wire.open_channel().queue(SAFE, durable=True)
             wire.close()
@@ -399,7 +397,7 @@ def mutate(broker: Leveret, seed: int, count: int) -> None:
                     answer += piece
                 check_frames(answer)
     assert len(problems(broker)) > lines_before
-    soon(lambda: sockets(broker) == IDLE[broker] + 1, what="sockets, with the bystander's,")
+    idle_sockets(broker, others=1)  # the bystander's
     ends: dict[str, int] = {}
     for peer_name in re.findall(r"\[(?:warning|error)\] \S+ (?:closing|Error).* connection \S+ \((\S+) -> ", broker.log[log_before:]):
         ends[peer_name] = ends.get(peer_name, 0) + 1

@@ -24,7 +24,7 @@ from broker.runtime.listeners import bind
 from tests.oracle.rabbitmq import BrokerFailed, answers_amqp
 from tests.runtime.certificates import SUBJECTS, Authority, encrypted
 from tests.runtime.configured import LOOPBACK, PLAIN, TLS, Configured, Dialled
-from tests.runtime.process import assert_nothing_broke, cpu_seconds, log_lines, name_of, one_problem, sockets, soon
+from tests.runtime.process import assert_nothing_broke, cpu_seconds, idle_sockets, log_lines, name_of, one_problem, sockets, soon
 from tests.wire import Wire
 
 ALERT = re.compile(b"\x15\x03[\x01\x03]\x00\x02\x02.", re.DOTALL)
@@ -50,6 +50,7 @@ def options(authority: Authority) -> TlsOptions:
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, options: TlsOptions) -> Iterator[Configured]:
     config = Config(listeners=(PLAIN, TLS), ssl_options=options, ssl_handshake_timeout_seconds=HANDSHAKE_SECONDS)
     with Configured(tmp_path_factory.mktemp("shared") / "config", config, loop=request.param) as broker:
+        idle_sockets(broker)
         yield broker
         assert broker.stop() == 0
         assert_nothing_broke(broker)
@@ -284,7 +285,7 @@ def test_handshakes_that_are_not_finished_in_time(shared: Configured) -> None:
 
 def test_peers_that_go_away(shared: Configured, authority: Authority) -> None:
     """At every step of the handshake, gently and with a reset; a peer that only looks whether the port is open isn't worth a line."""
-    before = sockets(shared)
+    before = idle_sockets(shared)
     hello = client_hello("localhost")
     lines = len(log_lines(shared, r"\[(error|warning)\]"))
     quiet, told = 0, 0
@@ -319,7 +320,7 @@ def test_a_running_connection_that_breaks(shared: Configured, authority: Authori
 
 def test_a_clean_close(shared: Configured, authority: Authority) -> None:
     """The last words come, then TLS's own, and nothing is left."""
-    before = sockets(shared)
+    before = idle_sockets(shared)
     wire = Dialled.dial(shared.tls, client(authority)).log_in()
     peer = name_of(wire)
     wire.send_method(0, Connection.Close, reply_code=200, reply_text="bye")

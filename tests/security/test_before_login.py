@@ -19,7 +19,7 @@ from protocol.tables import encode_fields
 from storage.memory import MemoryStore
 from tests.oracle.leveret import Leveret
 from tests.protocol.playbook import PROTOCOL_HEADER, any_method, heartbeat, open_channel, open_connection, raw, start_ok, tune_ok
-from tests.runtime.process import MB, Pinger, assert_nothing_broke, cpu_seconds, log_lines, name_of, rss_bytes, sockets, soon
+from tests.runtime.process import MB, Pinger, assert_nothing_broke, cpu_seconds, idle_sockets, log_lines, name_of, rss_bytes, sockets, soon
 from tests.security.stranger import Stranger, kept_bytes, new_broker, pieces
 from tests.wire import Wire, longstr, shortstr
 
@@ -189,16 +189,12 @@ def test_no_step_can_be_left_out(frames: bytes) -> None:
 # --- a real process: seconds, descriptors, memory
 
 
-IDLE: dict[Leveret, int] = {}
-"""The sockets of a broker without connections."""
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leveret]:
     file = tmp_path_factory.mktemp("security") / "c.conf"
     file.write_text("handshake_timeout = 1500\n")
     with Leveret(arguments=("--config", str(file))) as broker:
-        IDLE[broker] = sockets(broker)
+        idle_sockets(broker)
         yield broker
         assert broker.stop() == 0
         assert_nothing_broke(broker)
@@ -260,7 +256,7 @@ def test_a_peer_that_goes_in_any_state_leaves_no_socket(shared: Leveret, how: st
             wire = stack.enter_context(Wire(shared))
             step(wire)
             getattr(wire, how)()
-        soon(lambda: sockets(shared) == IDLE[shared], seconds=8, what="sockets")
+        idle_sockets(shared)
     assert_nothing_broke(shared)
 
 
