@@ -8,8 +8,9 @@ How a busy connection is read (docs/architecture.md, "The turn"): most frames ar
 
     template      The method frame, header frame and body-frame header of the last publish, when it was like the one before:
                   as long as the bytes repeat, nothing is parsed, one `startswith` and one slice a message.
-    method frame  When only headers and bodies differ (a message_id each), the method frame alone is the template, and the
-                  header frame is read with one `unpack_from`.
+    method frame  Where headers and bodies differ (a message_id each) the method frame is mostly the last one, or else one that
+                  was there before (another key, another channel): it is looked up and not parsed. What a header frame begins with
+                  says how long everything is, so only that is read.
     acks          A run of single acks is unpacked in one go.
 
 Each of them is only a shorter way to what `_frame` does frame by frame, and gives up, changing nothing, wherever the
@@ -17,6 +18,7 @@ bytes are not exactly what it expects.
 """
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from protocol import codec
 from protocol.assembly import BASIC, ChannelInput, Content, stray, unexpected
@@ -37,14 +39,14 @@ from protocol.constants import (
 )
 from protocol.content import CONTENT_HEADER_MIN_BYTES
 from protocol.errors import AmqpError, ChannelException, ConnectionException, HandshakeFailed, without_octets
-from protocol.events import Events, Tuning
+from protocol.events import Events, PublishMethod, Tuning
 from protocol.fastcodec import (
     ACK,
     ACK_FRAME_BYTES,
     ACK_PAYLOAD_BYTES,
     PUBLISH,
     ack_frame,
-    content_frame_header,
+    header_lengths,
     u16,
     u64,
 )
@@ -66,8 +68,12 @@ OPEN, CHANNEL_CLOSING = ChannelState.OPEN, ChannelState.CLOSING
 """In Python 3.11 it takes 100 ns to find a member through its class."""
 FRAME_UNLIMITED_BYTES = 0xFFFFFFFF
 """What a frame_max of 0 means: whatever the size field can say."""
-SHAPE_BYTES = 14
-"""Of a content header: class, weight, body size, property flags."""
+SHAPE_BYTES = FRAME_HEADER_BYTES + CONTENT_HEADER_MIN_BYTES
+"""What says how long the parts of a publish are: a header frame up to the body size."""
+KNOWN_MAX = 512
+"""Method frames that a connection remembers; past it they are all forgotten."""
+KNOWN_FRAME_MAX = 255 + FRAME_OVERHEAD_BYTES
+"""Of a method frame that is remembered: its last size octet alone says how long it is."""
 RUN_MAX = 1024
 """Messages in one run at most: keeps the budget's grain fine."""
 HANDSHAKE_FRAMES_MAX = 64
@@ -102,16 +108,17 @@ class ServerConnection(Replies):
         "_events",
         "_handshake_frames",
         "_header",
-        "_method_bits",
-        "_method_frame",
-        "_method_routing",
+        "_known",
         "_missing",
+        "_publishing",
         "_template",
-        "_template_channel",
+        "_unfinished",
         "held",
         "holding",
         "message_size_max",
     )
+
+    known_type: ClassVar[type[dict[bytes, PublishMethod]]] = dict
 
     def __init__(self, events: Events, tuning: Tuning, message_size_max: int, output_ready: Callable[[], None]) -> None:
         """`tuning` is what the server offers; `output_ready` is called when `output` stops being empty."""
@@ -133,10 +140,14 @@ class ServerConnection(Replies):
         self._handshake_frames = 0
         self._missing = 0
         self._channels: dict[int, ChannelInput] = {}
-        self._template = self._method_frame = b""
-        self._template_channel = 0
-        self._method_routing = self._header = b""
-        self._method_bits = self._body_size = 0
+        self._template = self._header = b""
+        self._publishing: PublishMethod | None = None
+        """The last publish's."""
+        self._known = self.known_type()
+        """Method frames of publishes, on channels that are open."""
+        self._unfinished = 0
+        """Channels with a content that is still coming in."""
+        self._body_size = 0
         self._cost_each = 1
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -196,8 +207,8 @@ class ServerConnection(Replies):
             at = self._at
             if self._template and buffer.startswith(self._template, at):
                 cost = self._template_run(budget)
-            elif self._method_frame and buffer.startswith(self._method_frame, at):
-                cost = self._method_run(budget)
+            elif self._publishing is not None:
+                cost = self._publish_run(budget)
             else:
                 cost = NOT_SO
             if cost == NOT_SO:
@@ -269,72 +280,91 @@ class ServerConnection(Replies):
         self._at = at
         return self._publishes((self._header,), bodies)
 
-    def _method_run(self, budget: int) -> int:
-        """Publishes with the last one's method frame, each with a header frame and at most one body frame of its own.
-
-        Mostly they differ in what the properties say and not in their lengths (a message_id each), so where one was measured, the
-        next ones that begin alike, up to body size and property flags, have their parts at the same places.
-        """
-        buffer, at, method_frame = self._buffer, self._at, self._method_frame
-        size = len(buffer)
+    def _publish_run(self, budget: int) -> int:
+        """Publishes with method frames that were there before, each with a header frame and at most one body frame of its own. Returns
+        the cost, or NOT_SO."""
+        method = self._publishing
+        if method is None or self._unfinished:
+            return NOT_SO
+        buffer, at, known = self._buffer, self._at, self._known
+        size, frame_max, body_max = len(buffer), self._frame_max, self._body_max
         limit = min(RUN_MAX, budget // self._cost_each + 1)
-        startswith = buffer.startswith
+        startswith, lengths_at = buffer.startswith, header_lengths.unpack_from
+        methods: list[PublishMethod] = []  # empty as long as they all are the same
         headers: list[bytes] = []
         bodies: list[bytes] = []
         last, like = self._header, False
+        before: PublishMethod | None = None
+        """That of the messages so far, if this is the first one with another."""
+        frame = method.frame
+        skip = len(frame)
+        # What the last header frame began with, up to the body size, and the lengths that come of it, counted from that frame.
         shape = joint = b""
-        header_at = header_end = body_at = whole = 0
-        while len(bodies) < limit and startswith(method_frame, at) and not like:
-            if not (shape and startswith(shape, at)):
-                measured = self._measure(at + len(method_frame))
-                if measured is None:
+        header_end = body_at = whole = 0
+        while len(bodies) < limit and not like:
+            if not startswith(frame, at):
+                # Where less than a frame's header is left, the frame is not a known one.
+                found = known.get(buffer[at : at + buffer[at + 6] + FRAME_OVERHEAD_BYTES]) if size - at > FRAME_HEADER_BYTES else None
+                if found is None:
                     break
-                header_at, header_end, body_at, whole, joint = measured
-                shape = buffer[at : at + header_at + SHAPE_BYTES]
-            end = at + whole
-            if end > size or buffer[end - 1] != FRAME_END or not startswith(joint, at + header_end):
+                if found.channel != method.channel:
+                    shape = b""
+                before = method if bodies and not methods else None
+                method, frame, last = found, found.frame, b""
+                skip = len(frame)
+            start = at + skip
+            if not (shape and startswith(shape, start)):
+                if size - start < SHAPE_BYTES or not startswith(method.header_head, start):
+                    break
+                length, class_and_weight, body_size = lengths_at(buffer, start + 3)
+                if class_and_weight != BASIC << 16 or not CONTENT_HEADER_MIN_BYTES <= length <= frame_max or body_size > body_max:
+                    break
+                shape = buffer[start : start + SHAPE_BYTES]
+                header_end = FRAME_HEADER_BYTES + length
+                joint = method.body_head + shape[-4:] if body_size else END
+                body_at = header_end + len(joint)
+                whole = body_at + body_size + 1 if body_size else body_at
+            end = start + whole
+            if end > size or buffer[end - 1] != FRAME_END or not startswith(joint, start + header_end):
                 break
-            header = buffer[at + header_at : at + header_end]
+            header = buffer[start + FRAME_HEADER_BYTES : start + header_end]
             like = header == last
             if like:
                 if headers:
                     break
                 # Two alike in a row: from here on, compare and don't parse.
-                self._template, self._body_size = buffer[at : at + body_at], whole - body_at - 1
+                self._template, self._body_size = buffer[at : start + body_at], whole - body_at - 1
+            if methods:
+                methods.append(method)
+            elif before is not None:
+                methods = [before] * len(bodies)
+                methods.append(method)
             headers.append(header)
-            bodies.append(buffer[at + body_at : end - 1])
+            bodies.append(buffer[start + body_at : end - 1])
             last = header
             at = end
         if not bodies:
             return NOT_SO
         self._at = at
-        if last != self._header:
-            self._header, self._template = last, b""
-        return self._publishes(headers, bodies)
-
-    def _measure(self, start: int) -> tuple[int, int, int, int, bytes] | None:
-        """Where the parts of a publish lie whose header frame is at `start`, counted from its method frame: the header, its end, the
-        body, the end of it all, and the bytes between header and body. None unless that is a header frame as it should be, and the
-        body fits into one frame."""
-        buffer, skip = self._buffer, len(self._method_frame)
-        if len(buffer) - start < FRAME_OVERHEAD_BYTES + CONTENT_HEADER_MIN_BYTES:
-            return None
-        kind, number, length, class_id, weight, body_size = content_frame_header.unpack_from(buffer, start)
-        if kind != FRAME_HEADER or number != self._template_channel or class_id != BASIC or weight:
-            return None
-        if not CONTENT_HEADER_MIN_BYTES <= length <= self._frame_max or body_size > self._body_max:
-            return None
-        header_at = skip + FRAME_HEADER_BYTES
-        header_end = header_at + length
-        if not body_size:
-            return header_at, header_end, header_end + 1, header_end + 1, END
-        joint = END + frame_header.pack(FRAME_BODY, number, body_size)
-        body_at = header_end + len(joint)
-        return header_at, header_end, body_at, body_at + body_size + 1, joint
+        if methods:
+            method = methods[-1]
+        elif before is not None:
+            method = before
+        if method is not self._publishing or last != self._header:
+            self._publishing, self._header = method, last
+            if not like:
+                self._template = b""
+        if not methods:
+            return self._publishes(headers, bodies)
+        cost = self._events.on_mixed_publishes(methods, headers, bodies)
+        self._cost_each = cost // len(bodies) or 1
+        return cost
 
     def _publishes(self, headers: Sequence[bytes], bodies: list[bytes]) -> int:
         """A run of the template's or the method frame's kind; what it cost says how long the next may be."""
-        cost = self._events.on_publishes(self._template_channel, self._method_routing, self._method_bits, headers, bodies)
+        method = self._publishing
+        assert method is not None
+        cost = self._events.on_publishes(method.channel, method.routing, method.bits, headers, bodies)
         self._cost_each = cost // len(bodies) or 1
         return cost
 
@@ -460,8 +490,10 @@ class ServerConnection(Replies):
         self._drop_templates(number)
 
     def _drop_templates(self, number: int) -> None:
-        if number == self._template_channel:
-            self._template = self._method_frame = b""
+        if self._publishing is not None and self._publishing.channel == number:
+            self._template, self._publishing = b"", None
+        for frame in [frame for frame, method in self._known.items() if method.channel == number]:
+            del self._known[frame]
 
     def _connection_method(self, method: Method) -> int:
         state = CONNECTION_TABLE.get((self.state, type(method)))
@@ -492,17 +524,23 @@ class ServerConnection(Replies):
 
     def _publish(self, channel: ChannelInput, number: int, payload: bytes, after: int) -> int:
         """basic.publish: take note of its method frame, and read the content at once if it is there."""
-        method_frame = self._buffer[self._at : after]
-        routing, bits = _split_publish(payload)
-        self._template, self._method_frame, self._template_channel = b"", method_frame, number
-        self._method_routing, self._method_bits = routing, bits
-        cost = self._method_run(1)
-        if cost != NOT_SO:
-            return cost
-        self._template = self._method_frame = b""
-        self._at = after
-        channel.content = Content(routing, bits)
-        return 0
+        frame = self._buffer[self._at : after]
+        method = self._known.get(frame)
+        if method is None:
+            method = PublishMethod(frame, number, *_split_publish(payload))
+            if len(frame) <= KNOWN_FRAME_MAX:
+                if len(self._known) >= KNOWN_MAX:
+                    self._known.clear()
+                self._known[frame] = method
+        if method is not self._publishing:
+            self._template, self._header, self._publishing = b"", b"", method
+        cost = self._publish_run(1)
+        if cost == NOT_SO:
+            self._at, self._template = after, b""
+            channel.content = Content(method.routing, method.bits)
+            self._unfinished += 1
+            return 0
+        return cost
 
     def _content_header(self, number: int, payload: bytes) -> int:
         channel = self._channels.get(number)
@@ -546,6 +584,7 @@ class ServerConnection(Replies):
 
     def _complete(self, channel: ChannelInput, number: int) -> int:
         content, channel.content = channel.content, None
+        self._unfinished -= 1
         assert content is not None
         assert content.header is not None
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
@@ -572,7 +611,7 @@ class ServerConnection(Replies):
         """Queue connection.close, once; from here on only close and close-ok are heard."""
         if self.state in (CLOSING, CLOSED):
             return
-        self._template = self._method_frame = b""
+        self._template, self._publishing = b"", None
         for channel in self._channels.values():
             self._drop_content(channel)
         self.send(0, _close(Connection.Close, error))
@@ -582,6 +621,7 @@ class ServerConnection(Replies):
         content = channel.content
         if content is not None:
             self._bodies_size -= content.size
+            self._unfinished -= 1
             channel.content = None
 
 

@@ -38,15 +38,18 @@ CLUSTER_ID: Final = 0x0004
 
 HAS_HEADERS: Final = HEADERS
 HAS_PRIORITY: Final = PRIORITY
-HAS_REPLY_TO: Final = REPLY_TO
 HAS_EXPIRATION: Final = EXPIRATION
 HAS_USER_ID: Final = USER_ID
 PERSISTENT: Final = 0x0001
 """delivery-mode is 2."""
 HAS_CC: Final = 0x0002
 """The headers have a CC or a BCC of their own (whatever its type)."""
+HAS_DIRECT_REPLY_TO: Final = 0x0004
+"""reply-to is DIRECT_REPLY_TO."""
+DIRECT_REPLY_TO: Final = b"amq.rabbitmq.reply-to"
+"""The pseudo-queue of direct reply-to (https://www.rabbitmq.com/docs/direct-reply-to)."""
 
-_FACTS: Final = HAS_HEADERS | HAS_PRIORITY | HAS_REPLY_TO | HAS_EXPIRATION | HAS_USER_ID
+_FACTS: Final = HAS_HEADERS | HAS_PRIORITY | HAS_EXPIRATION | HAS_USER_ID
 _SENDERS_KEYS: Final = frozenset((b"CC", b"BCC"))
 _OCTET_PROPERTIES: Final = DELIVERY_MODE | PRIORITY
 _PROPERTIES_START: Final = 14
@@ -96,7 +99,7 @@ def scan(header: bytes) -> int:
     """
     try:
         flags = header[12] << 8 | header[13]
-        facts = flags & 0x2B10  # _FACTS, as a literal
+        facts = flags & 0x2910  # _FACTS, as a literal
         end = 14
         if flags & 0xE000:
             if flags & 0x8000:
@@ -119,6 +122,8 @@ def scan(header: bytes) -> int:
             if flags & 0x0400:
                 end += header[end] + 1
             if flags & 0x0200:
+                if header[end] == 21 and header[end + 1 : end + 22] == DIRECT_REPLY_TO:
+                    facts |= 0x0004
                 end += header[end] + 1
             if flags & 0x0100:
                 end += header[end] + 1

@@ -18,6 +18,7 @@ A *message* travels as a plain tuple, so that a backlog of millions costs the ga
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from protocol.constants import FRAME_BODY, FRAME_END, FRAME_HEADER
 from protocol.errors import AmqpError, ChannelException
 from protocol.methods import Method
 from protocol.tables import Table
@@ -27,6 +28,25 @@ Message = tuple[int, bytes, bytes, bytes]
 MANDATORY = 1
 IMMEDIATE = 2
 """Bits of basic.publish, as they stand in its last octet."""
+
+
+class PublishMethod:
+    """A basic.publish without its content: its whole method frame, and what that says. The same frame on a channel is mostly the same
+    object."""
+
+    __slots__ = ("bits", "body_head", "channel", "frame", "header_head", "routing")
+
+    def __init__(self, frame: bytes, channel: int, routing: bytes, bits: int) -> None:
+        self.frame = frame
+        self.channel = channel
+        self.routing = routing
+        """Exchange and routing key, two short strings in wire form."""
+        self.bits = bits
+        """MANDATORY, IMMEDIATE."""
+        self.header_head = bytes((FRAME_HEADER, *frame[1:3]))
+        """What the header frame begins with that follows."""
+        self.body_head = bytes((FRAME_END, FRAME_BODY, *frame[1:3]))
+        """The end of the header frame, and what the body frame begins with."""
 
 
 class Tuning(NamedTuple):
@@ -52,6 +72,10 @@ class Events(Protocol):
 
         `headers` has one element for each body, or a single one that holds for all.
         """
+
+    def on_mixed_publishes(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int:
+        """A run of basic.publish, one method, header and body each, on any channels; returns its cost. It means the same as `on_publishes`
+        for one after the other, but for those on a channel that one of them has closed."""
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
         """A run of basic.ack with multiple=false and tags other than 0; returns its cost."""

@@ -33,10 +33,13 @@ ack_frame = Struct(">11sQBB")
 ACK_FRAME_BYTES = 21
 ACK_PAYLOAD_BYTES = 13
 NACK_PAYLOAD_BYTES = 13
-content_frame_header = Struct(">BHIHHQ")
-"""Frame header (type, channel, size) and the fixed part of a content header: class, weight, body size."""
+header_lengths = Struct(">IIQ")
+"""Of a header frame, from its size on: that, class and weight as one number, body size."""
 
-pack_tag = u64.pack
+HEADS_MAX = 256
+"""Routings, and sizes of headers, that a consumer's encoder remembers."""
+
+pack_tag, pack_frame_header = u64.pack, frame_header.pack
 
 
 def encode_ack(channel: int, tag: int, multiple: bool) -> bytes:
@@ -81,12 +84,12 @@ class Deliveries:
     """The encoder of one consumer's deliveries (protocol.events.DeliveryEncoder).
 
     Messages are of one *shape* if routing, length of the header payload and body size are the same: then only the tag, the
-    header and the body differ from one delivery to the next, and `_head`, `_before` and `_after` stand round them.
+    header and the body differ from one delivery to the next, and `head`, `before` and `after` stand round them.
     """
 
     __slots__ = (
-        "_after", "_before", "_channel", "_head", "_header", "_header_size", "_output", "_payload_max", "_prefix", "_redelivered",
-        "_routing", "_size", "_tail", "_whole", "_wire",
+        "_channel", "_header", "_header_size", "_heads", "_output", "_payload_max", "_prefix", "_redelivered", "_routing", "_shape",
+        "_size", "_tail", "_wire",
     )  # fmt: skip
 
     def __init__(self, wire: "Output", channel: int, consumer_tag: str, frame_max: int) -> None:
@@ -100,29 +103,36 @@ class Deliveries:
         self._routing: bytes | None = None
         self._header: bytes | None = None
         self._header_size = self._size = 0
-        self._head = self._before = self._after = self._tail = b""
-        self._whole = 1
+        self._tail = b""
+        self._shape = (b"", b"", b"", 1)
+        """What stands before the tag, between tag and header, and between header and body; the size of the whole delivery."""
+        self._heads: dict[tuple[bytes, int], tuple[bytes, bytes, int]] = {}
+        """What stands before the tag, and between tag and header, by routing and size of the header; and how big all but the body is."""
 
     def encode(self, tag: int, redelivered: bool, messages: Sequence[Message], limit_bytes: int) -> int:
         """See DeliveryEncoder."""
         write, pack, payload_max = self._output.append, pack_tag, self._payload_max
         if redelivered is not self._redelivered:
             self._redelivered, self._routing = redelivered, None
+            self._heads.clear()
         routing, header, size, header_size = self._routing, self._header, self._size, self._header_size
-        head, before, after, tail = self._head, self._before, self._after, self._tail
+        heads, tail, channel = self._heads, self._tail, self._channel
+        head, before, after, whole = self._shape
         first = counted = tag
         # Messages of one shape are of one size, so how many of them may go out is known before the first.
-        written, stop = 0, tag + limit_bytes // self._whole + 1
+        written, stop = 0, tag + limit_bytes // whole + 1
         for _, message_routing, message_header, body in messages:
             if message_header is not header or message_routing is not routing:
                 if message_routing is not routing or len(message_header) != header_size or len(body) != size:
-                    written += (tag - counted) * self._whole
+                    written += (tag - counted) * whole
                     counted = tag
                     if written > limit_bytes:
                         break
                     routing, header_size, size = message_routing, len(message_header), len(body)
-                    head, before, after = self._new_shape(routing, header_size, size)
-                    stop = tag + (limit_bytes - written) // self._whole + 1
+                    head, before, whole = heads.get((routing, header_size)) or self._new_head(routing, header_size)
+                    after = END + pack_frame_header(FRAME_BODY, channel, size) if 0 < size <= payload_max else END
+                    whole += len(after) + size
+                    stop = tag + (limit_bytes - written) // whole + 1
                 header = message_header
                 tail = before + header + after
             if tag == stop:
@@ -134,20 +144,21 @@ class Deliveries:
                 if size:
                     write(encode_body_frames(self._channel, body, payload_max))
             tag += 1
-        written += (tag - counted) * self._whole
-        self._header, self._tail = header, tail
+        written += (tag - counted) * whole
+        self._routing, self._header_size, self._size = routing, header_size, size
+        self._header, self._shape, self._tail = header, (head, before, after, whole), tail
         self._wire.wrote(written)
         return tag - first
 
-    def _new_shape(self, routing: bytes, header_size: int, size: int) -> tuple[bytes, bytes, bytes]:
-        """From here on messages of this shape: what stands before the tag, between tag and header, and between header and body."""
+    def _new_head(self, routing: bytes, header_size: int) -> tuple[bytes, bytes, int]:
+        """See `_heads`."""
         channel, prefix = self._channel, self._prefix
-        self._routing, self._header_size, self._size = routing, header_size, size
-        self._head = frame_header.pack(FRAME_METHOD, channel, len(prefix) + 9 + len(routing)) + prefix
-        self._before = b"%c%b\xce%b" % (self._redelivered, routing, frame_header.pack(FRAME_HEADER, channel, header_size))
-        self._after = END + (frame_header.pack(FRAME_BODY, channel, size) if 0 < size <= self._payload_max else b"")
-        self._whole = len(self._head) + len(self._before) + header_size + len(self._after) + size + 9
-        return self._head, self._before, self._after
+        head = pack_frame_header(FRAME_METHOD, channel, len(prefix) + 9 + len(routing)) + prefix
+        before = b"%c%b\xce%b" % (self._redelivered, routing, pack_frame_header(FRAME_HEADER, channel, header_size))
+        if len(self._heads) >= HEADS_MAX:
+            self._heads.clear()
+        self._heads[routing, header_size] = found = head, before, len(head) + len(before) + header_size + 9
+        return found
 
 
 class Output:

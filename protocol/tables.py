@@ -98,6 +98,11 @@ _STEPS: Final = bytes(0 if kind in (_DOUBLE, _FLOAT) else _SIZES.get(kind, 0) fo
 """Octet of the kind to the size of the field with that octet; 0: of no fixed size, unknown, or a float, which needs a look."""
 
 
+def fixed_size(kind: str) -> int | None:
+    """How many octets a field of this kind takes, with that of its kind; None if that depends on its value, or there is no such kind."""
+    return _SIZES.get(ord(kind))
+
+
 def decode_table(data: bytes, offset: int = 0) -> tuple[Table, int]:
     """The table at `offset`, its four octets of length first; and the offset behind it."""
     try:

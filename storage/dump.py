@@ -64,7 +64,7 @@ def describe(record: Record) -> str:
             return (
                 f"enqueue{flags} {record.first_id}+{len(record.bodies)} to {target} {record.target} at {time}: "
                 f"{_sizes(record)}, "
-                f"routing {record.routing[: 4 * _SHOWN]!r}"
+                f"routing {record.routing_of(0)[: 4 * _SHOWN]!r}" + (" and others" if record.routings is not None else "")
             )
         case RouteSet():
             return f"route set {record.set_id}: {_some(record.queue_ids)}"

@@ -126,7 +126,7 @@ class Messages:
                         record.timestamp_ms,
                         deliveries > 0 or message_id <= mark,
                         deliveries,
-                        record.routing,
+                        record.routing_of(message_id - record.first_id),
                         record.header_of(message_id - record.first_id),
                         record.bodies[message_id - record.first_id],
                     )

@@ -42,7 +42,9 @@ Every record begins with the same head, and its payload begins behind it:
                    a message that is still live: recovery takes the later one. With EXPIRES its header has an expiration.
      ENQUEUE_EACH  the same fields, but header len is that of all headers together, and body size MIXED where they differ; then
                    header sizes u32 * count, with MIXED body sizes u32 * count, routing, headers, bodies
-                   a run of messages that have the routing in common and nothing else. From format 2 on.
+                   a run of messages that have the routing in common and nothing else. From format 2 on. With ROUTING_EACH they
+                   have nothing in common but where they went: `small` is 0, and each header follows its routing, which tells by itself
+                   how long it is and counts as a part of the header. From format 3 on.
      ROUTE_SET     set id u64, queue ids u64 * n      names the queues of a fan-out, until the set is defined anew or the segment ends
      SETTLE        queue id u64, message ids u64 * n  acknowledged, expired, dead-lettered, dropped
      SETTLE_RANGE  queue id, first id, last id        every message of that queue with an id in the range, both included
@@ -56,6 +58,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from operator import add
 from struct import Struct
 from typing import Final, NamedTuple, cast
 from zlib import crc32
@@ -65,8 +68,8 @@ from storage.api import Corrupt, StorageError
 Buffer = bytes | bytearray | memoryview
 
 MAGIC: Final = b"\xf5Lvr"  # no UTF-8 text holds it
-VERSION: Final = 2
-READABLE: Final = (1, 2)
+VERSION: Final = 3
+READABLE: Final = (1, 2, 3)
 BLOCK_DATA: Final = 256 * 1024
 FIRST: Final = 1
 LAST: Final = 2
@@ -86,6 +89,7 @@ TRANSIENT: Final = 1
 TARGET_IS_SET: Final = 2
 COPY: Final = 4
 EXPIRES: Final = 8
+ROUTING_EACH: Final = 16
 
 _HEADER: Final = Struct("<4sBBHQQQQQIII")
 _CRC: Final = Struct("<I")
@@ -223,7 +227,7 @@ def record_size(data: Buffer, offset: int = 0) -> int:
 
 class Enqueue(NamedTuple):
     """A run of messages with the ids first_id, first_id + 1, ...; `target` is a queue id or a route set's. They all have `header`, or
-    each its own of `headers`."""
+    each its own of `headers`; the same goes for `routing` and `routings`."""
 
     first_id: int
     target: int
@@ -233,6 +237,11 @@ class Enqueue(NamedTuple):
     bodies: list[bytes]
     flags: int = 0
     headers: list[bytes] | None = None
+    routings: list[bytes] | None = None
+
+    def routing_of(self, index: int) -> bytes:
+        """Exchange and routing key of one message."""
+        return self.routing if self.routings is None else self.routings[index]
 
     def header_of(self, index: int) -> bytes:
         """The content header of one message."""
@@ -242,13 +251,16 @@ class Enqueue(NamedTuple):
         """`count` of the messages from the one with the index `begin` on."""
         stop = begin + count
         headers = None if self.headers is None else self.headers[begin:stop]
-        return self._replace(first_id=self.first_id + begin, bodies=self.bodies[begin:stop], headers=headers)
+        routings = None if self.routings is None else self.routings[begin:stop]
+        return self._replace(first_id=self.first_id + begin, bodies=self.bodies[begin:stop], headers=headers, routings=routings)
 
     def encoded(self, target: int, flags: int) -> bytes:
         """The record of these messages for another target."""
         if self.headers is None:
             return encode_enqueue(self.first_id, target, self.timestamp_ms, self.routing, self.header, self.bodies, flags)
-        return encode_enqueue_each(self.first_id, target, self.timestamp_ms, self.routing, self.headers, self.bodies, flags)
+        return encode_enqueue_each(
+            self.first_id, target, self.timestamp_ms, self.routings or (self.routing,), self.headers, self.bodies, flags
+        )
 
 
 NO_ENQUEUE: Final = Enqueue(0, 0, 0, b"", b"", [])
@@ -323,13 +335,25 @@ def encode_enqueue(
 
 
 def encode_enqueue_each(
-    first_id: int, target: int, timestamp_ms: int, routing: bytes, headers: Sequence[bytes], bodies: Sequence[bytes], flags: int = 0
+    first_id: int,
+    target: int,
+    timestamp_ms: int,
+    routings: Sequence[bytes],
+    headers: Sequence[bytes],
+    bodies: Sequence[bytes],
+    flags: int = 0,
 ) -> bytes:
-    """An ENQUEUE_EACH record: `headers` and `bodies` are as many, one or more.
+    """An ENQUEUE_EACH record: `headers` and `bodies` are as many, one or more; `routings` too, or a single one that holds for all.
 
     Raises ValueError where sizes don't fit the format. The hot path: whatever is done for each message is done in C.
     """
     count = len(bodies)
+    routing = b""
+    if len(routings) == 1:
+        routing = routings[0]
+    else:
+        flags |= ROUTING_EACH
+        headers = list(map(add, routings, headers))
     sizes = array("I", map(len, headers))
     body_size = len(bodies[0])
     bodies_size = sum(map(len, bodies))
@@ -508,7 +532,22 @@ def _decode_enqueue_each(data: bytes, offset: int, stop: int) -> Enqueue:
     sizes = [*_sizes(data, sizes_at, sizes_at + 4 * count), *body_sizes(data, offset, run)]
     ends = list(accumulate(sizes, initial=headers_at))
     parts = [data[begin:end] for begin, end in pairwise(ends)]
-    return Enqueue(first_id, target, timestamp_ms, data[routing_at:headers_at], b"", parts[count:], flags, parts[:count])
+    headers, bodies = parts[:count], parts[count:]
+    if not flags & ROUTING_EACH:
+        return Enqueue(first_id, target, timestamp_ms, data[routing_at:headers_at], b"", bodies, flags, headers)
+    cuts = list(map(_routing_size, headers))
+    routings = [header[:cut] for header, cut in zip(headers, cuts, strict=True)]
+    headers = [header[cut:] for header, cut in zip(headers, cuts, strict=True)]
+    return Enqueue(first_id, target, timestamp_ms, b"", b"", bodies, flags, headers, routings)
+
+
+def _routing_size(data: bytes) -> int:
+    """How long the two short strings are that stand before the content header."""
+    size = 0
+    for _ in range(2):
+        size += 1 + data[size] if size < len(data) else 1
+    _expect(size <= len(data), "enqueue", len(data))
+    return size
 
 
 def _decode_route_set(data: bytes, offset: int, stop: int) -> RouteSet:

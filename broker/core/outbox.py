@@ -211,9 +211,16 @@ class Outbox:
         self.ledger.enqueued(len(bodies) * len(target.queue_ids))
 
     def enqueue_each(
-        self, first_id: int, target: Target, routing: bytes, headers: Sequence[bytes], bodies: Sequence[bytes], facts: Sequence[int]
+        self,
+        first_id: int,
+        target: Target,
+        routings: Sequence[bytes],
+        headers: Sequence[bytes],
+        bodies: Sequence[bytes],
+        facts: Sequence[int],
     ) -> None:
-        """The same for messages that have nothing but the routing in common. `facts` are those of their headers (protocol.content.scan)."""
+        """The same for messages that have nothing in common but where they went, and maybe the routing, if there is but one. `facts` are
+        those of their headers (protocol.content.scan)."""
         if target.batch != self.number:
             self._name(target)
         now, self._logged = self.clock(), []
@@ -224,8 +231,9 @@ class Outbox:
             else:
                 flags |= records.TRANSIENT
             self._logged.append((len(self._records), begin, end))
+            part = routings if len(routings) == 1 else routings[begin:end]
             self._records.append(
-                records.encode_enqueue_each(first_id + begin, target.id, now, routing, headers[begin:end], bodies[begin:end], flags)
+                records.encode_enqueue_each(first_id + begin, target.id, now, part, headers[begin:end], bodies[begin:end], flags)
             )
         self.ledger.enqueued(len(bodies) * len(target.queue_ids))
 

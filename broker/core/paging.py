@@ -77,6 +77,7 @@ class Reading:
     def _read(self, store_log: Log, runs: Sequence[Run]) -> list[Message]:
         messages: list[Message] = []
         routing = header = b""
+        known: dict[bytes, bytes] = {}
         places = [place for place, _ in groupby(run.place for run in runs)]
         found = zip(places, map(records.decode_enqueue, store_log.read(places)), strict=True)
         place, record = -1, records.NO_ENQUEUE
@@ -90,13 +91,16 @@ class Reading:
             routing = routing if record.routing == routing else record.routing
             stop = begin + run.length
             headers: Iterable[bytes]
+            routings: Iterable[bytes] = repeat(routing)
             if record.headers is None:
                 header = header if record.header == header else record.header
                 headers = repeat(header)
             else:
                 headers = record.headers[begin:stop]
+                if record.routings is not None:
+                    routings = [known.setdefault(each, each) for each in record.routings[begin:stop]]
             bodies = record.bodies[begin:stop]
-            messages += zip(range(run.first_id, run.first_id + run.length), repeat(routing), headers, bodies, strict=False)
+            messages += zip(range(run.first_id, run.first_id + run.length), routings, headers, bodies, strict=False)
             self.times_ms.extend(repeat(record.timestamp_ms, run.length))
         return messages
 

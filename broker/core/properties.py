@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker.core.permissions import Identity
     from protocol.tables import Table
 
-REPLY_TO = "amq.rabbitmq.reply-to"
+REPLY_TO = content.DIRECT_REPLY_TO.decode()
 """The pseudo-queue of direct reply-to (https://www.rabbitmq.com/docs/direct-reply-to)."""
 EXPIRATION_MAX_MS = 315_360_000_000
 """Ten years: RabbitMQ's upper limit of every time to live."""
@@ -30,8 +30,6 @@ def undecodable(error: content.MalformedProperties) -> ConnectionException:
 
 def expand_reply_to(header: bytes, channel: Channel) -> bytes:
     """Put the address of the channel's reply consumer in place of the pseudo-queue. Raises ChannelException 406 without one."""
-    if content.reply_to(header) != REPLY_TO:
-        return header
     if channel.reply_consumer is None:
         raise ChannelException(PRECONDITION_FAILED, "fast reply consumer does not exist")
     return content.with_reply_to(header, channel.reply_address)

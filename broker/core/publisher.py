@@ -7,9 +7,10 @@ reply-to, exchanges that look at more than the key, nothing to route to) goes on
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import reduce
-from itertools import repeat
-from operator import methodcaller, or_
+from itertools import chain, repeat
+from operator import attrgetter, methodcaller, or_
 from typing import TYPE_CHECKING
 
 from broker.core import properties
@@ -20,9 +21,10 @@ from broker.core.message import ID, split_routing
 from broker.core.outbox import Target, target_of
 from broker.core.vhost import DEFAULT_EXCHANGE, NotByKey
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
-from protocol.content import HAS_CC, HAS_EXPIRATION, HAS_REPLY_TO, HAS_USER_ID, PERSISTENT, MalformedProperties, scan
+from protocol.content import HAS_CC, HAS_DIRECT_REPLY_TO, HAS_EXPIRATION, HAS_USER_ID, PERSISTENT, MalformedProperties, scan
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import IMMEDIATE, MANDATORY
+from protocol.forms import Forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,14 +34,16 @@ if TYPE_CHECKING:
     from broker.core.message import Message
     from broker.core.queue import Queue
     from broker.core.session import Session
+    from protocol.events import PublishMethod
 
-NEEDS_A_LOOK = HAS_CC | HAS_EXPIRATION | HAS_REPLY_TO | HAS_USER_ID
+NEEDS_A_LOOK = HAS_CC | HAS_DIRECT_REPLY_TO | HAS_EXPIRATION | HAS_USER_ID
 """Facts of a content header (protocol.content.scan) that a check or a route depends on."""
 ROUTES_MAX = 4096
 """Routes that a session remembers; past it they are all forgotten: only keys made up by the thousand get there."""
 REPLY_TO_PREFIX = "amq.rabbitmq.reply-to."
 X_DEATH = b"x-death"
 contains_x_death = methodcaller("__contains__", X_DEATH)
+routing_of = attrgetter("routing")
 
 
 class Route:
@@ -65,7 +69,7 @@ class Route:
 class Publisher:
     """The publishing side of one session."""
 
-    __slots__ = ("_facts", "_header", "_routes", "session")
+    __slots__ = ("_facts", "_forms", "_header", "_routes", "session")
 
     @property
     def has_published(self) -> bool:
@@ -75,6 +79,7 @@ class Publisher:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._routes: dict[bytes, Route] = {}
+        self._forms = Forms()
         self._header = b""
         self._facts = 0
 
@@ -89,7 +94,6 @@ class Publisher:
         route = self._routes.get(routing)
         if route is None or route.topology != broker.topology or route.revision != self.session.identity.revision:
             route = self._resolve(routing)
-        trusting = broker.compat.trusts_published_x_death
         plain = route.plain and channel.transaction is None and (route.queues or not bits & MANDATORY)
         if len(headers_given) == 1:
             header = headers_given[0]
@@ -98,7 +102,7 @@ class Publisher:
                     self._facts, self._header = scan(header), header
                 except MalformedProperties as error:
                     raise properties.undecodable(error) from error
-            if plain and not self._facts & NEEDS_A_LOOK and (trusting or X_DEATH not in header):
+            if plain and not self._need_a_look(self._facts, headers_given):
                 return self._publish_alike(channel, route, header, bodies)
             facts = self._facts
             cost = 0
@@ -107,15 +111,92 @@ class Publisher:
             return cost
         else:
             try:
-                each_facts = list(map(scan, headers_given))
+                each_facts = self._forms.scan_each(headers_given)
             except MalformedProperties as error:
                 raise properties.undecodable(error) from error
-            if plain and not reduce(or_, each_facts) & NEEDS_A_LOOK and (trusting or not any(map(contains_x_death, headers_given))):
+            if plain and not self._need_a_look(reduce(or_, each_facts), headers_given):
                 return self._publish_run(channel, route, headers_given, bodies, each_facts)
             cost = 0
             for header, body, facts in zip(headers_given, bodies, each_facts, strict=True):
                 cost += self._publish_one(channel, route, bits, header, body, facts)
             return cost
+
+    def _need_a_look(self, facts: int, headers: Sequence[bytes]) -> bool:
+        """Something in these headers, of which the facts are known together, has to be checked or changed, or leads elsewhere."""
+        if facts & NEEDS_A_LOOK:
+            return True
+        return not self.session.broker.compat.trusts_published_x_death and any(map(contains_x_death, headers))
+
+    def publish_mixed(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int | None:
+        """A run of publishes of any kind (protocol.events.Events.on_mixed_publishes), if the short way does for all of them. Returns its
+        cost; None if they have to go one by one, and then nothing was done."""
+        session = self.session
+        topology, revision = session.broker.topology, session.identity.revision
+        routes: dict[PublishMethod, Route] = {}
+        for method in set(methods):
+            route = self._routes.get(method.routing)
+            if route is None or route.topology != topology or route.revision != revision or not route.plain:
+                return None
+            if method.bits & IMMEDIATE or (method.bits & MANDATORY and not route.queues) or session.channels[method.channel].transaction:
+                return None
+            routes[method] = route
+        ways = {route.queues for route in routes.values()}
+        if len(ways) > 1 and sum(map(len, ways)) != len(set(chain.from_iterable(ways))):
+            return None  # the order in a queue is that of its messages' numbers, and each way has its own in a row
+        try:
+            facts = self._forms.scan_each(headers)
+        except MalformedProperties:
+            return None
+        seen = reduce(or_, facts)
+        if self._need_a_look(seen, headers):
+            return None
+        size = sum(map(len, bodies))
+        session.broker.sizes.add_each(bodies, size)
+        routed = list(map(routes.__getitem__, methods))
+        if len(ways) == 1:
+            self._publish_way(routed, headers, bodies, facts)
+        else:
+            parts: dict[tuple[Queue, ...], list[int]] = {way: [] for way in ways}
+            part_of = {method: parts[route.queues] for method, route in routes.items()}
+            for index, method in enumerate(methods):
+                part_of[method].append(index)
+            for part in parts.values():
+                self._publish_way(
+                    [routed[index] for index in part],
+                    [headers[index] for index in part],
+                    [bodies[index] for index in part],
+                    [facts[index] for index in part],
+                )
+        return self._published_mixed(Counter(methods), routes, seen & PERSISTENT != 0)
+
+    def _publish_way(self, routed: Sequence[Route], headers: Sequence[bytes], bodies: Sequence[bytes], facts: Sequence[int]) -> None:
+        """Messages that lead to the same queues, each by a route of its own."""
+        queues, target = routed[0].queues, routed[0].target
+        if not queues:
+            return
+        outbox, count = self.session.broker.outbox, len(bodies)
+        overhead = count * (MESSAGE_BYTES + HEADER_BYTES) + sum(map(len, headers))
+        routings = list(map(routing_of, routed))
+        messages = self._enqueue(queues, routings, headers, bodies, sum(map(len, bodies)), overhead)
+        if target is not None:
+            outbox.enqueue_each(messages[0][ID], target, routings, headers, bodies, facts)
+        if outbox.memory.paging:
+            outbox.page_out(queues, messages, alike=False)
+
+    def _published_mixed(self, counts: Counter[PublishMethod], routes: dict[PublishMethod, Route], persistent: bool) -> int:
+        """Count a run, and see to its confirms; returns its cost."""
+        cost = 0
+        confirming: dict[Channel, list[int]] = {}
+        for method, count in counts.items():
+            channel, route = self.session.channels[method.channel], routes[method]
+            cost += self._count_run(channel, route, count)
+            if channel.confirms is not None:
+                confirmed = confirming.setdefault(channel, [0, False])
+                confirmed[0] += count
+                confirmed[1] |= persistent and route.target is not None
+        for channel, (count, durable) in confirming.items():
+            self._confirm(channel, count, durable != 0)
+        return cost
 
     # --- the short way ----------------------------------------------------------------------------------------------
 
@@ -128,7 +209,7 @@ class Publisher:
         broker.sizes.add(count, each, size)
         if route.queues:
             outbox = broker.outbox
-            messages = self._enqueue(route, repeat(header), bodies, size, count * MESSAGE_BYTES)
+            messages = self._enqueue(route.queues, repeat(route.routing), repeat(header), bodies, size, count * MESSAGE_BYTES)
             if route.target is not None:
                 durable = self._facts & PERSISTENT != 0
                 outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, durable)
@@ -144,22 +225,30 @@ class Publisher:
         if route.queues:
             outbox = broker.outbox
             overhead = count * (MESSAGE_BYTES + HEADER_BYTES + len(headers_given[0]))
-            messages = self._enqueue(route, headers_given, bodies, size, overhead)
+            messages = self._enqueue(route.queues, repeat(route.routing), headers_given, bodies, size, overhead)
             if route.target is not None:
                 durable = reduce(or_, facts) & PERSISTENT != 0
-                outbox.enqueue_each(messages[0][ID], route.target, route.routing, headers_given, bodies, facts)
+                outbox.enqueue_each(messages[0][ID], route.target, (route.routing,), headers_given, bodies, facts)
             if outbox.memory.paging:
                 outbox.page_out(route.queues, messages, alike=False)
         return self._published(channel, route, count, durable)
 
-    def _enqueue(self, route: Route, headers_given: Iterable[bytes], bodies: list[bytes], size: int, overhead: int) -> list[Message]:
+    def _enqueue(
+        self,
+        queues: Iterable[Queue],
+        routings: Iterable[bytes],
+        headers: Iterable[bytes],
+        bodies: Sequence[bytes],
+        size: int,
+        overhead: int,
+    ) -> list[Message]:
         """Number the messages and hand them to the queues; `size` is that of all bodies together, `overhead` what the messages take in
         memory beside."""
         ledger = self.session.broker.outbox.ledger
         first = ledger.next_id
         ledger.next_id = following = first + len(bodies)
-        messages = list(zip(range(first, following), repeat(route.routing), headers_given, bodies, strict=False))
-        for queue in route.queues:
+        messages = list(zip(range(first, following), routings, headers, bodies, strict=False))
+        for queue in queues:
             queue.enqueue(messages, size, overhead)
         return messages
 
@@ -179,6 +268,12 @@ class Publisher:
 
     def _published(self, channel: Channel, route: Route, count: int, durable: bool) -> int:
         """Count a run, and see to its confirms; returns its cost."""
+        if channel.confirms is not None:
+            self._confirm(channel, count, durable)
+        return self._count_run(channel, route, count)
+
+    def _count_run(self, channel: Channel, route: Route, count: int) -> int:
+        """Count a run; returns its cost."""
         exchange = route.exchange
         channel.published[exchange] += count
         exchange.published_in += count
@@ -187,8 +282,6 @@ class Publisher:
         else:
             channel.dropped[exchange] += count
             exchange.dropped += count
-        if channel.confirms is not None:
-            self._confirm(channel, count, durable)
         return count * (len(route.queues) or 1)
 
     def _confirm(self, channel: Channel, count: int, durable: bool) -> None:
@@ -230,7 +323,7 @@ class Publisher:
         """One message, with all its checks in RabbitMQ's order; returns its cost."""
         channel.check_not_committing()
         session = self.session
-        if facts & HAS_REPLY_TO:
+        if facts & HAS_DIRECT_REPLY_TO:
             header = properties.expand_reply_to(header, channel)
         if facts & HAS_USER_ID:
             properties.check_user_id(header, session.identity)

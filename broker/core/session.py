@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from broker.core.permissions import Identity
     from broker.core.queue import Queue
     from broker.core.vhost import VHost
-    from protocol.events import Wire
+    from protocol.events import PublishMethod, Wire
 
 log = logging.getLogger("connection")
 channel_log = logging.getLogger("channel")
@@ -139,6 +139,24 @@ class Session:
             self._try_again(channel, lambda: self.on_publishes(channel, routing, bits, headers, bodies))
             raise
         return 1
+
+    def on_mixed_publishes(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int:
+        """See Events."""
+        cost = self.publisher.publish_mixed(methods, headers, bodies)
+        return self._publish_each(methods, headers, bodies) if cost is None else cost
+
+    def _publish_each(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes], first: int = 0) -> int:
+        """One after the other, from `first` on."""
+        cost = 0
+        for index in range(first, len(methods)):
+            method = methods[index]
+            if method.channel in self.channels:
+                try:
+                    cost += self.on_publishes(method.channel, method.routing, method.bits, (headers[index],), [bodies[index]])
+                except Undecided:
+                    self._again = lambda: self._publish_each(methods, headers, bodies, index)  # noqa: B023 - raised at once
+                    raise
+        return cost
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
         """See Events."""

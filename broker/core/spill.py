@@ -16,12 +16,13 @@ What is read back or dropped meanwhile was copied for nobody, which does no harm
 from __future__ import annotations
 
 import logging
+from functools import partial
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core.ledger import Ledger, Range
-from broker.core.message import BODY, HEADER, ID
+from broker.core.message import BODY, HEADER, ID, ROUTING
 from broker.core.pages import Run
 from broker.core.paging import PageOut
 from storage import records
@@ -96,9 +97,12 @@ class Spill:
             bodies = [message[BODY] for message in messages]
             self._records.append(records.encode_enqueue(number, 0, now_ms, routing, header, bodies))
         else:
-            number, routing, _, _ = messages[0]
+            number = messages[0][ID]
+            routings = [message[ROUTING] for message in messages]
             headers, bodies = [message[HEADER] for message in messages], [message[BODY] for message in messages]
-            self._records.append(records.encode_enqueue_each(number, 0, now_ms, routing, headers, bodies))
+            if all(map(partial(is_, routings[0]), routings)):
+                del routings[1:]
+            self._records.append(records.encode_enqueue_each(number, 0, now_ms, routings, headers, bodies))
         self._page_outs += [PageOut(queue, messages, first) for queue in queues]
         self.ledger.enqueued(len(messages) * len(queues))
         self.ledger.next_id = messages[-1][ID] + 1

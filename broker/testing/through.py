@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protocol.errors import AmqpError, ChannelException
-    from protocol.events import DeliveryEncoder, Events, Message, Tuning, Wire
+    from protocol.events import DeliveryEncoder, Events, Message, PublishMethod, Tuning, Wire
     from protocol.methods import Method
     from protocol.tables import Table
 
@@ -31,6 +31,10 @@ class Hearing:
     def on_publishes(self, channel: int, routing: bytes, bits: int, headers: Sequence[bytes], bodies: list[bytes]) -> int:
         """See Events."""
         return self._to.on_publishes(channel, routing, bits, headers, bodies)
+
+    def on_mixed_publishes(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int:
+        """See Events: a WatchedWire has none."""
+        raise AssertionError("runs are of one exchange and key here")
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
         """See Events."""

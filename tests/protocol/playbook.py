@@ -24,7 +24,7 @@ from pamqp.commands import Basic
 from protocol import codec, methods
 from protocol.connection import ServerConnection
 from protocol.errors import ChannelException, ConnectionException, FramingException, HandshakeFailed
-from protocol.events import Tuning
+from protocol.events import PublishMethod, Tuning
 from protocol.methods import Connection, Method, make
 from protocol.states import ConnectionState
 
@@ -113,6 +113,21 @@ class Broker:
             self.heard.append(Published(channel, exchange, key, bits, each, body))
             if body.startswith(REFUSED):
                 return self._refuse(channel, methods.Basic.Publish)
+        return self.cost_each * len(bodies)
+
+    def on_mixed_publishes(self, publishes: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int:
+        assert len(publishes) == len(headers) == len(bodies)
+        assert len(set(publishes)) > 1
+        self.runs.append(len(bodies))
+        refused: set[int] = set()
+        for method, header, body in zip(publishes, headers, bodies, strict=True):
+            if method.channel in refused:
+                continue
+            exchange, key = split_routing(method.routing)
+            self.heard.append(Published(method.channel, exchange, key, method.bits, header, body))
+            if body.startswith(REFUSED):
+                self._refuse(method.channel, methods.Basic.Publish)
+                refused.add(method.channel)
         return self.cost_each * len(bodies)
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:

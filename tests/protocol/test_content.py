@@ -12,10 +12,10 @@ from pamqp.commands import Basic
 from protocol import content
 from protocol.content import (
     HAS_CC,
+    HAS_DIRECT_REPLY_TO,
     HAS_EXPIRATION,
     HAS_HEADERS,
     HAS_PRIORITY,
-    HAS_REPLY_TO,
     HAS_USER_ID,
     PERSISTENT,
     MalformedProperties,
@@ -49,7 +49,7 @@ def facts_of(properties: Properties) -> int:
     return (
         (HAS_HEADERS if properties.headers is not None else 0)
         | (HAS_PRIORITY if properties.priority is not None else 0)
-        | (HAS_REPLY_TO if properties.reply_to is not None else 0)
+        | (HAS_DIRECT_REPLY_TO if properties.reply_to == "amq.rabbitmq.reply-to" else 0)
         | (HAS_EXPIRATION if properties.expiration is not None else 0)
         | (HAS_USER_ID if properties.user_id is not None else 0)
         | (PERSISTENT if properties.delivery_mode == 2 else 0)
@@ -138,7 +138,9 @@ def test_replacing_keeps_what_it_doesn_t_know() -> None:
         (Properties(delivery_mode=1), 0),
         (Properties(delivery_mode=9), 0),
         (Properties(content_type="a", message_id="b", timestamp=1, type="t", app_id="x", cluster_id="c"), 0),
-        (Properties(priority=0, expiration="", reply_to="", user_id=""), HAS_PRIORITY | HAS_EXPIRATION | HAS_REPLY_TO | HAS_USER_ID),
+        (Properties(priority=0, expiration="", reply_to="", user_id=""), HAS_PRIORITY | HAS_EXPIRATION | HAS_USER_ID),
+        (Properties(reply_to="amq.rabbitmq.reply-to"), HAS_DIRECT_REPLY_TO),
+        (Properties(reply_to="amq.rabbitmq.reply-t0"), 0),
         (Properties(headers={}), HAS_HEADERS),
         (Properties(headers=table_of({"CC": ["a"]})), HAS_HEADERS | HAS_CC),
         (Properties(headers=table_of({"a": 1, "BCC": 5})), HAS_HEADERS | HAS_CC),

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.connection import ServerConnection
+from protocol.events import PublishMethod
 from protocol.methods import Method
 from protocol.states import ConnectionState
 from tests.protocol.playbook import Broker, Heard, Published, ack, content_header, cut_at, message, running
@@ -38,6 +39,10 @@ class Undecided(Broker):
     def on_publishes(self, channel: int, routing: bytes, bits: int, headers: Sequence[bytes], bodies: list[bytes]) -> int:
         hear = super().on_publishes
         return self._hear(lambda: hear(channel, routing, bits, headers, bodies))
+
+    def on_mixed_publishes(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int:
+        hear = super().on_mixed_publishes
+        return self._hear(lambda: hear(methods, headers, bodies))
 
     def on_acks(self, channel: int, tags: Sequence[int]) -> int:
         hear = super().on_acks

@@ -88,6 +88,23 @@ def test_the_shorter_ways_are_taken() -> None:
     assert peer.broker.runs == [100]
 
 
+def test_publishes_that_have_little_in_common_are_one_run() -> None:
+    """Channels, keys and sizes in turn, as long as each method frame was there before."""
+    peer = busy_peer()
+    kinds = [(channel, f"k{key}", b"x" * size) for channel in (1, 2) for key in range(8) for size in (0, 1, 300)]
+    said = [message(channel, "x", key, body, message_id=str(each)) for each, (channel, key, body) in enumerate(kinds * 10)]
+    peer.says(*said)
+    peer.broker.runs.clear()
+    peer.says(*said)
+    assert peer.broker.runs == [len(said)]
+    peer.broker.runs.clear()
+    again = [*said[:60], close_channel(1), open_channel(1), *said[:60]]
+    peer.says(*again)
+    assert peer.broker.runs[0] == 60
+    assert max(peer.broker.runs[1:]) < 60, "the channel that was opened again has no method frames yet"
+    assert peer.broker.hears() == heard_by_twin(b"".join([*said, *said, *again]))
+
+
 # --- the budget
 
 

@@ -152,7 +152,7 @@ class _Filling:
     def _log_run(self, target: Target, run: list[Message]) -> None:
         headers = [message[HEADER] for message in run]
         facts = [self._facts_of(header) for header in headers]
-        self._outbox.enqueue_each(run[0][ID], target, run[0][1], headers, [message[3] for message in run], facts)
+        self._outbox.enqueue_each(run[0][ID], target, (run[0][1],), headers, [message[3] for message in run], facts)
 
     def _log_alone(self, queue: Queue, target: Target, message: Message, kept: Kept) -> None:
         """With when its time began, from which a restart works out its moment."""
