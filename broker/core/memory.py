@@ -12,6 +12,8 @@ PAGING_BYTES = 268_435_456
 """Accounted bytes past which deep queues keep what comes in on the disk only."""
 DEEP_BYTES = 32_768
 """A queue that holds more than this in memory is deep; a shorter one stays as fast as ever."""
+OUTRUN_BYTES = 4_194_304
+"""A queue with consumers that holds more than this has publishers wait for a moment, once half of PAGING_BYTES is used."""
 READ_AHEAD_BYTES = 262_144
 """What a paged queue reads at a time, in bodies, at the most; an eighth of it while memory is tight."""
 READ_AHEAD_MIN_BYTES = 8192

@@ -69,16 +69,23 @@ class Route:
 class Publisher:
     """The publishing side of one session."""
 
-    __slots__ = ("_facts", "_forms", "_header", "_routes", "session")
+    __slots__ = ("_facts", "_forms", "_header", "_last", "_routes", "session")
 
     @property
     def has_published(self) -> bool:
         """This session publishes."""
         return bool(self._routes)
 
+    @property
+    def outruns(self) -> bool:
+        """It publishes into a queue whose consumers don't keep up, and what they leave fills the memory."""
+        return self._last is not None and any(queue.is_outrun for queue in self._last.queues)
+
     def __init__(self, session: Session) -> None:
         self.session = session
         self._routes: dict[bytes, Route] = {}
+        self._last: Route | None = None
+        """Where the last message went, by its key."""
         self._forms = Forms()
         self._header = b""
         self._facts = 0
@@ -94,6 +101,7 @@ class Publisher:
         route = self._routes.get(routing)
         if route is None or route.topology != broker.topology or route.revision != self.session.identity.revision:
             route = self._resolve(routing)
+        self._last = route
         plain = route.plain and channel.transaction is None and (route.queues or not bits & MANDATORY)
         if len(headers_given) == 1:
             header = headers_given[0]
@@ -153,6 +161,7 @@ class Publisher:
         size = sum(map(len, bodies))
         session.broker.sizes.add_each(bodies, size)
         routed = list(map(routes.__getitem__, methods))
+        self._last = routed[-1]
         if len(ways) == 1:
             self._publish_way(routed, headers, bodies, facts)
         else:

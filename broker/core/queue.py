@@ -20,7 +20,7 @@ from broker.core.delivery_counts import DeliveryCounts
 from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import delivery_limit_of, limit_of, measure, ready_for
-from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
+from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES, OUTRUN_BYTES
 from broker.core.message import HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
@@ -455,6 +455,12 @@ class Queue:
     def _is_deep(self) -> bool:
         """So much is in memory already that it should page out what comes in."""
         return self.can_page and self.body_bytes + self._overhead > DEEP_BYTES
+
+    @property
+    def is_outrun(self) -> bool:
+        """Much is waiting, and some of it would soon have to go through the disk, though there are consumers."""
+        memory = self.memory
+        return memory.used > memory.paging_bytes // 2 and len(self.consumers) > 0 and self.body_bytes + self._overhead > OUTRUN_BYTES
 
     @property
     def is_cold(self) -> bool:

@@ -1,10 +1,10 @@
 """One TCP connection: bytes in, bytes out, and what the socket can and can't take.
 
 Between the socket and the session lies protocol.connection. A connection stops being read while its budget for the turn is
-spent, while the disk is behind its publishes, from its first publish during an alarm to the end of all alarms, while it
-leaves far more unread than deliveries alone can amount to, and while somebody else decides what it may do (the *decision* that
-its last event waits for; see broker.core.login). It
-stops being delivered to (the session is *congested*) as soon as the socket's buffer is full.
+spent, while the disk is behind its publishes, for a moment each time while it outruns the consumers of its queue, from its first publish
+during an alarm to the end of all alarms, while it leaves far more unread than deliveries alone can amount to, and while somebody else
+decides what it may do (the *decision* that its last event waits for; see broker.core.login). It stops being delivered to (the session is
+*congested*) as soon as the socket's buffer is full.
 """
 
 from __future__ import annotations
@@ -159,6 +159,10 @@ class Connection(asyncio.Protocol):
         if not self._ending:
             self._read(b"")
 
+    def consumers_caught_up(self) -> None:
+        """The same, or they have waited long enough."""
+        self._resume("flow")
+
     def disk_caught_up(self) -> None:
         """Publishes may come in again."""
         self._resume("disk")
@@ -176,6 +180,9 @@ class Connection(asyncio.Protocol):
             if turn.committer.is_behind and self.session.publisher.has_published:
                 self._pause("disk")
                 turn.read_when_durable(self)
+            if self.session.publisher.outruns:
+                self._pause("flow")
+                turn.read_when_taken(self)
         if self.wire.state is ConnectionState.CLOSED:
             turn.flush_later(self)
         turn.schedule()

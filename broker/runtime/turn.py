@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from storage.api import Store
 
 
+OUTRUN_SECONDS = 0.002
+"""How long a publisher that outruns consumers waits at the most before each read, so that it gets rid of 128 MiB a second even so."""
+
+
 class Turn:
     """One per event loop."""
 
@@ -50,6 +54,8 @@ class Turn:
         self._unflushed: list[Connection] = []
         self._unread: list[Connection] = []
         self._waiting_for_disk: list[Connection] = []
+        self._outrunning: list[tuple[Connection, float]] = []
+        """Who waits for consumers to catch up, and until when at the latest."""
 
     def schedule(self) -> None:
         """There is something to do at the end of this round."""
@@ -71,6 +77,18 @@ class Turn:
         """`connection` publishes faster than the disk takes it."""
         self._waiting_for_disk.append(connection)
 
+    def read_when_taken(self, connection: Connection) -> None:
+        """`connection` publishes faster than consumers take it: they go first, for a moment."""
+        self._outrunning.append((connection, self._loop.time() + OUTRUN_SECONDS))
+        self._loop.call_later(OUTRUN_SECONDS, self.schedule)
+
+    def _let_publishers_go_on(self) -> None:
+        now = self._loop.time()
+        for connection, until in self._outrunning:
+            if now >= until or not connection.session.publisher.outruns:
+                connection.consumers_caught_up()
+        self._outrunning = [each for each in self._outrunning if "flow" in each[0].pauses]
+
     def _end(self) -> None:
         self._scheduled = False
         broker = self.broker
@@ -84,6 +102,8 @@ class Turn:
             self.committer.ship(broker.outbox.take())
         self.reader.after_turn()
         self._wakeups.after_turn()
+        if self._outrunning:
+            self._let_publishers_go_on()
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
             connection.flush()
