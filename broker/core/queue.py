@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
-from broker.core.consumers import Consumers
+from broker.core.consumers import TURN_OUTPUT_BYTES, Consumers
 from broker.core.counters import Taken
 from broker.core.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetters
 from broker.core.delivery_counts import DeliveryCounts
@@ -21,7 +21,7 @@ from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import delivery_limit_of, limit_of, measure, ready_for
 from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES, OUTRUN_BYTES
-from broker.core.message import HEADER, ID, body_of, id_of
+from broker.core.message import BODY, HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
 from broker.core.policy import effective, merged
@@ -276,7 +276,9 @@ class Queue:
             consumers, most = self.consumers.next_round(count)
             if not consumers:
                 break
-            redelivered, run = ready.take(min(most, budget - served - dropped))
+            # What the connections won't take in this turn would only have to be put back.
+            fitting = len(consumers) * (TURN_OUTPUT_BYTES // (len(ready.head()[BODY]) + 1) + 1)
+            redelivered, run = ready.take(min(most, budget - served - dropped, fitting))
             if expiry is not None:
                 run = expiry.hold_back(redelivered, run)
             left = self.consumers.deal(consumers, redelivered, run)
