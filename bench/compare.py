@@ -1,79 +1,174 @@
-"""Leveret and RabbitMQ on the same machine in the same minutes: `make bench`, or `python -m bench.compare [--rounds N]`.
+"""Leveret and RabbitMQ on the same machine in the same minutes: `make bench`, or `python -m bench.compare [--rounds N] [--only TEXT]`.
 
-Both serve from directories of their own on free ports; RabbitMQ is left out where it isn't installed. `amqpload.c` makes the load: raw
-sockets and frames encoded beforehand, so that the broker is what is measured; it checks that each message arrived once and in
-order. In each round every scene runs against each broker in turn; what is printed is the median of the rounds, as a Markdown table.
+Each serves from directories of its own on a free port, RabbitMQ where it is installed; both are up all the time, and idle while the other
+has its turn. In each round every scene (bench/scenes.py) runs on each broker in turn, so what else happens on the machine hits
+all alike. The load comes from `amqpload` (bench/load): raw sockets and frames encoded beforehand, so that the broker is what is measured;
+it checks that each message arrives once and in order. The median of the rounds counts.
+
+Every figure goes to `bench/results/`, the table to docs/performance.md, a part of it to README.md (with `--write`).
 """
 
 import argparse
+import json
+import os
+import platform
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any
 
-from tests.oracle.leveret import Leveret
-from tests.oracle.rabbitmq import RabbitMQ, server_script
+from bench.brokers import CLASSIC, LEVERET, QUORUM, Contender, leveret, rabbitmq
+from bench.measure import Figures, build, cell_text, say
+from bench.scenes import APPLICATIONS, DURABLE, LIKE, MANY, ROOT, SCENES, Bench, Figure, Scene, allow_files
 
-SOURCE = Path(__file__).with_name("amqpload.c")
-RUN_SECONDS_MAX = 120
-
-
-class Scene(NamedTuple):
-    """A row of the table: amqpload's options, and how many messages each producer sends to Leveret and to RabbitMQ."""
-
-    name: str
-    options: str
-    messages: int
-    messages_rabbitmq: int
+ROUNDS = 3
+RESULTS = ROOT / "bench" / "results"
+IN_README = (APPLICATIONS, LIKE, DURABLE, MANY)
+MARKS = ("<!-- bench: begin -->\n", "<!-- bench: end -->\n")
+Values = dict[str, list[Figures]]
+"""What a scene gave, by broker, once a round."""
 
 
-SCENES = (
-    Scene("a message_id of its own each, manual ack", "-s 100 -u", 300_000, 60_000),
-    Scene("the same, durable, 500 confirms in flight", "-s 100 -u -d -c 500", 300_000, 40_000),
-    Scene("like messages, manual ack each", "-s 100", 300_000, 80_000),
-    Scene("like messages, auto-ack", "-s 100 -a 0", 300_000, 100_000),
-    Scene("1 KiB, manual ack each", "-s 1024", 200_000, 60_000),
-    Scene("four queues in parallel", "-s 100 -P 4 -C 4 -Q 4", 150_000, 30_000),
-    Scene("durable, 500 confirms in flight", "-s 100 -d -c 500", 300_000, 40_000),
-    Scene("durable, 1 confirm in flight", "-s 100 -d -c 1", 3_000, 3_000),
-)
+def measure(bench: Bench, scenes: list[Scene], contenders: list[Contender], rounds: int) -> list[Values]:
+    """All rounds of all scenes."""
+    values: list[Values] = [{each.name: [] for each in contenders if each.name in scene.on} for scene in scenes]
+    for number in range(1, rounds + 1):
+        for scene, found in zip(scenes, values, strict=True):
+            for broker in contenders:
+                if broker.name in found:
+                    found[broker.name].append(scene.run(bench, broker))
+            for figure in scene.figures:
+                shown = ", ".join(f"{name} {cell_text(given[-1][figure.key])}" for name, given in found.items())
+                sys.stderr.write(f"{number}/{rounds} {scene.group}, {figure.name}: {shown}\n")
+    return values
 
 
-def rate(program: Path, port: int, options: str, messages: int) -> float:
-    """Messages a second from the first publish to the last delivery. Raises CalledProcessError if one was lost or out of order."""
-    command = [str(program), "-p", str(port), "-n", str(messages), *options.split()]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=RUN_SECONDS_MAX)
-    found = re.search(r"e2e_rate=(\d+)", done.stdout)
-    assert found is not None, done.stdout
-    return float(found[1])
+# --- tables ---------------------------------------------------------------------------------------------------------------
+
+
+def values_of(figure: Figure, found: Values, name: str) -> list[float]:
+    """One figure of each round."""
+    return [given[figure.key] for given in found.get(name, ())]
+
+
+def ratio(figure: Figure, found: Values, other: str) -> float | None:
+    """How many times better Leveret is; None if there is nothing to compare with."""
+    ours, theirs = values_of(figure, found, LEVERET), values_of(figure, found, other)
+    if not ours or not theirs or not median(ours) or not median(theirs):
+        return None
+    return median(theirs) / median(ours) if figure.cost else median(ours) / median(theirs)
+
+
+def table(scenes: list[Scene], values: list[Values], *, only: tuple[str, ...] | None = None) -> str:
+    """All of it as Markdown, a table for each group."""
+    lines: list[str] = []
+    group = ""
+    for scene, found in zip(scenes, values, strict=True):
+        if only is not None and scene.group not in only:
+            continue
+        if scene.group != group:
+            group = scene.group
+            lines += ["", f"**{group}**", "", "| | unit | Leveret | RabbitMQ | ratio | quorum queues | ratio |", "|---" * 7 + "|"]
+        for figure in scene.figures:
+            cells = [figure.name + (" *" if scene.is_bound_elsewhere else ""), figure.unit, _shown(figure, found, LEVERET)]
+            for other in (CLASSIC, QUORUM):
+                times = ratio(figure, found, other)
+                cells += [_shown(figure, found, other), "" if times is None else f"{times:.1f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(figure: Figure, found: Values, name: str) -> str:
+    each = [value / (1000 if figure.unit == "k/s" else 1) for value in values_of(figure, found, name)]
+    if not each:
+        return ""
+    spread = f" ±{50 * (max(each) - min(each)) / median(each):.0f}%" if median(each) and len(each) > 1 else ""
+    return cell_text(float(median(each))) + spread
+
+
+def about(bench: Bench, contenders: list[Contender], rounds: int) -> dict[str, Any]:
+    """The machine, the versions, the commit."""
+
+    def output(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    python = output(
+        bench.python, "-c", "import platform, sysconfig; print(platform.python_version(), sysconfig.get_config_var('PY_CFLAGS'))"
+    )
+    version, _, flags = python.partition(" ")
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    installed = output("dpkg-query", "--show", "--showformat=${Version}", "rabbitmq-server") if len(contenders) > 1 else ""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
+        "is_changed": bool(output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")),
+        "processors": os.cpu_count(),
+        "processor": model[1] if model else platform.processor(),
+        "kernel": platform.release(),
+        "python": version,
+        "python_is_optimized": "-fprofile-use" in flags or "-flto" in flags,
+        "rabbitmq": installed.partition("-")[0],
+        "rounds": rounds,
+    }
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The same as a sentence."""
+    return (
+        f"Leveret {facts['commit']} on Python {facts['python']}, RabbitMQ {facts['rabbitmq'] or 'not installed'}; "
+        f"{facts['processors']} processors ({facts['processor']}), which the load generator shares; "
+        f"medians of {facts['rounds']} rounds and half the spread, {facts['date']}."
+    )
+
+
+def put_between(file: Path, text: str) -> None:
+    """Replace what stands between the marks of a file. Raises ValueError if they aren't there."""
+    begin, end = MARKS
+    before, found, rest = file.read_text().partition(begin)
+    _, found_too, after = rest.partition(end)
+    if not (found and found_too):
+        raise ValueError(f"{file} has no line {begin.strip()} with {end.strip()} behind it")
+    file.write_text(before + begin + text + end + after)
 
 
 def main() -> int:
-    """Print the table."""
+    """Measure, print, and write down."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Leveret next to RabbitMQ.")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each scene runs on each broker (default: 3)")
-    rounds: int = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="how often each scene runs on each broker (default: 3)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="the scenes that have this in their group or name")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="factor for counts and durations (default: 1)")
+    parser.add_argument("--python", default=sys.executable, metavar="FILE", help="the interpreter for Leveret (default: this one)")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md and README.md")
+    options = parser.parse_args()
+    scenes = [scene for scene in SCENES if any(options.only.lower() in f"{scene.group} {each.name}".lower() for each in scene.figures)]
+    if not scenes:
+        parser.error(f"no scene has {options.only!r} in its group or name")
+    allow_files()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        program = folder / "amqpload"
-        subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE), "-lpthread"], check=True)
-        leveret = stack.enter_context(Leveret(folder / "data"))
-        rabbitmq = stack.enter_context(RabbitMQ()) if server_script() else None
-        print(f"Python {sys.version.split()[0]}, {rounds} rounds, thousand messages a second\n")
-        print("| scene | `amqpload` | Leveret | RabbitMQ | ratio |\n|---|---|---|---|---|")
-        for scene in SCENES:
-            ours: list[float] = []
-            theirs: list[float] = []
-            for _ in range(rounds):
-                ours.append(rate(program, leveret.port, scene.options, scene.messages))
-                if rabbitmq is not None:
-                    theirs.append(rate(program, rabbitmq.port, scene.options, scene.messages_rabbitmq))
-            row = f"| {scene.name} | `{scene.options}` | {median(ours) / 1000:.1f} |"
-            print(f"{row} {median(theirs) / 1000:.1f} | {median(ours) / median(theirs):.1f} |" if theirs else f"{row} | |", flush=True)
+        bench = Bench(build(folder), options.python, options.scale)
+        contenders = [stack.enter_context(leveret(options.python)), *stack.enter_context(rabbitmq())]
+        facts = about(bench, contenders, options.rounds)
+        say(describe(facts))
+        values = measure(bench, scenes, contenders, options.rounds)
+    say(table(scenes, values))
+    RESULTS.mkdir(exist_ok=True)
+    rows = [
+        {"group": scene.group, "figures": [figure._asdict() for figure in scene.figures], "amqpload": scene.command, "values": found}
+        for scene, found in zip(scenes, values, strict=True)
+    ]
+    part = re.sub(r"[^a-z0-9]+", "-", f" {options.only.lower()}").rstrip("-")
+    file = RESULTS / f"{facts['date']}-{facts['commit']}{part}.json"
+    file.write_text(json.dumps({"about": facts, "scenes": rows}, indent=1) + "\n")
+    say(f"written to {file.relative_to(ROOT)}")
+    if options.write:
+        put_between(ROOT / "docs" / "performance.md", describe(facts) + "\n" + table(scenes, values))
+        put_between(ROOT / "README.md", describe(facts) + "\n" + table(scenes, values, only=IN_README))
     return 0
 
 

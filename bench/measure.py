@@ -1,8 +1,9 @@
-"""What the scenes of `bench.durability` share: the load, the broker's process seen from outside, and tables.
+"""What benchmarks share: the load, the broker's process seen from outside, and tables.
 
 Rates are in messages a second, sizes in bytes unless a name says otherwise.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from tests.oracle import leveret as oracle
 from tests.oracle.leveret import Leveret
 from tests.wire import Wire
 
-SOURCE = Path(__file__).with_name("amqpload.c")
+LOAD = Path(__file__).with_name("load")
+"""The sources of amqpload."""
 PATIENCE_SECONDS = 3600.0
 """How long a start, a stop or a load may take: ten million messages are a matter of minutes."""
 MEBI = 1 << 20
@@ -75,7 +77,7 @@ def figures(process: "subprocess.Popen[str]", options: str) -> Figures:
 def build(folder: Path) -> Path:
     """Compile amqpload."""
     program = folder / "amqpload"
-    subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE), "-lpthread"], check=True)
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), *map(str, LOAD.glob("*.c")), "-lpthread"], check=True)
     return program
 
 
@@ -85,6 +87,12 @@ def be_patient() -> None:
 
 
 # --- the broker's process ---------------------------------------------------------------------------------------------
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has taken of the processors so far, its threads and the kernel on its behalf included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int) -> tuple[int, int]:

@@ -151,7 +151,7 @@ def compaction(bench: Bench) -> None:
             live = OLD_RATE * seconds * WORK_BODY_BYTES if stays else 0
             given[stays] = log_end(data_dir)
             row(
-                *("stays" if stays else "is consumed", done["e2e_rate"], done["lat_ms_p50"], done["p99"], done["max"]),
+                *("stays" if stays else "is consumed", done["e2e_rate"], done["lat_ms_p50"], done["lat_ms_p99"], done["lat_ms_max"]),
                 *(watch.most_files, mebibytes(watch.most_bytes), mebibytes(sum(segments(data_dir))), mebibytes(live)),
                 *(mebibytes(given[stays]), mebibytes(max(0, given[1] - given[0])) if stays else 0.0),
             )

@@ -38,6 +38,8 @@ class Leveret:
         self.port = port
         self.data_dir = data_dir
         self.arguments = arguments
+        self.python = sys.executable
+        """The interpreter that runs it."""
         self.status: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
@@ -82,7 +84,7 @@ class Leveret:
     def start(self) -> None:
         storage = ["--memory"] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
         testing = self.testing_arguments if self.is_testing else ()
-        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port), *storage, *testing, *self.arguments]
+        command = [self.python, "-m", self.module, "serve", "--port", str(self.port), *storage, *testing, *self.arguments]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
