@@ -107,6 +107,23 @@ class Binding:
     destination: Queue | str
     key: str
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """How the catalog knows it, which can't tell queues of one name apart: source, destination and key."""
+        return self.source, self.destination if isinstance(self.destination, str) else self.destination.name, self.key
+
+
+@dataclass(eq=False)
+class Bound:
+    """A binding from bind to unbind. Bound again it is another one: the -ok of the one before says nothing about it, and neither does it
+    have to be durable because the other was."""
+
+    durable: bool
+    sure: bool = False
+    """bind-ok was heard."""
+    gone: bool = False
+    """Its end was told."""
+
 
 @dataclass(eq=False)
 class Due:
@@ -173,10 +190,9 @@ class World:
         self.by_id: dict[int, Queue] = {}
         """All queues there ever were, durable ones over crashes."""
         self.exchanges: dict[str, Exchange] = {}
-        self.bindings: dict[Binding, str] = {}
-        """To `sure` when bind-ok was heard, else `asked`."""
-        self.unbound: set[tuple[str, str, str]] = set()
-        """Source, destination's name and key of bindings whose end was told."""
+        self.bindings: dict[Binding, Bound] = {}
+        self.last_bound: dict[tuple[str, str, str], Bound] = {}
+        """By a binding's names, whether it is still there or not."""
         self.on_disk: set[bytes] = set()
         self.settled_on_disk: set[tuple[int, int]] = set()
         """Queue id and message id."""
@@ -352,6 +368,15 @@ class World:
             queue.enqueued += 1
         return [publish.body] if publish.persistent and any(queue.durable for queue in queues) else []
 
+    def bind(self, binding: Binding) -> Bound:
+        """A binding is there; twice is once (3.6)."""
+        if (bound := self.bindings.get(binding)) is not None:
+            return bound
+        destination = self.exchanges[binding.destination] if isinstance(binding.destination, str) else binding.destination
+        bound = Bound(self.exchanges[binding.source].durable and destination.durable)
+        self.bindings[binding] = self.last_bound[binding.names] = bound
+        return bound
+
     # --- ends -----------------------------------------------------------------------------------------------------------
 
     def unbind(self, binding: Binding) -> None:
@@ -484,19 +509,17 @@ class World:
         for exchange in self.exchanges.values():
             assert exchange.name in found or not (exchange.durable and exchange.declared), "a declared exchange is lost"
         self.exchanges = {name: Exchange(name, core.type, True, core.auto_delete, declared=True) for name, core in found.items()}
-        bindings: dict[Binding, str] = {}
+        bindings: dict[Binding, Bound] = {}
         for name, core in found.items():
             for each in core.bindings():
                 destination: Queue | str = self.queues[each.destination.name] if each.destination.is_queue else each.destination.name
-                bindings[Binding(name, destination, each.routing_key)] = "sure"
-                assert (name, each.destination.name, each.routing_key) not in self.unbound, "a binding is back"
-        for binding, state in self.bindings.items():
-            durable = binding.source in found and (
-                self.queues.get(binding.destination.name) is binding.destination
-                if isinstance(binding.destination, Queue)
-                else binding.destination in found
-            )
-            assert state != "sure" or not durable or binding in bindings, "a binding is lost"
+                binding = Binding(name, destination, each.routing_key)
+                bindings[binding] = Bound(durable=True, sure=True)
+                last = self.last_bound[binding.names]
+                assert not (last.durable and last.gone), "a binding is back"
+                self.last_bound[binding.names] = bindings[binding]
+        for binding, bound in self.bindings.items():
+            assert not (bound.durable and bound.sure) or binding in bindings, "a binding is lost"
         self.bindings = bindings
 
     # --- invariants -----------------------------------------------------------------------------------------------------

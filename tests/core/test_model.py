@@ -162,13 +162,14 @@ class BrokerMachine(RuleBasedStateMachine):
 
         def effect() -> None:
             ready = len(queue.ready())
-            bindings = [each for each in world.bindings if each.destination is queue]
+            bindings = [bound for each, bound in world.bindings.items() if each.destination is queue]
 
             def check(method: Any) -> None:
                 assert method.message_count == ready
                 if queue.durable and queue.name not in world.queues:
                     assert entries.queue_key("/", queue.name) not in world.book.disk.durable_keys()
-                    world.unbound |= {(each.source, queue.name, each.key) for each in bindings}
+                for bound in bindings:
+                    bound.gone = True
 
             world.due(channel, Queue.DeleteOk, check)
             world.delete_queue(queue)
@@ -224,12 +225,10 @@ class BrokerMachine(RuleBasedStateMachine):
         name = destination if isinstance(destination, str) else destination.name
 
         def effect() -> None:
-            world.bindings.setdefault(binding, "asked")
-            world.unbound.discard((exchange.name, name, key))
+            bound = world.bind(binding)
 
             def check(_: Any) -> None:
-                if binding in world.bindings:
-                    world.bindings[binding] = "sure"
+                bound.sure = True
 
             world.due(channel, Exchange.BindOk if to_exchange else Queue.BindOk, check)
 
@@ -251,12 +250,11 @@ class BrokerMachine(RuleBasedStateMachine):
             cls, ok, names = Queue.Unbind, Queue.UnbindOk, {"exchange": binding.source, "queue": binding.destination.name}
 
         def effect() -> None:
+            bound = world.bindings[binding]
             world.unbind(binding)
-            name = binding.destination if isinstance(binding.destination, str) else binding.destination.name
 
             def check(_: Any) -> None:
-                if binding not in world.bindings:
-                    world.unbound.add((binding.source, name, binding.key))
+                bound.gone = True
 
             world.due(channel, ok, check)
 
@@ -593,6 +591,51 @@ class BrokerMachine(RuleBasedStateMachine):
 
 
 COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+
+
+class TestBoundAgain:
+    """The model asks nothing of a binding because of one that was there before, under the same names."""
+
+    @pytest.fixture
+    def machine(self) -> BrokerMachine:
+        machine = BrokerMachine()
+        machine.begin(modes=["", "", ""], heavy=False, prefetch=0, paging=0)
+        return machine
+
+    def unbind_last(self, machine: BrokerMachine, who: int) -> None:
+        machine.unbind(who, len(machine.world.bindings) - 1)
+
+    @pytest.mark.parametrize("unbind", [False, True])
+    def test_from_a_transient_exchange(self, machine: BrokerMachine, unbind: bool) -> None:
+        """Its bindings never come back; the durable exchange does, with its own, while nobody was told that it is deleted."""
+        machine.delete_exchange(0, 0)
+        machine.declare_exchange(1, "x0", "fanout", False, False)
+        machine.bind(1, 0, 0, "a", not unbind)
+        if unbind:
+            self.unbind_last(machine, 1)
+        machine.world.crash(keep_unsynced=False)
+        bindings = machine.world.book.broker.vhosts["/"].exchanges["x0"].bindings()
+        assert [(each.destination.name, each.routing_key) for each in bindings] == [("q0", "a"), ("q1", "a")]
+
+    def test_before_the_first_bind_ok(self, machine: BrokerMachine) -> None:
+        machine.bind(0, 0, 0, "b", False)
+        machine.turn()
+        self.unbind_last(machine, 0)
+        machine.turn()
+        machine.bind(1, 0, 0, "b", False)
+        machine.world.step(machine.world.book.step)
+        machine.world.crash(keep_unsynced=False)
+
+    def test_and_unbound_before_the_first_unbind_ok(self, machine: BrokerMachine) -> None:
+        machine.bind(0, 0, 0, "b", False)
+        machine.rest()
+        self.unbind_last(machine, 0)
+        machine.turn()
+        machine.bind(1, 0, 0, "b", False)
+        machine.turn()
+        self.unbind_last(machine, 2)
+        machine.world.step(machine.world.book.step)
+        machine.world.crash(keep_unsynced=False)
 
 
 def test_the_broker_keeps_its_promises() -> None:
