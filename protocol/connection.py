@@ -70,7 +70,7 @@ FRAME_UNLIMITED_BYTES = 0xFFFFFFFF
 """What a frame_max of 0 means: whatever the size field can say."""
 SHAPE_BYTES = FRAME_HEADER_BYTES + CONTENT_HEADER_MIN_BYTES
 """What says how long the parts of a publish are: a header frame up to the body size."""
-KNOWN_MAX = 512
+KNOWN_MAX = 2048
 """Method frames that a connection remembers; past it they are all forgotten."""
 KNOWN_FRAME_MAX = 255 + FRAME_OVERHEAD_BYTES
 """Of a method frame that is remembered: its last size octet alone says how long it is."""
