@@ -46,7 +46,7 @@ from protocol.fastcodec import (
     ACK_PAYLOAD_BYTES,
     PUBLISH,
     ack_frame,
-    header_lengths,
+    header_start,
     u16,
     u64,
 )
@@ -72,10 +72,15 @@ SHAPE_BYTES = FRAME_HEADER_BYTES + CONTENT_HEADER_MIN_BYTES
 """What says how long the parts of a publish are: a header frame up to the body size."""
 KNOWN_MAX = 2048
 """Method frames that a connection remembers; past it they are all forgotten."""
+SHAPES_MAX = 512
+"""Shapes of publishes that a connection remembers; others are measured each time, for who sends so many may go on sending others."""
 KNOWN_FRAME_MAX = 255 + FRAME_OVERHEAD_BYTES
 """Of a method frame that is remembered: its last size octet alone says how long it is."""
 RUN_MAX = 1024
 """Messages in one run at most: keeps the budget's grain fine."""
+Shape = tuple[int, int, int, int, bytes]
+"""Of a publish with one body frame: its channel; then, counted from its header frame, where the header ends, the body begins and all of it
+ends; and the octets between header and body."""
 HANDSHAKE_FRAMES_MAX = 64
 """Frames before connection.open-ok. A handshake has three, or five with a challenge; heartbeats among them are legal."""
 CHUNKS_MAX = 1024
@@ -111,6 +116,7 @@ class ServerConnection(Replies):
         "_known",
         "_missing",
         "_publishing",
+        "_shapes",
         "_template",
         "_unfinished",
         "held",
@@ -145,6 +151,7 @@ class ServerConnection(Replies):
         """The last publish's."""
         self._known = self.known_type()
         """Method frames of publishes, on channels that are open."""
+        self._shapes: dict[bytes, Shape] = {}
         self._unfinished = 0
         """Channels with a content that is still coming in."""
         self._body_size = 0
@@ -287,9 +294,9 @@ class ServerConnection(Replies):
         if method is None or self._unfinished:
             return NOT_SO
         buffer, at, known = self._buffer, self._at, self._known
-        size, frame_max, body_max = len(buffer), self._frame_max, self._body_max
+        size, shapes = len(buffer), self._shapes
         limit = min(RUN_MAX, budget // self._cost_each + 1)
-        startswith, lengths_at = buffer.startswith, header_lengths.unpack_from
+        startswith = buffer.startswith
         methods: list[PublishMethod] = []  # empty as long as they all are the same
         headers: list[bytes] = []
         bodies: list[bytes] = []
@@ -314,16 +321,11 @@ class ServerConnection(Replies):
                 skip = len(frame)
             start = at + skip
             if not (shape and startswith(shape, start)):
-                if size - start < SHAPE_BYTES or not startswith(method.header_head, start):
-                    break
-                length, class_and_weight, body_size = lengths_at(buffer, start + 3)
-                if class_and_weight != BASIC << 16 or not CONTENT_HEADER_MIN_BYTES <= length <= frame_max or body_size > body_max:
-                    break
                 shape = buffer[start : start + SHAPE_BYTES]
-                header_end = FRAME_HEADER_BYTES + length
-                joint = method.body_head + shape[-4:] if body_size else END
-                body_at = header_end + len(joint)
-                whole = body_at + body_size + 1 if body_size else body_at
+                measured = shapes.get(shape) or self._measure(shape)
+                if measured is None or measured[0] != method.channel:
+                    break
+                _, header_end, body_at, whole, joint = measured
             end = start + whole
             if end > size or buffer[end - 1] != FRAME_END or not startswith(joint, start + header_end):
                 break
@@ -359,6 +361,27 @@ class ServerConnection(Replies):
         cost = self._events.on_mixed_publishes(methods, headers, bodies)
         self._cost_each = cost // len(bodies) or 1
         return cost
+
+    def _measure(self, shape: bytes) -> Shape | None:
+        """The lengths that come of what a header frame begins with, up to the body size; None unless that is a header frame as it should
+        be, and the body fits into one frame."""
+        if len(shape) < SHAPE_BYTES:
+            return None
+        kind, number, length, class_and_weight, body_size = header_start.unpack(shape)
+        if kind != FRAME_HEADER or class_and_weight != BASIC << 16:
+            return None
+        if not CONTENT_HEADER_MIN_BYTES <= length <= self._frame_max or body_size > self._body_max:
+            return None
+        header_end = FRAME_HEADER_BYTES + length
+        if body_size:
+            joint = END + frame_header.pack(FRAME_BODY, number, body_size)
+            body_at = header_end + len(joint)
+            measured = number, header_end, body_at, body_at + body_size + 1, joint
+        else:
+            measured = number, header_end, header_end + 1, header_end + 1, END
+        if len(self._shapes) < SHAPES_MAX:
+            self._shapes[shape] = measured
+        return measured
 
     def _publishes(self, headers: Sequence[bytes], bodies: list[bytes]) -> int:
         """A run of the template's or the method frame's kind; what it cost says how long the next may be."""

@@ -18,7 +18,6 @@ A *message* travels as a plain tuple, so that a backlog of millions costs the ga
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from protocol.constants import FRAME_BODY, FRAME_END, FRAME_HEADER
 from protocol.errors import AmqpError, ChannelException
 from protocol.methods import Method
 from protocol.tables import Table
@@ -34,7 +33,7 @@ class PublishMethod:
     """A basic.publish without its content: its whole method frame, and what that says. The same frame on a channel is mostly the same
     object."""
 
-    __slots__ = ("bits", "body_head", "channel", "frame", "header_head", "routing")
+    __slots__ = ("bits", "channel", "frame", "routing")
 
     def __init__(self, frame: bytes, channel: int, routing: bytes, bits: int) -> None:
         self.frame = frame
@@ -43,10 +42,6 @@ class PublishMethod:
         """Exchange and routing key, two short strings in wire form."""
         self.bits = bits
         """MANDATORY, IMMEDIATE."""
-        self.header_head = bytes((FRAME_HEADER, *frame[1:3]))
-        """What the header frame begins with that follows."""
-        self.body_head = bytes((FRAME_END, FRAME_BODY, *frame[1:3]))
-        """The end of the header frame, and what the body frame begins with."""
 
 
 class Tuning(NamedTuple):

@@ -39,11 +39,11 @@ class Forms:
 
     def scan_each(self, headers: Sequence[bytes]) -> list[int]:
         """The facts of each header. Raises MalformedProperties."""
-        forms, number = self._forms, int.from_bytes
+        forms, number_of = self._forms, int.from_bytes
         facts: list[int] = []
         for header in headers:
             form = forms.get(len(header))
-            if form is not None and number(header) & form.mask == form.fixed:
+            if form is not None and number_of(header, "little") & form.mask == form.fixed:
                 facts.append(form.facts)
             else:
                 facts.append(self._scan(header, form))
@@ -55,8 +55,8 @@ class Forms:
         if misses <= TRIES and len(header) <= HEADER_MAX:
             if len(self._forms) >= FORMS_MAX:
                 self._forms.clear()
-            mask = int.from_bytes(mask_of(header))
-            self._forms[len(header)] = Form(mask, int.from_bytes(header) & mask, facts, misses)
+            mask = int.from_bytes(mask_of(header), "little")
+            self._forms[len(header)] = Form(mask, int.from_bytes(header, "little") & mask, facts, misses)
         return facts
 
 

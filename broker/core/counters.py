@@ -16,7 +16,7 @@ or is rejected isn't acked; what is delivered again counts as delivered and as r
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -118,13 +118,12 @@ class Sizes:
 
     def add_each(self, bodies: Sequence[bytes], total: int) -> None:
         """Bodies of any size, so many bytes together."""
-        sizes = list(map(len, bodies))
-        least, most = bisect_left(SIZE_BUCKETS_BYTES, min(sizes)), bisect_left(SIZE_BUCKETS_BYTES, max(sizes))
-        if least == most:
-            self.counts[least] += len(sizes)
-        else:
-            for size in sizes:
-                self.counts[bisect_left(SIZE_BUCKETS_BYTES, size)] += 1
+        sizes = sorted(map(len, bodies))
+        bucket, counted = bisect_left(SIZE_BUCKETS_BYTES, sizes[0]), 0
+        while counted < len(sizes):
+            end = bisect_right(sizes, SIZE_BUCKETS_BYTES[bucket]) if bucket < len(SIZE_BUCKETS_BYTES) else len(sizes)
+            self.counts[bucket] += end - counted
+            bucket, counted = bucket + 1, end
         self.total_bytes += total
 
 
