@@ -95,6 +95,32 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for each in found:
+        found += parents.get(each, [])
+    return found
+
+
+def cpu_seconds_of_all(pid: int) -> float:
+    """What a process and all that it has started have taken of the processors."""
+    return sum(cpu_seconds(each) for each in family(pid))
+
+
+def memory_of_all(pid: int) -> int:
+    """Resident bytes of a process and all that it has started."""
+    return sum(memory(each)[0] for each in family(pid))
+
+
 def memory(pid: int) -> tuple[int, int]:
     """Resident bytes of a process: now, and the most there ever were."""
     fields = _fields(Path(f"/proc/{pid}/status"))

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from pamqp.commands import Basic, Confirm, Exchange, Queue
 
 from bench.brokers import CLASSIC, LEVERET, QUORUM, Contender, leveret
-from bench.measure import Figures, cpu_seconds, memory
+from bench.measure import Figures, cpu_seconds_of_all, memory_of_all
 from tests.oracle.rabbitmq import RabbitMQ
 from tests.wire import Wire
 
@@ -135,12 +135,23 @@ def with_client(name: str, messages: int, bench: Bench, broker: Contender) -> Fi
 
 
 def idle_connections(bench: Bench, broker: Contender) -> Figures:
-    """Resident memory that a connection with a channel adds, once some are there."""
+    """Resident memory that a connection with a channel adds to a fresh broker, once some are there."""
     count = bench.count(CONNECTIONS)
-    with _idle(bench, broker, count // 5):
-        before = memory(broker.pid)[0]
-        with _idle(bench, broker, count):
-            return {"kib": (memory(broker.pid)[0] - before) / count / KIBI}
+    with _fresh(bench, broker) as fresh, _idle(bench, fresh, count // 5):
+        before = memory_of_all(fresh.pid)
+        with _idle(bench, fresh, count):
+            return {"kib": (memory_of_all(fresh.pid) - before) / count / KIBI}
+
+
+@contextmanager
+def _fresh(bench: Bench, broker: Contender) -> Iterator[Contender]:
+    """Another broker of that kind, just started."""
+    if broker.name == LEVERET:
+        with leveret(bench.python) as fresh:
+            yield fresh
+    else:
+        with RabbitMQ(classic_defaults=True) as other:
+            yield Contender(broker.name, other.port, other.pid)
 
 
 @contextmanager
@@ -155,38 +166,32 @@ def _idle(bench: Bench, broker: Contender, count: int) -> Iterator[None]:
 
 
 def idle_queues(bench: Bench, broker: Contender) -> Figures:
-    """Resident memory that an empty queue adds, once some are there."""
+    """Resident memory that an empty queue adds to a fresh broker, once some are there."""
     count = bench.count(QUEUES)
-    with Wire.connect(broker, timeout=60) as wire:
+    with _fresh(bench, broker) as fresh, Wire.connect(fresh, timeout=60) as wire:
         channel = wire.open_channel()
         for number in range(count // 4):
             channel.queue(f"bench-idle-{number}", exclusive=False)
-        before = memory(broker.pid)[0]
+        before = memory_of_all(fresh.pid)
         for number in range(count // 4, count):
             channel.queue(f"bench-idle-{number}", exclusive=False)
-        each = (memory(broker.pid)[0] - before) / (count - count // 4) / KIBI
-        for number in range(count):
-            channel.call(Queue.Delete, queue=f"bench-idle-{number}")
+        each = (memory_of_all(fresh.pid) - before) / (count - count // 4) / KIBI
         wire.close()
     return {"kib": each}
 
 
 def idle_cpu(bench: Bench, broker: Contender) -> Figures:
     """What a broker with nothing to do takes of a processor."""
-    begin, before = time.monotonic(), cpu_seconds(broker.pid)
+    begin, before = time.monotonic(), cpu_seconds_of_all(broker.pid)
     time.sleep(max(IDLE_SECONDS * bench.scale, 1))
-    return {"percent": 100 * (cpu_seconds(broker.pid) - before) / (time.monotonic() - begin)}
+    return {"percent": 100 * (cpu_seconds_of_all(broker.pid) - before) / (time.monotonic() - begin)}
 
 
 def start_up(bench: Bench, broker: Contender) -> Figures:
     """From exec to the first confirmed persistent message, of another broker of that kind."""
     begin = time.monotonic()
-    if broker.name == LEVERET:
-        with leveret(bench.python) as fresh:
-            _first_message(fresh)
-            return {"seconds": time.monotonic() - begin}
-    with RabbitMQ(classic_defaults=True) as other:
-        _first_message(Contender(CLASSIC, other.port, other.pid))
+    with _fresh(bench, broker) as fresh:
+        _first_message(fresh)
         return {"seconds": time.monotonic() - begin}
 
 

@@ -38,6 +38,11 @@ class Memory:
         self.paging_bytes = min(PAGING_BYTES, limit_bytes // 2)
 
     @property
+    def is_filling(self) -> bool:
+        """Half of what messages may take before they go through the disk is used."""
+        return self.used > self.paging_bytes >> 1
+
+    @property
     def read_ahead_bytes(self) -> int:
         """How much a queue should read at a time. A thousand queues may ask in one turn, before any of it has come."""
         share = max((self.paging_bytes >> 3) // max(self.paging, 1), READ_AHEAD_MIN_BYTES)

@@ -460,9 +460,8 @@ class Queue:
 
     @property
     def is_outrun(self) -> bool:
-        """Much is waiting, and some of it would soon have to go through the disk, though there are consumers."""
-        memory = self.memory
-        return memory.used > memory.paging_bytes // 2 and len(self.consumers) > 0 and self.body_bytes + self._overhead > OUTRUN_BYTES
+        """Much is waiting, though there are consumers."""
+        return len(self.consumers) > 0 and self.body_bytes + self._overhead > OUTRUN_BYTES
 
     @property
     def is_cold(self) -> bool:

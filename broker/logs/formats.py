@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from broker.logs.levels import CATEGORIES, level_name
@@ -25,7 +26,16 @@ _loggers: Final[dict[str, str]] = {}
 
 def time_text(record: logging.LogRecord) -> str:
     """When it was, in local time with its offset from UTC, to the microsecond."""
-    return datetime.fromtimestamp(record.created).astimezone().isoformat(sep=" ", timespec="microseconds")
+    second = int(record.created)
+    before, after = _of_second(second)
+    return f"{before}.{int((record.created - second) * 1_000_000):06}{after}"
+
+
+@lru_cache(maxsize=1)
+def _of_second(second: int) -> tuple[str, str]:
+    """What stands before and behind the fraction: the same for all that comes in a second, a hundred connections or more."""
+    text = datetime.fromtimestamp(second).astimezone().isoformat(sep=" ")
+    return text[:19], text[19:]
 
 
 def tag_of(record: logging.LogRecord) -> str:

@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
             if turn.committer.is_behind and self.session.publisher.has_published:
                 self._pause("disk")
                 turn.read_when_durable(self)
-            if self.session.publisher.outruns:
+            if turn.broker.memory.is_filling and self.session.publisher.outruns:
                 self._pause("flow")
                 turn.read_when_taken(self)
         if self.wire.state is ConnectionState.CLOSED:
