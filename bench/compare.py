@@ -126,9 +126,9 @@ def describe(facts: dict[str, Any]) -> str:
     )
 
 
-def put_between(file: Path, text: str) -> None:
+def put_between(file: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     """Replace what stands between the marks of a file. Raises ValueError if they aren't there."""
-    begin, end = MARKS
+    begin, end = marks
     before, found, rest = file.read_text().partition(begin)
     _, found_too, after = rest.partition(end)
     if not (found and found_too):

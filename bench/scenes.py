@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,14 +42,17 @@ class Bench(NamedTuple):
         return max(int(full * self.scale), 100)
 
     def load(self, broker: Contender, options: str) -> Figures:
-        """Run amqpload to its end. Raises RuntimeError if something was lost, came twice or was out of order."""
+        """Run amqpload to its end: what it prints, and as `cpu_seconds` the broker's processor time meanwhile. Raises RuntimeError if
+        something was lost, came twice or was out of order."""
         command = [str(self.program), "-p", str(broker.port), *options.split()]
         if broker.queue_type:
             command += ["-T", broker.queue_type]
+        before = cpu_seconds_of_all(broker.pid)
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS_MAX)
+        taken = cpu_seconds_of_all(broker.pid) - before
         if done.returncode:
             raise RuntimeError(f"amqpload {options} on {broker.name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-        return {name: float(value) for name, value in re.findall(r"(\w+)=([-\d.]+)", done.stdout)}
+        return {name: float(value) for name, value in re.findall(r"(\w+)=([-\d.]+)", done.stdout)} | {"cpu_seconds": taken}
 
 
 Run = Callable[[Bench, Contender], Figures]
@@ -88,7 +91,8 @@ def drain(options: str, messages: int, rabbitmq: int, bench: Bench, broker: Cont
     """Publish all, and then consume all; `pub_rate` is the rate of the first, `e2e_rate` of the second."""
     count = bench.count(messages if broker.name == LEVERET else rabbitmq)
     published = bench.load(broker, f"-n {count} {options} -C 0 -k")
-    return bench.load(broker, f"-n {count} {options} -D") | {"pub_rate": published["pub_rate"]}
+    drained = bench.load(broker, f"-n {count} {options} -D")
+    return drained | {"pub_rate": published["pub_rate"], "cpu_seconds": published["cpu_seconds"] + drained["cpu_seconds"]}
 
 
 Topology = tuple[str, Callable[[int], dict[str, object]], int]
@@ -163,6 +167,11 @@ def _idle(bench: Bench, broker: Contender, count: int) -> Iterator[None]:
             raise RuntimeError(f"{count} idle connections to {broker.name} could not be opened")
         yield
         process.stdin.close()
+
+
+def idle_connections_beside(count: int, bench: Bench, broker: Contender) -> AbstractContextManager[None]:
+    """So many idle connections while the block lasts."""
+    return _idle(bench, broker, count) if count else nullcontext()
 
 
 def idle_queues(bench: Bench, broker: Contender) -> Figures:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from protocol.tables import Table
 
 UNLIMITED = 1 << 62
+DEALT_MAX = 1024
+"""Messages that are shared out at a time among several consumers: what their connections don't take is put back."""
 TURN_OUTPUT_BYTES = 262_144
 """What one connection is given to write in a turn (docs/architecture.md, "The turn")."""
 
@@ -280,7 +282,7 @@ class Consumers:
                 # With a limit over the whole channel one consumer's message is another one's credit: one at a time.
                 if shared:
                     return consumers[:1], 1
-                return consumers, least * len(consumers)
+                return consumers, min(least * len(consumers), DEALT_MAX) if len(consumers) > 1 else least
         return [], 0
 
     def served(self, consumers: list[Consumer], count: int) -> None:
@@ -298,9 +300,12 @@ class Consumers:
             # One connection hears several of them, so it sees the order among them.
             return _deal_one_by_one(consumers, redelivered, run)
         # Nobody may stop short within a share: the others would be past what it left, and get that later, out of order.
-        fitting = max(bisect_right(list(accumulate(map(_size_bound, run))), TURN_OUTPUT_BYTES), 1)
-        dealt, left = run[:fitting], run[fitting:]
         step = len(consumers)
+        sizes = list(map(_size_bound, run))
+        fitting = step * (TURN_OUTPUT_BYTES // max(sizes))
+        if fitting < len(run):
+            fitting = max(bisect_right(list(accumulate(sizes)), TURN_OUTPUT_BYTES), fitting, 1)
+        dealt, left = run[:fitting], run[fitting:]
         for first, consumer in enumerate(consumers[: len(dealt)]):
             share = dealt[first::step]
             taken = consumer.deliver(redelivered, share)
