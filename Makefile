@@ -11,7 +11,7 @@ RECIPE := pyproject.toml hatch_build.py Makefile
 # Some hundred brokers are started; modules that are compiled once take half a start.
 test oracle image soak: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test install lint oracle image soak bench bench-durability clean
+.PHONY: help run test install lint oracle image soak bench bench-quick bench-micro bench-growth bench-durability clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,9 @@ help:
 	@echo "make image    the Docker image, built and run (needs root, dockerd and debootstrap)"
 	@echo "make soak     the tests that take minutes"
 	@echo "make bench    Leveret next to RabbitMQ, as a table (needs cc, and rabbitmq-server to compare)"
+	@echo "make bench-quick  has the broker become slower? Under a minute"
+	@echo "make bench-micro  what the parts of a message's path cost"
+	@echo "make bench-growth  how cost grows with queues, bindings, connections ..."
 	@echo "make bench-durability  what durability costs, as tables: many minutes and ten gigabytes of disk"
 	@echo "make clean    remove .venv and the caches"
 
@@ -58,6 +61,16 @@ soak: $(VENV)/.test-ready
 
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m bench.compare
+
+bench-quick: $(VENV)/.test-ready
+	$(BIN)/python -m bench.guard
+
+bench-micro: $(VENV)/.test-ready
+	$(INSTALL) --editable ".[bench]"
+	$(PYTEST) bench/micro --benchmark-only --benchmark-disable-gc --benchmark-sort=name --benchmark-columns=min,median,ops
+
+bench-growth: $(VENV)/.test-ready
+	$(BIN)/python -m bench.growth
 
 bench-durability: $(VENV)/.test-ready
 	$(BIN)/python -m bench.durability
