@@ -12,7 +12,7 @@ from zlib import crc32
 
 from storage.api import Closed, Commit, Corrupt, Damage, Receipt, StorageError, type_done
 from storage.files import Files
-from storage.quarantine import Quarantine
+from storage.quarantine import Quarantine, messages_in
 from storage.records import (
     BLOCK_DATA,
     FIRST,
@@ -23,7 +23,6 @@ from storage.records import (
     Buffer,
     cut_into_blocks,
     encode_block_header,
-    messages_in,
     split_records,
 )
 from storage.segment import BadBlock, Block, Gap, Segment, find_tail, first_log_id, join_records, segment_start

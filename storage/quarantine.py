@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from storage.api import Damage
+from storage.api import Corrupt, Damage
 from storage.files import Files
+from storage.records import TARGET_IS_SET, Other, RouteSet, decode_heads
 
 Kind = Literal["torn", "corrupt", "missing"]
 
@@ -72,3 +73,20 @@ class Quarantine:
             return self._files.read(descriptor, len(data) + 1, 0) == data
         finally:
             self._files.close(descriptor)
+
+
+def messages_in(data: bytes) -> dict[int, int]:
+    """How many messages the records in `data` put into which queue, by its id; of damaged bytes as far as they make sense."""
+    counts: dict[int, int] = {}
+    sets: dict[int, tuple[int, ...]] = {}
+    try:
+        for _, record in decode_heads(data):
+            if isinstance(record, RouteSet):
+                sets[record.set_id] = record.queue_ids
+            elif not isinstance(record, Other):
+                target = record[5]
+                for queue_id in sets.get(target, ()) if record[1] & TARGET_IS_SET else (target,):
+                    counts[queue_id] = counts.get(queue_id, 0) + record[8]
+    except Corrupt:
+        pass  # that is as far as it goes
+    return counts

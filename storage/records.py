@@ -470,23 +470,6 @@ def body_sizes(data: bytes, offset: int, run: Run) -> Sequence[int]:
     return _sizes(data, start, start + 4 * count) if run[7] == MIXED else [run[7]] * count
 
 
-def messages_in(data: bytes) -> dict[int, int]:
-    """How many messages the records in `data` put into which queue, by its id; of damaged bytes as far as they make sense."""
-    counts: dict[int, int] = {}
-    sets: dict[int, tuple[int, ...]] = {}
-    try:
-        for _, record in decode_heads(data):
-            if isinstance(record, RouteSet):
-                sets[record.set_id] = record.queue_ids
-            elif not isinstance(record, Other):
-                target = record[5]
-                for queue_id in sets.get(target, ()) if record[1] & TARGET_IS_SET else (target,):
-                    counts[queue_id] = counts.get(queue_id, 0) + record[8]
-    except Corrupt:
-        pass  # that is as far as it goes
-    return counts
-
-
 def _walk(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(offset, end, type) of each record."""
     offset, size = 0, len(data)

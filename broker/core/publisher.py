@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from broker.core import properties
 from broker.core.dead_letter import without_history
 from broker.core.envelope import Envelope
-from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES
+from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES, OUTRUN_BYTES
 from broker.core.message import ID, split_routing
 from broker.core.outbox import Target, target_of
 from broker.core.vhost import DEFAULT_EXCHANGE, NotByKey
@@ -79,7 +79,8 @@ class Publisher:
     @property
     def outruns(self) -> bool:
         """It publishes into a queue whose consumers don't keep up, and what they leave fills the memory."""
-        return self._last is not None and any(queue.is_outrun for queue in self._last.queues)
+        queues = self._last.queues if self._last is not None else ()
+        return any(len(queue.consumers) > 0 and queue.in_memory[2] > OUTRUN_BYTES for queue in queues)
 
     def __init__(self, session: Session) -> None:
         self.session = session

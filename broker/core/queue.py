@@ -20,7 +20,7 @@ from broker.core.delivery_counts import DeliveryCounts
 from broker.core.duplicates import HeldValues
 from broker.core.expiry import MessageExpiry, QueueExpiry
 from broker.core.limits import delivery_limit_of, limit_of, measure, ready_for
-from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES, OUTRUN_BYTES
+from broker.core.memory import DEEP_BYTES, HEADER_BYTES, MESSAGE_BYTES
 from broker.core.message import BODY, HEADER, ID, body_of, id_of
 from broker.core.pages import RUN_BYTES
 from broker.core.paging import Load
@@ -94,8 +94,7 @@ class Queue:
         self.policy: Policy | None = None
         self.operator_policy: Policy | None = None
         self.limit: Limit | None = None
-        self.held_values = HeldValues() if arguments.message_deduplication else None
-        """What tells its messages from duplicates, if those are to be dropped."""
+        self.held_values = HeldValues() if arguments.message_deduplication else None  # to tell duplicates, if those are to be dropped
         self.ready = ready_for(arguments)
         self.unacked = 0
         self.configure(arguments)
@@ -276,8 +275,7 @@ class Queue:
             consumers, most = self.consumers.next_round(count)
             if not consumers:
                 break
-            # What the connections won't take in this turn would only have to be put back.
-            fitting = len(consumers) * (TURN_OUTPUT_BYTES // (len(ready.head()[BODY]) + 1) + 1)
+            fitting = len(consumers) * (TURN_OUTPUT_BYTES // (len(ready.head()[BODY]) + 1) + 1)  # the others would be put back
             redelivered, run = ready.take(min(most, budget - served - dropped, fitting))
             if expiry is not None:
                 run = expiry.hold_back(redelivered, run)
@@ -457,11 +455,6 @@ class Queue:
     def _is_deep(self) -> bool:
         """So much is in memory already that it should page out what comes in."""
         return self.can_page and self.body_bytes + self._overhead > DEEP_BYTES
-
-    @property
-    def is_outrun(self) -> bool:
-        """Much is waiting, though there are consumers."""
-        return len(self.consumers) > 0 and self.body_bytes + self._overhead > OUTRUN_BYTES
 
     @property
     def is_cold(self) -> bool:

@@ -167,10 +167,10 @@ def test_backup_of_an_open_and_of_a_closed_store(store: LocalStore, leveret: Run
 def newer_log(directory: Path) -> str:
     segment = max((directory / "log").iterdir())
     content = bytearray(segment.read_bytes())
-    content[4] = 3
+    content[4] = 4
     content[60:64] = crc32(content[:60]).to_bytes(4, "little")
     segment.write_bytes(content)
-    return "the log has blocks of format 3; this Leveret reads formats up to 2"
+    return "the log has blocks of format 4; this Leveret reads formats up to 3"
 
 
 def newer_catalog(directory: Path) -> str:

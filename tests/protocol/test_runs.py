@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocol.connection import RUN_MAX
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import Tuning
+from protocol.runs import RUN_MAX
 from tests.protocol.playbook import (
     REFUSED,
     Acked,

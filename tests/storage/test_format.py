@@ -61,6 +61,7 @@ def test_the_document_says_what_the_numbers_are() -> None:
         "TARGET_IS_SET",
         "COPY",
         "EXPIRES",
+        "ROUTING_EACH",
     ):
         assert f"| {getattr(records, name)} | {name} |" in text, name
     assert f"{records.HEADER_SIZE} bytes" in text and f"{records.BLOCK_DATA:,} bytes" in text

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.core.message import join_routing
 from storage.api import Corrupt, StorageError
 from storage.records import (
     COPY,
@@ -15,6 +16,7 @@ from storage.records import (
     FIRST,
     HEADER_SIZE,
     LAST,
+    ROUTING_EACH,
     TARGET_IS_SET,
     TRANSIENT,
     BlockHeader,
@@ -43,9 +45,10 @@ u32 = st.integers(0, 2**32 - 1)
 ids = st.lists(u64, max_size=20).map(tuple)
 bodies = st.integers(0, 30).flatmap(lambda size: st.lists(st.binary(min_size=size, max_size=size), min_size=1, max_size=20))
 each = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), min_size=1, max_size=20)
+names = st.text(st.characters(max_codepoint=127), max_size=255)
 flags = st.sampled_from([0, TRANSIENT, TARGET_IS_SET, COPY, TRANSIENT | TARGET_IS_SET | COPY])
 records = st.one_of(
-    st.builds(Enqueue, u64, u64, u64, st.binary(max_size=300), st.binary(max_size=300), bodies, flags, st.none()),
+    st.builds(Enqueue, u64, u64, u64, st.binary(max_size=300), st.binary(max_size=300), bodies, flags, st.none(), st.none()),
     st.builds(
         lambda first, target, time, routing, pairs, flags: Enqueue(
             first, target, time, routing, b"", [body for _, body in pairs], flags, [header for header, _ in pairs]
@@ -55,6 +58,24 @@ records = st.one_of(
         u64,
         st.binary(max_size=300),
         each,
+        flags,
+    ),
+    st.builds(
+        lambda first, target, time, parts, flags: Enqueue(
+            first,
+            target,
+            time,
+            b"",
+            b"",
+            [body for _, _, body in parts],
+            flags | ROUTING_EACH,
+            [header for _, header, _ in parts],
+            [join_routing(*names) for names, _, _ in parts],
+        ),
+        u64,
+        u64,
+        u64,
+        st.lists(st.tuples(st.tuples(names, names), st.binary(max_size=20), st.binary(max_size=20)), min_size=2, max_size=20),
         flags,
     ),
     st.builds(RouteSet, u64, ids),
@@ -189,8 +210,8 @@ def test_any_flipped_bit_of_a_block_header_is_found() -> None:
 
 def test_a_newer_format_is_refused_politely() -> None:
     newer = encoded_header() + bytes(16)
-    newer[4] = 3
+    newer[4] = 4
     struct.pack_into("<H", newer, 6, len(newer))
     newer[-4:] = zlib.crc32(newer[:-4]).to_bytes(4, "little")
-    with pytest.raises(StorageError, match="format 3; this Leveret reads formats up to 2"):
+    with pytest.raises(StorageError, match="format 4; this Leveret reads formats up to 3"):
         decode_block_header(newer)

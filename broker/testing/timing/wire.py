@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from protocol.connection import NOT_SO, ServerConnection
+from protocol.connection import ServerConnection
+from protocol.runs import NOT_SO
 
 if TYPE_CHECKING:
     from broker.testing.timing.clock import Clock
