@@ -28,6 +28,7 @@ typedef struct {
   const char *exchange;      /* -E: publish there */
   const char *key;           /* -K: with this routing key; without, the queue's name */
   int to_all_queues;         /* -F: every message arrives in every queue */
+  int patience;              /* -w: seconds without a message after which one is lost */
   const char *argument;      /* -X NAME=NUMBER: an argument of the queues */
 } options;
 

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_SECONDS = 120, LOOK_MICROSECONDS = 200000, START_MICROSECONDS = 200000, WRITE_BYTES = 65536, WRITE_MESSAGES = 64 };
+enum { LOOK_MICROSECONDS = 200000, START_MICROSECONDS = 200000, WRITE_BYTES = 65536, WRITE_MESSAGES = 64 };
 enum { ID_SIZE = 16, IDS_MAX = 3, SOURCE_AT = 4, TIME_AT = 8, STAMPED_SIZE = 6, TIMED_SIZE = 16, CHANNELS = 2, KEYS = 8, SIZES = 101 };
 enum { HAS_TYPE = 0x8000, HAS_HEADERS = 0x2000, HAS_MODE = 0x1000, HAS_CORRELATION = 0x0400, HAS_REPLY_TO = 0x0200, HAS_ID = 0x0080 };
 
@@ -351,7 +351,7 @@ static void begin_consuming(consumer *k, int number) {
 static void consume_all(consumer *k) {
   while (!is_over) {
     if (receive(k->c) < 0) fail("the broker closed the socket");
-    if (seconds_now() - last_seen > PATIENCE_SECONDS) fail("%ld of %ld messages, and no more for %d s", (long)consumed, total, PATIENCE_SECONDS);
+    if (seconds_now() - last_seen > given.patience) fail("%ld of %ld messages, and no more for %d s", (long)consumed, total, given.patience);
     long count = take_frames(k);
     if (given.ack_every > 1 && k->unacked && !count) put_ack(k, 1);
     if (k->out.size) flush(k->c, &k->out);
@@ -374,7 +374,7 @@ static void get_all(consumer *k, int number) {
     while (!(count = take_frames(k)))
       if (receive(k->c) < 0) fail("the broker closed the socket");
     if (count > 0) count_arrivals(count);
-    else if (seconds_now() - last_seen > PATIENCE_SECONDS) fail("%ld of %ld messages", (long)consumed, total);
+    else if (seconds_now() - last_seen > given.patience) fail("%ld of %ld messages", (long)consumed, total);
   }
 }
 

@@ -22,6 +22,7 @@
  *   -Q N         queues; producer i sends to the i-th         -R     each producer goes round all queues, and each consumer has every C-th
  *   -x           publish all, then consume                    -D     drain: publish nothing, consume what an earlier -C 0 -k left
  *   -g           basic.get, one after the other, in place of basic.consume
+ *   -w SECONDS   without a message, after which one is lost (120)
  *   -k           keep the queues                              -N P   the queues are P-0, P-1 ... (bench)
  *   -T TYPE      x-queue-type                                 -X N=V another argument of the queues, a number
  *   -E EXCHANGE  publish there (somebody has bound the queues to it), with -K KEY; -F: each message comes to all queues
@@ -39,7 +40,7 @@
 enum { LATENCIES_MAX = 4000000, CLIENTS_MAX = 256, BODY_MAX = 60000 };
 
 options given = {.mode = "flow", .port = 5672, .producers = 1, .consumers = 1, .queues = 1, .messages = 100000, .body_size = 100,
-                 .prefetch = 1000, .ack_every = 1, .prefix = "bench"};
+                 .prefetch = 1000, .ack_every = 1, .prefix = "bench", .patience = 120};
 
 static uint64_t *latencies;
 static atomic_long latency_count;
@@ -128,7 +129,7 @@ void print_latencies(void) {
 
 static void read_options(int argc, char **argv) {
   int option;
-  while ((option = getopt(argc, argv, "M:p:P:C:n:s:dc:q:a:Q:r:xkN:T:uARDgE:K:FX:")) > 0) {
+  while ((option = getopt(argc, argv, "M:p:P:C:n:s:dc:q:a:Q:r:xkN:T:uARDgE:K:FX:w:")) > 0) {
     switch (option) {
       case 'M': given.mode = optarg; break;
       case 'p': given.port = atoi(optarg); break;
@@ -155,6 +156,7 @@ static void read_options(int argc, char **argv) {
       case 'K': given.key = optarg; break;
       case 'F': given.to_all_queues = 1; break;
       case 'X': given.argument = optarg; break;
+      case 'w': given.patience = atoi(optarg); break;
       default: exit(2);
     }
   }
