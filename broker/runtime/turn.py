@@ -54,8 +54,8 @@ class Turn:
         self._unflushed: list[Connection] = []
         self._unread: list[Connection] = []
         self._waiting_for_disk: list[Connection] = []
-        self._outrunning: list[tuple[Connection, float]] = []
-        """Who waits for consumers to catch up, and until when at the latest."""
+        self._outrunning: dict[Connection, asyncio.TimerHandle] = {}
+        """Who waits for consumers to catch up, and what ends that at the latest."""
 
     def schedule(self) -> None:
         """There is something to do at the end of this round."""
@@ -79,15 +79,13 @@ class Turn:
 
     def read_when_taken(self, connection: Connection) -> None:
         """`connection` publishes faster than consumers take it: they go first, for a moment."""
-        self._outrunning.append((connection, self._loop.time() + OUTRUN_SECONDS))
-        self._loop.call_later(OUTRUN_SECONDS, self.schedule)
+        self._outrunning[connection] = self._loop.call_later(OUTRUN_SECONDS, self._go_on, connection)
 
-    def _let_publishers_go_on(self) -> None:
-        now = self._loop.time()
-        for connection, until in self._outrunning:
-            if now >= until or not connection.session.publisher.outruns:
-                connection.consumers_caught_up()
-        self._outrunning = [each for each in self._outrunning if "flow" in each[0].pauses]
+    def _go_on(self, connection: Connection) -> None:
+        timer = self._outrunning.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        connection.consumers_caught_up()
 
     def _end(self) -> None:
         self._scheduled = False
@@ -102,8 +100,8 @@ class Turn:
             self.committer.ship(broker.outbox.take())
         self.reader.after_turn()
         self._wakeups.after_turn()
-        if self._outrunning:
-            self._let_publishers_go_on()
+        for connection in [each for each in self._outrunning if not each.session.publisher.outruns]:
+            self._go_on(connection)
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
             connection.flush()
