@@ -87,7 +87,7 @@ def test_other_modes(amqpload: Path, server: Leveret, mode: str) -> None:
     assert done.stdout == "ready\n" if mode == "idle" else "e2e_rate=" in done.stdout
 
 
-@pytest.mark.parametrize("options", ["-a 1", "-a 1 -A", "-a 1 -C 2"])
+@pytest.mark.parametrize("options", ["-q 1", "-q 1 -A", "-q 1 -C 2"])
 def test_a_message_that_comes_twice_is_noticed(amqpload: Path, broken: leveret.Broker, options: str) -> None:
     with broken.faults.redeliver(queue="bench-0"):
         done = run(amqpload, broken.port, f"{options} -k")
@@ -103,7 +103,7 @@ def test_a_message_that_is_lost_is_noticed(amqpload: Path, broken: leveret.Broke
     assert "499 of 500 messages" in done.stderr
 
 
-@pytest.mark.parametrize(("numbers", "complaint"), [((0, 1, 2), ""), ((0, 2, 1), "disorder=3"), ((0, 1, 1), "double=1")])
+@pytest.mark.parametrize(("numbers", "complaint"), [((0, 1, 2), ""), ((0, 2, 1), "disorder=2"), ((0, 1, 1), "double=1")])
 def test_messages_out_of_order_are_noticed(amqpload: Path, server: Leveret, numbers: Sequence[int], complaint: str) -> None:
     """As somebody else has put them into the queue."""
     with Wire.connect(server) as wire:
