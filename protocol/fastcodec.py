@@ -36,11 +36,8 @@ NACK_PAYLOAD_BYTES = 13
 header_start = Struct(">BHIIQ")
 """Of a header frame: type, channel, size; class and weight as one number, body size."""
 
-HEADS_MAX = 256
-"""Routings, and sizes of headers, that a consumer's encoder remembers."""
-
-AFTERS_MAX = 512
-"""Sizes of bodies that it remembers."""
+HEADS_MAX = 32
+"""Routings, and sizes of headers, that a consumer's encoder remembers: there may be many consumers."""
 
 pack_tag, pack_frame_header = u64.pack, frame_header.pack
 
@@ -91,7 +88,7 @@ class Deliveries:
     """
 
     __slots__ = (
-        "_afters", "_channel", "_header", "_header_size", "_heads", "_output", "_payload_max", "_prefix", "_redelivered", "_routing",
+        "_channel", "_header", "_header_size", "_heads", "_output", "_payload_max", "_prefix", "_redelivered", "_routing",
         "_shape", "_size", "_tail", "_wire",
     )  # fmt: skip
 
@@ -107,8 +104,6 @@ class Deliveries:
         self._header: bytes | None = None
         self._header_size = self._size = 0
         self._tail = b""
-        self._afters: dict[int, bytes] = {}
-        """What stands between header and body, by size of the body."""
         self._shape = (b"", b"", b"", 1)
         """What stands before the tag, between tag and header, and between header and body; the size of the whole delivery."""
         self._heads: dict[tuple[bytes, int], tuple[bytes, bytes, int]] = {}
@@ -121,7 +116,7 @@ class Deliveries:
             self._redelivered, self._routing = redelivered, None
             self._heads.clear()
         routing, header, size, header_size = self._routing, self._header, self._size, self._header_size
-        heads, afters, tail = self._heads, self._afters, self._tail
+        heads, tail, channel = self._heads, self._tail, self._channel
         head, before, after, whole = self._shape
         first = counted = tag
         # Messages of one shape are of one size, so how many of them may go out is known before the first.
@@ -135,7 +130,7 @@ class Deliveries:
                         break
                     routing, header_size, size = message_routing, len(message_header), len(body)
                     head, before, whole = heads.get((routing, header_size)) or self._new_head(routing, header_size)
-                    after = afters.get(size) or self._new_after(size)
+                    after = END + pack_frame_header(FRAME_BODY, channel, size) if 0 < size <= payload_max else END
                     whole += len(after) + size
                     stop = tag + (limit_bytes - written) // whole + 1
                 header = message_header
@@ -164,13 +159,6 @@ class Deliveries:
             self._heads.clear()
         self._heads[routing, header_size] = found = head, before, len(head) + len(before) + header_size + 9
         return found
-
-    def _new_after(self, size: int) -> bytes:
-        """See `_afters`."""
-        if len(self._afters) >= AFTERS_MAX:
-            self._afters.clear()
-        self._afters[size] = after = END + pack_frame_header(FRAME_BODY, self._channel, size) if 0 < size <= self._payload_max else END
-        return after
 
 
 class Output:

@@ -146,7 +146,9 @@ class Publisher:
             route = self._routes.get(method.routing)
             if route is None or route.topology != topology or route.revision != revision or not route.plain:
                 return None
-            if method.bits & IMMEDIATE or (method.bits & MANDATORY and not route.queues) or session.channels[method.channel].transaction:
+            if method.bits & IMMEDIATE or (method.bits & MANDATORY and not route.queues):
+                return None
+            if session.channels[method.channel].transaction is not None:
                 return None
             routes[method] = route
         ways = {route.queues for route in routes.values()}

@@ -12,7 +12,7 @@ from pamqp import frame
 from pamqp.commands import Basic
 
 from protocol.events import Message, Tuning
-from protocol.fastcodec import encode_ack, encode_content, encode_get_ok, encode_nack, encode_return
+from protocol.fastcodec import HEADS_MAX, Deliveries, encode_ack, encode_content, encode_get_ok, encode_nack, encode_return
 from protocol.framing import encode_body_frames, encode_frame
 from tests.protocol.playbook import Peer, content_header, raw, running
 from tests.spec import spec
@@ -255,3 +255,14 @@ def test_body_frames(channel: int, body: bytes, payload_max: int) -> None:
 @given(st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=300))
 def test_any_frame(kind: int, channel: int, payload: bytes) -> None:
     assert encode_frame(kind, channel, payload) == raw(kind, channel, payload)
+
+
+def test_what_an_encoder_remembers_is_bounded() -> None:
+    """Routing keys may be made up by the thousand, and there may be thousands of consumers."""
+    sent = [(kind, kind.message(number)) for number in range(3 * HEADS_MAX) for kind in [Kind("x", f"k{number}", 10, {})]]
+    connection = peer().connection
+    encoder = connection.deliveries(1, "c")
+    encoder.encode(1, False, [message for _, message in sent], 2**40)
+    assert connection.data_to_send() == deliveries_by_pamqp(1, "c", 1, False, sent)
+    assert isinstance(encoder, Deliveries)
+    assert 0 < len(encoder._heads) <= HEADS_MAX

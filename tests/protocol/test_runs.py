@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import Tuning
-from protocol.runs import RUN_MAX
+from protocol.runs import KNOWN_MAX, RUN_MAX, SHAPES_MAX
 from tests.protocol.playbook import (
     REFUSED,
     Acked,
@@ -103,6 +103,18 @@ def test_publishes_that_have_little_in_common_are_one_run() -> None:
     assert peer.broker.runs[0] == 60
     assert max(peer.broker.runs[1:]) < 60, "the channel that was opened again has no method frames yet"
     assert peer.broker.hears() == heard_by_twin(b"".join([*said, *said, *again]))
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Keys and sizes may be made up by the thousand."""
+    peer = busy_peer()
+    said = [message(1, "x", f"k{number}", b"x" * (number % 700), message_id=str(number)) for number in range(3 * KNOWN_MAX)]
+    peer.says(*said)
+    assert peer.broker.hears() == heard_by_twin(b"".join(said))
+    assert 0 < len(peer.connection._known) <= KNOWN_MAX
+    assert 0 < len(peer.connection._shapes) <= SHAPES_MAX
+    peer.says(close_channel(1))
+    assert not peer.connection._known
 
 
 # --- the budget
