@@ -29,6 +29,8 @@ from bench.scenes import APPLICATIONS, DURABLE, LIKE, MANY, ROOT, SCENES, Bench,
 ROUNDS = 3
 RESULTS = ROOT / "bench" / "results"
 IN_README = (APPLICATIONS, LIKE, DURABLE, MANY)
+SPREAD_MAX = 100
+"""Percent: past it a table has the least and the most."""
 MARKS = ("<!-- bench: begin -->\n", "<!-- bench: end -->\n")
 Values = dict[str, list[Figures]]
 """What a scene gave, by broker, once a round."""
@@ -87,8 +89,11 @@ def _shown(figure: Figure, found: Values, name: str) -> str:
     each = [value / (1000 if figure.unit == "k/s" else 1) for value in values_of(figure, found, name)]
     if not each:
         return ""
-    spread = f" ±{50 * (max(each) - min(each)) / median(each):.0f}%" if median(each) and len(each) > 1 else ""
-    return cell_text(float(median(each))) + spread
+    if len(each) == 1 or not median(each):
+        return cell_text(float(median(each)))
+    spread = 50 * (max(each) - min(each)) / median(each)
+    shown = f"±{spread:.0f}%" if spread <= SPREAD_MAX else f"({cell_text(min(each))} to {cell_text(max(each))})"
+    return f"{cell_text(float(median(each)))} {shown}"
 
 
 def about(bench: Bench, contenders: list[Contender], rounds: int) -> dict[str, Any]:
@@ -136,6 +141,20 @@ def put_between(file: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     file.write_text(before + begin + text + end + after)
 
 
+def write_tables(facts: dict[str, Any], scenes: list[Scene], values: list[Values]) -> None:
+    """Put all of it into docs/performance.md, and a part into README.md."""
+    put_between(ROOT / "docs" / "performance.md", describe(facts) + "\n" + table(scenes, values))
+    put_between(ROOT / "README.md", describe(facts) + "\n" + table(scenes, values, only=IN_README))
+
+
+def _scenes_of(result: dict[str, Any]) -> tuple[list[Scene], list[Values]]:
+    """The scenes of a file of results, as far as there still are such."""
+    measured = {(each["group"], *(figure["name"] for figure in each["figures"])): each["values"] for each in result["scenes"]}
+    named = [((scene.group, *(figure.name for figure in scene.figures)), scene) for scene in SCENES]
+    found = [(scene, measured[name]) for name, scene in named if name in measured]
+    return [scene for scene, _ in found], [values for _, values in found]
+
+
 def main() -> int:
     """Measure, print, and write down."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Leveret next to RabbitMQ.")
@@ -144,7 +163,12 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="factor for counts and durations (default: 1)")
     parser.add_argument("--python", default=sys.executable, metavar="FILE", help="the interpreter for Leveret (default: this one)")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md and README.md")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="measure nothing: put the tables of such a result there anew")
     options = parser.parse_args()
+    if options.again is not None:
+        before = json.loads(options.again.read_text())
+        write_tables(before["about"], *_scenes_of(before))
+        return 0
     scenes = [scene for scene in SCENES if any(options.only.lower() in f"{scene.group} {each.name}".lower() for each in scene.figures)]
     if not scenes:
         parser.error(f"no scene has {options.only!r} in its group or name")
@@ -167,8 +191,7 @@ def main() -> int:
     file.write_text(json.dumps({"about": facts, "scenes": rows}, indent=1) + "\n")
     say(f"written to {file.relative_to(ROOT)}")
     if options.write:
-        put_between(ROOT / "docs" / "performance.md", describe(facts) + "\n" + table(scenes, values))
-        put_between(ROOT / "README.md", describe(facts) + "\n" + table(scenes, values, only=IN_README))
+        write_tables(facts, scenes, values)
     return 0
 
 

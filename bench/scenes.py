@@ -24,6 +24,8 @@ from tests.wire import Wire
 
 RUN_SECONDS_MAX: Final = 300
 IDLE_SECONDS: Final = 5.0
+FLOOD_SECONDS: Final = 1.0
+"""After which a flood is at its height."""
 CONNECTIONS: Final = 5000
 QUEUES: Final = 2000
 KIBI: Final = 1024
@@ -121,6 +123,21 @@ def through_exchange(topology: Topology, options: str, messages: int, rabbitmq: 
 def request(clients: int, requests: int, bench: Bench, broker: Contender) -> Figures:
     """Requests over direct reply-to."""
     return bench.load(broker, f"-M request -n {bench.count(requests)} -P {clients} -C {clients} -Q {clients}")
+
+
+def request_beside_flood(requests: int, bench: Bench, broker: Contender) -> Figures:
+    """The same, while another connection publishes as fast as it can, and a third consumes."""
+    flood = [str(bench.program), "-p", str(broker.port), *"-s 100 -u -N flood -n 100000000".split()]
+    with subprocess.Popen(flood, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            time.sleep(FLOOD_SECONDS)
+            return bench.load(broker, f"-M request -n {bench.count(requests)}")
+        finally:
+            process.kill()
+            process.wait()
+            with Wire.connect(broker, timeout=60) as wire:
+                wire.open_channel().call(Queue.Delete, queue="flood-0")
+                wire.close()
 
 
 def churn(what: str, clients: int, times: int, bench: Bench, broker: Contender) -> Figures:
@@ -333,6 +350,14 @@ SCENES: Final = (
     ),
     Scene(
         LATENCY, (Figure("requests of 16 clients", "e2e_rate", "k/s"),), partial(request, 16, 1_500), "-M request -P 16 -C 16 -Q 16 -n 1500"
+    ),
+    Scene(
+        LATENCY,
+        (
+            Figure("request and reply beside a flood, p50", "lat_ms_p50", "ms", cost=True),
+            Figure("request and reply beside a flood, p99", "lat_ms_p99", "ms", cost=True),
+        ),
+        partial(request_beside_flood, 500),
     ),
     *(_latency("100 B", "-s 100 -u", rate) for rate in (1_000, 10_000, 30_000)),
     _latency("100 B, durable, confirms", "-s 100 -u -d -c 1000", 1_000, ALL),

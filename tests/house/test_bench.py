@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import leveret
-from bench import guard
+from bench import compare, guard
 from bench.brokers import CLASSIC, LEVERET
 from bench.compare import put_between, ratio, table
 from bench.growth import SERIES
@@ -152,6 +152,25 @@ def test_scenes_can_be_told_apart() -> None:
     names = [(scene.group, figure.name) for scene in SCENES for figure in scene.figures]
     assert len(names) == len(set(names))
     assert len({each.name for each in SERIES}) == len(SERIES)
+
+
+def test_tables_can_be_made_of_a_result_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The very same, though some rows of different groups have one name."""
+    scenes = list(SCENES)
+    values = [
+        {LEVERET: [{figure.key: float(number + at) for at, figure in enumerate(scene.figures)}]} for number, scene in enumerate(scenes)
+    ]
+    rows = [
+        {"group": scene.group, "figures": [figure._asdict() for figure in scene.figures], "values": found}
+        for scene, found in zip(scenes, values, strict=True)
+    ]
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps({"about": {"date": "today"}, "scenes": rows}))
+    written: list[object] = []
+    monkeypatch.setattr(compare, "write_tables", lambda *given: written.extend(given))
+    monkeypatch.setattr("sys.argv", ["compare", "--again", str(file)])
+    assert compare.main() == 0
+    assert written == [{"date": "today"}, scenes, values]
 
 
 def test_tables_go_between_their_marks(tmp_path: Path) -> None:
