@@ -125,9 +125,9 @@ def request(clients: int, requests: int, bench: Bench, broker: Contender) -> Fig
     return bench.load(broker, f"-M request -n {bench.count(requests)} -P {clients} -C {clients} -Q {clients}")
 
 
-def request_beside_flood(requests: int, bench: Bench, broker: Contender) -> Figures:
-    """The same, while another connection publishes as fast as it can, and a third consumes."""
-    flood = [str(bench.program), "-p", str(broker.port), *"-s 100 -u -N flood -n 100000000".split()]
+def request_beside_flood(rate: int, requests: int, bench: Bench, broker: Contender) -> Figures:
+    """The same, while another connection publishes so many messages a second (0: as many as it can), and a third consumes."""
+    flood = [str(bench.program), "-p", str(broker.port), *f"-s 100 -u -N flood -n 100000000 -r {rate}".split()]
     with subprocess.Popen(flood, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             time.sleep(FLOOD_SECONDS)
@@ -351,13 +351,16 @@ SCENES: Final = (
     Scene(
         LATENCY, (Figure("requests of 16 clients", "e2e_rate", "k/s"),), partial(request, 16, 1_500), "-M request -P 16 -C 16 -Q 16 -n 1500"
     ),
-    Scene(
-        LATENCY,
-        (
-            Figure("request and reply beside a flood, p50", "lat_ms_p50", "ms", cost=True),
-            Figure("request and reply beside a flood, p99", "lat_ms_p99", "ms", cost=True),
-        ),
-        partial(request_beside_flood, 500),
+    *(
+        Scene(
+            LATENCY,
+            (
+                Figure(f"request and reply beside {flood}, p50", "lat_ms_p50", "ms", cost=True),
+                Figure(f"request and reply beside {flood}, p99", "lat_ms_p99", "ms", cost=True),
+            ),
+            partial(request_beside_flood, rate, 500),
+        )
+        for rate, flood in ((20_000, "20,000 messages a second"), (0, "as many messages as the broker takes"))
     ),
     *(_latency("100 B", "-s 100 -u", rate) for rate in (1_000, 10_000, 30_000)),
     _latency("100 B, durable, confirms", "-s 100 -u -d -c 1000", 1_000, ALL),
