@@ -146,10 +146,12 @@ def test_an_exchange_that_chooses_by_a_hash_or_by_chance(box: Box, channel: Wire
 def test_what_an_exchange_delays_keeps_its_life(box: Box, channel: WireChannel) -> None:
     channel.exchange("later", "x-delayed-message", arguments={"x-delayed-type": "direct"})
     channel.bind("orders", "later", "k")
+    box.broker.ask("POST", "/clock/freeze")  # or it may go on between the publish and the delay
     for key, delay in (("k", 600_000), ("k", 30), ("nothing", 30), ("k", 0)):
         channel.publish("later", key, b"%d" % delay, headers={"x-delay": delay})
     heard(channel)
     box.broker.ask("POST", "/clock/advance", {"seconds": 1})
+    box.broker.ask("POST", "/clock/resume")
     held, due, nowhere, at_once = lives(box)
     queue = "amq.delayed.later"
     assert story(held) == ["published shop/1", f"delayed '{queue}': for 600 s, by exchange 'later'"]
