@@ -98,7 +98,7 @@ def test_a_message_that_comes_twice_is_noticed(amqpload: Path, broken: leveret.B
 @pytest.mark.parametrize("options", ["-c 10", "-A -c 10"])
 def test_a_message_that_is_lost_is_noticed(amqpload: Path, broken: leveret.Broker, options: str) -> None:
     with broken.faults.return_publish(queue="bench-0"):
-        done = run(amqpload, broken.port, f"{options} -w 1 -k")
+        done = run(amqpload, broken.port, f"{options} -w 3 -k")
     assert done.returncode == 1
     assert "499 of 500 messages" in done.stderr
 
