@@ -18,7 +18,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from bench.brokers import leveret
-from bench.measure import build, cpu_seconds, head, row, say
+from bench.measure import build, head, row, say
 from bench.scenes import Bench
 
 ROUNDS = 5
@@ -72,9 +72,7 @@ def measure(rounds: int, python: str) -> dict[str, list[float]]:
         for _ in range(rounds):
             for each in GUARDED:
                 reference = reference_seconds()
-                before = cpu_seconds(broker.pid)
-                bench.load(broker, f"-n {each.messages} {each.options}")
-                seconds = cpu_seconds(broker.pid) - before
+                seconds = bench.load(broker, f"-n {each.messages} {each.options}")["cpu_seconds"]
                 reference = (reference + reference_seconds()) / 2
                 found[each.name].append(seconds / each.messages / (reference / TURNS))
     return found

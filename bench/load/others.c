@@ -60,15 +60,23 @@ static void put_message(buffer *b, const char *key, const char *id, const char *
   end_frame(b, begun);
 }
 
-static void *server(void *number) {
-  char queue[64], id[256], reply_to[256];
+/* A connection that consumes, without acks. */
+static connection *dial_and_consume(const char *queue, const char *tag) {
   buffer b = {0};
   connection *c = dial(given.port);
   open_channel(c, 1);
-  queue_name(queue, (long)number);
-  consume(&b, 1, queue, "server", 1);
+  consume(&b, 1, queue, tag, 1);
   flush(c, &b);
   expect(c, BASIC_CONSUME_OK);
+  free(b.bytes);
+  return c;
+}
+
+static void *server(void *number) {
+  char queue[64], id[256], reply_to[256];
+  buffer b = {0};
+  queue_name(queue, (long)number);
+  connection *c = dial_and_consume(queue, "server");
   for (;;) { /* until the process ends */
     frame header = next_content(c);
     short_string(&header, short_string(&header, 14, id), reply_to);
@@ -82,12 +90,8 @@ static void *server(void *number) {
 static void *client(void *number) {
   char queue[64], id[ID_SIZE], replied[256];
   buffer b = {0};
-  connection *c = dial(given.port);
-  open_channel(c, 1);
   queue_name(queue, (long)number);
-  consume(&b, 1, REPLY_TO, "replies", 1);
-  flush(c, &b);
-  expect(c, BASIC_CONSUME_OK);
+  connection *c = dial_and_consume(REPLY_TO, "replies");
   for (long i = 0; i < given.messages; i++) {
     snprintf(id, sizeof id, "%ld-%ld", (long)number, i);
     put_message(&b, queue, id, REPLY_TO);
