@@ -327,7 +327,7 @@ SCENES: Final = (
     ),
     _through("fanout to 10 queues, deliveries", FANOUT, "-s 100 -F -Q 10 -C 10", 60_000, 8_000),
     _through("topic with 1,000 bindings", TOPIC, "-s 100 -u -K eu.orders.created", 300_000, 50_000),
-    _through("headers with 10 bindings", HEADERS, "-A -s 100 -K any", 60_000, 30_000),
+    _through("headers with 10 bindings", HEADERS, "-A -s 100 -K any", 200_000, 30_000),
     _rate(MANY, "4 producers, consumers and queues", "-s 100 -P 4 -C 4 -Q 4", 150_000, 25_000),
     _rate(MANY, "4 producers and consumers, one queue", "-s 100 -P 4 -C 4", 100_000, 20_000),
     _rate(MANY, "50 producers, consumers and queues", "-s 100 -P 50 -C 50 -Q 50", 10_000, 1_500),

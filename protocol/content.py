@@ -191,6 +191,11 @@ def _place(header: bytes, flags: int, wanted: int) -> tuple[int, int]:
     return position, end
 
 
+def place_of_headers(header: bytes) -> tuple[int, int]:
+    """Where the headers start (with the length of their table) and end; if there are none, both are where they would start."""
+    return _place(header, property_flags(header), HEADERS)
+
+
 def _raw(header: bytes, bit: int) -> bytes | None:
     """The bytes of one property, its length included; None if it isn't there."""
     flags = property_flags(header)

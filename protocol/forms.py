@@ -6,8 +6,8 @@ Another header that has the same octets there would be scanned to the same end, 
 time of a scan.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Container, Sequence
+from typing import Final
 
 from protocol import content, tables
 from protocol.content import scan
@@ -20,13 +20,16 @@ TRIES: Final = 4
 """So many headers of one length that have no form in common with the one before are scanned anew; then that length isn't tried again."""
 
 
-class Form(NamedTuple):
+class Form:
     """`fixed` are the octets under the `mask`; both are numbers as long as the header."""
 
-    mask: int
-    fixed: int
-    facts: int
-    misses: int
+    __slots__ = ("facts", "fixed", "mask", "misses")
+
+    def __init__(self, mask: int, fixed: int, facts: int, misses: int) -> None:
+        self.mask = mask
+        self.fixed = fixed
+        self.facts = facts
+        self.misses = misses
 
 
 class Forms:
@@ -48,6 +51,11 @@ class Forms:
             else:
                 facts.append(self._scan(header, form))
         return facts
+
+    def of(self, header: bytes) -> Form | None:
+        """The form that this header has, if it is known."""
+        form = self._forms.get(len(header))
+        return form if form is not None and int.from_bytes(header, "little") & form.mask == form.fixed else None
 
     def _scan(self, header: bytes, known: Form | None) -> int:
         facts = scan(header)
@@ -93,6 +101,21 @@ def mask_of(header: bytes) -> bytes:
     return bytes(mask)
 
 
+def mask_of_fields(header: bytes, names: Container[str]) -> bytes:
+    """Octets of ones where this header, which is sound, says something of the headers with these names, and zeros elsewhere. Headers of
+    one form that are the same under it agree in them."""
+    mask = bytearray(len(header))
+    at, end = content.place_of_headers(header)
+    at += 4
+    while at < end:
+        begin = at + 1 + header[at]
+        stop = begin + _size_of_field(header, begin)
+        if header[at + 1 : begin].decode("utf-8", "surrogateescape") in names:
+            _look(mask, begin, stop - begin)
+        at = stop
+    return bytes(mask)
+
+
 def _look(mask: bytearray, at: int, size: int) -> None:
     mask[at : at + size] = b"\xff" * size
 
@@ -109,14 +132,18 @@ def _look_into_table(mask: bytearray, header: bytes, at: int, end: int, *, named
         if named:
             _look(mask, at, 1 + header[at])
             at += 1 + header[at]
-        kind = chr(header[at])
-        size = tables.fixed_size(kind)
+        kind, size = chr(header[at]), _size_of_field(header, at)
         _look(mask, at, 1)
-        if size is None:
-            size = 5 + int.from_bytes(header[at + 1 : at + 5])
+        if tables.fixed_size(kind) is None:
             _look(mask, at + 1, 4)
             if kind in "FA":
                 _look_into_table(mask, header, at + 5, at + size, named=kind == "F")
         elif kind in "df":
             _look(mask, at, size)
         at += size
+
+
+def _size_of_field(header: bytes, at: int) -> int:
+    """The octets that a field of a table takes, from that of its type on."""
+    size = tables.fixed_size(chr(header[at]))
+    return 5 + int.from_bytes(header[at + 1 : at + 5]) if size is None else size

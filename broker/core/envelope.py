@@ -16,7 +16,7 @@ class Envelope:
     """A message on its way through exchanges. `keys` are its routing key and those of CC and BCC; the rest is the message's parts as in
     the message tuple (core/message.py). With nothing but keys it asks where any message with them would go."""
 
-    __slots__ = ("_headers", "body", "header", "keys", "routing")
+    __slots__ = ("_headers", "body", "header", "keys", "looks", "routing")
 
     def __init__(
         self, keys: Sequence[str], routing: bytes = b"", header: bytes = b"", body: bytes = b"", headers: Table | None = None
@@ -27,6 +27,8 @@ class Envelope:
         self.header = header
         self.body = body
         self._headers = headers
+        self.looks = 0
+        """Exchanges on the way that looked at more than the key."""
 
     @property
     def headers(self) -> Table:

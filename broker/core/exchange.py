@@ -19,7 +19,7 @@ from protocol.errors import ChannelException
 from protocol.tables import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Collection, Hashable, Iterator
 
     from broker.core.envelope import Envelope
     from broker.core.policy import Policy
@@ -244,6 +244,11 @@ class Exchange:
         What is returned is the caller's to keep: it doesn't change with later bindings.
         """
         raise NotImplementedError
+
+    @property
+    def asked_headers(self) -> Collection[str] | None:
+        """The names of the headers that decide, with the key, where a message goes, if nothing else does and it is the same every time."""
+        return None
 
     def _added(self, binding: Binding) -> None:
         """`binding` is new: route by it."""

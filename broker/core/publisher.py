@@ -1,15 +1,16 @@
 """Publishing: the checks of basic.publish (contract 5.1), where a message goes, and what is written down of it.
 
-The short way, for runs of publishes with one routing that nothing about the message can change: look up the cached route,
-number the messages, hand them to the queues, write one record. Everything else (transactions, CC, user-id, expiration, direct
-reply-to, exchanges that look at more than the key, nothing to route to) goes one by one through `_publish_one`, which is the whole truth.
+The short way, for runs of publishes of which nothing but key and headers can change where they go: look up the routes,
+number the messages, hand them to the queues, write one record for all that go the same way. Everything else (transactions, CC, user-id,
+expiration, direct reply-to, exchanges that look at something else, what must not be lost and leads nowhere) goes one by one through
+`_publish_one`, which is the whole truth.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import reduce
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter, methodcaller, or_
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from broker.core.envelope import Envelope
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES, OUTRUN_BYTES
 from broker.core.message import ID, split_routing
 from broker.core.outbox import Target, target_of
+from broker.core.route import ROUTES_MAX, HeaderRoutes, Route
 from broker.core.vhost import DEFAULT_EXCHANGE, NotByKey
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
-from protocol.content import HAS_CC, HAS_DIRECT_REPLY_TO, HAS_EXPIRATION, HAS_USER_ID, PERSISTENT, MalformedProperties, scan
+from protocol.content import HAS_CC, HAS_DIRECT_REPLY_TO, HAS_EXPIRATION, HAS_USER_ID, PERSISTENT, MalformedProperties
 from protocol.errors import ChannelException, ConnectionException
 from protocol.events import IMMEDIATE, MANDATORY
 from protocol.forms import Forms
@@ -38,32 +40,34 @@ if TYPE_CHECKING:
 
 NEEDS_A_LOOK = HAS_CC | HAS_DIRECT_REPLY_TO | HAS_EXPIRATION | HAS_USER_ID
 """Facts of a content header (protocol.content.scan) that a check or a route depends on."""
-ROUTES_MAX = 4096
-"""Routes that a session remembers; past it they are all forgotten: only keys made up by the thousand get there."""
 REPLY_TO_PREFIX = "amq.rabbitmq.reply-to."
 X_DEATH = b"x-death"
 contains_x_death = methodcaller("__contains__", X_DEATH)
 routing_of = attrgetter("routing")
 
 
-class Route:
-    """Where one exchange and routing key lead, as long as the topology and the user's permissions stay."""
+Case = tuple["Channel", Route, int]
+"""So many messages of a run were published on the channel and go by the route."""
 
-    __slots__ = ("by_key", "exchange", "plain", "queues", "revision", "routing", "routing_key", "target", "topology")
 
-    def __init__(self, exchange: Exchange, routing_key: str, routing: bytes, topology: int, revision: int) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.routing = routing
-        self.topology = topology
-        self.revision = revision
-        self.queues: tuple[Queue, ...] = ()
-        self.target: Target | None = None
-        """The durable ones of the queues, for the log."""
-        self.by_key = True
-        """The key decides alone. Otherwise `queues` is empty, and each message asks for its own."""
-        self.plain = False
-        """Nothing about a message can change where it goes."""
+def _takes_any(route: Route, bits: int) -> bool:
+    """Whatever is published with these bits goes where the route leads; nothing about the message can change that."""
+    return route.plain and (bool(route.queues) or not bits & MANDATORY)
+
+
+def _parts(routed: Sequence[Route]) -> Iterable[Sequence[int]]:
+    """The messages with these routes, by their indexes, in parts that lead to the same queues each.
+
+    The order of a queue is that of its messages' numbers, and those of a part are in a row. So a part is all that leads to the same queues
+    if no other leads to one of them, and otherwise only what follows one another.
+    """
+    parts: dict[tuple[Queue, ...], list[int]] = {}
+    part_of = {route: parts.setdefault(route.queues, []) for route in dict.fromkeys(routed)}
+    if sum(map(len, parts)) > len(set(chain.from_iterable(parts))):
+        return [list(stretch) for _, stretch in groupby(range(len(routed)), lambda index: routed[index].queues)]
+    for index, route in enumerate(routed):
+        part_of[route].append(index)
+    return parts.values()
 
 
 class Publisher:
@@ -89,7 +93,7 @@ class Publisher:
         """Where the last message went, by its key."""
         self._forms = Forms()
         self._header = b""
-        self._facts = 0
+        self._facts: list[int] = []
 
     def publish(self, channel: Channel, routing: bytes, bits: int, headers_given: Sequence[bytes], bodies: list[bytes]) -> int:
         """A run of publishes with one routing (protocol.events.Events.on_publishes); returns its cost.
@@ -103,32 +107,33 @@ class Publisher:
         if route is None or route.topology != broker.topology or route.revision != self.session.identity.revision:
             route = self._resolve(routing)
         self._last = route
-        plain = route.plain and channel.transaction is None and (route.queues or not bits & MANDATORY)
-        if len(headers_given) == 1:
-            header = headers_given[0]
-            if header is not self._header:
-                try:
-                    self._facts, self._header = scan(header), header
-                except MalformedProperties as error:
-                    raise properties.undecodable(error) from error
-            if plain and not self._need_a_look(self._facts, headers_given):
-                return self._publish_alike(channel, route, header, bodies)
-            facts = self._facts
-            cost = 0
-            for body in bodies:
-                cost += self._publish_one(channel, route, bits, header, body, facts)
-            return cost
-        else:
-            try:
-                each_facts = self._forms.scan_each(headers_given)
-            except MalformedProperties as error:
-                raise properties.undecodable(error) from error
-            if plain and not self._need_a_look(reduce(or_, each_facts), headers_given):
-                return self._publish_run(channel, route, headers_given, bodies, each_facts)
-            cost = 0
-            for header, body, facts in zip(headers_given, bodies, each_facts, strict=True):
-                cost += self._publish_one(channel, route, bits, header, body, facts)
-            return cost
+        try:
+            facts = self._facts_of(headers_given)
+        except MalformedProperties as error:
+            raise properties.undecodable(error) from error
+        if channel.transaction is None and not self._need_a_look(reduce(or_, facts), headers_given):
+            routed = [route] if route.by_headers is None else self._choose(repeat(route), headers_given)
+            counts = Counter(routed)
+            if routed and all(_takes_any(each, bits) for each in counts):
+                if len(headers_given) == 1:
+                    return self._publish_alike(channel, routed[0], headers_given[0], bodies)
+                if len(counts) == 1:
+                    return self._publish_run(channel, routed[0], headers_given, bodies, facts)
+                cases = [(channel, each, count) for each, count in counts.items()]
+                return self._publish_routed(routed, cases, headers_given, bodies, facts)
+        cost = 0
+        headers = headers_given if len(headers_given) > 1 else repeat(headers_given[0])
+        for header, each_facts, body in zip(headers, facts if len(facts) > 1 else repeat(facts[0]), bodies, strict=False):
+            cost += self._publish_one(channel, route, bits, header, body, each_facts)
+        return cost
+
+    def _facts_of(self, headers: Sequence[bytes]) -> list[int]:
+        """The facts of each header; those of the last single one are remembered."""
+        if len(headers) > 1:
+            return self._forms.scan_each(headers)
+        if headers[0] is not self._header:
+            self._facts, self._header = self._forms.scan_each(headers), headers[0]
+        return self._facts
 
     def _need_a_look(self, facts: int, headers: Sequence[bytes]) -> bool:
         """Something in these headers, of which the facts are known together, has to be checked or changed, or leads elsewhere."""
@@ -136,85 +141,54 @@ class Publisher:
             return True
         return not self.session.broker.compat.trusts_published_x_death and any(map(contains_x_death, headers))
 
+    def _choose(self, routes: Iterable[Route], headers: Sequence[bytes]) -> list[Route]:
+        """For each message that of the routes by its headers, where they decide; nothing if one of them isn't known."""
+        chosen: list[Route] = []
+        for route, header in zip(routes, headers, strict=False):
+            found = route if route.by_headers is None else route.by_headers.find(self._forms, header)
+            if found is None:
+                return []
+            chosen.append(found)
+        return chosen
+
     def publish_mixed(self, methods: list[PublishMethod], headers: list[bytes], bodies: list[bytes]) -> int | None:
         """A run of publishes of any kind (protocol.events.Events.on_mixed_publishes), if the short way does for all of them. Returns its
         cost; None if they have to go one by one, and then nothing was done."""
-        session = self.session
-        topology, revision = session.broker.topology, session.identity.revision
+        channels = self.session.channels
+        topology, revision = self.session.broker.topology, self.session.identity.revision
         routes: dict[PublishMethod, Route] = {}
-        for method in set(methods):
+        counts = Counter(methods)
+        by_key = True
+        for method in counts:
             route = self._routes.get(method.routing)
-            if route is None or route.topology != topology or route.revision != revision or not route.plain:
+            if route is None or route.topology != topology or route.revision != revision:
                 return None
-            if method.bits & IMMEDIATE or (method.bits & MANDATORY and not route.queues):
+            if method.bits & IMMEDIATE or channels[method.channel].transaction is not None:
                 return None
-            if session.channels[method.channel].transaction is not None:
-                return None
+            by_key &= route.by_headers is None
             routes[method] = route
-        ways = {route.queues for route in routes.values()}
-        if len(ways) > 1 and sum(map(len, ways)) != len(set(chain.from_iterable(ways))):
-            return None  # the order in a queue is that of its messages' numbers, and each way has its own in a row
         try:
             facts = self._forms.scan_each(headers)
         except MalformedProperties:
             return None
-        seen = reduce(or_, facts)
-        if self._need_a_look(seen, headers):
+        if self._need_a_look(reduce(or_, facts), headers):
             return None
-        size = sum(map(len, bodies))
-        session.broker.sizes.add_each(bodies, size)
         routed = list(map(routes.__getitem__, methods))
-        self._last = routed[-1]
-        if len(ways) == 1:
-            self._publish_way(routed, headers, bodies, facts)
+        if by_key:
+            pairs = {(method, routes[method]): count for method, count in counts.items()}
         else:
-            parts: dict[tuple[Queue, ...], list[int]] = {way: [] for way in ways}
-            part_of = {method: parts[route.queues] for method, route in routes.items()}
-            for index, method in enumerate(methods):
-                part_of[method].append(index)
-            for part in parts.values():
-                self._publish_way(
-                    [routed[index] for index in part],
-                    [headers[index] for index in part],
-                    [bodies[index] for index in part],
-                    [facts[index] for index in part],
-                )
-        return self._published_mixed(Counter(methods), routes, seen & PERSISTENT != 0)
-
-    def _publish_way(self, routed: Sequence[Route], headers: Sequence[bytes], bodies: Sequence[bytes], facts: Sequence[int]) -> None:
-        """Messages that lead to the same queues, each by a route of its own."""
-        queues, target = routed[0].queues, routed[0].target
-        if not queues:
-            return
-        outbox, count = self.session.broker.outbox, len(bodies)
-        overhead = count * (MESSAGE_BYTES + HEADER_BYTES) + sum(map(len, headers))
-        routings = list(map(routing_of, routed))
-        messages = self._enqueue(queues, routings, headers, bodies, sum(map(len, bodies)), overhead)
-        if target is not None:
-            outbox.enqueue_each(messages[0][ID], target, routings, headers, bodies, facts)
-        if outbox.memory.paging:
-            outbox.page_out(queues, messages, alike=False)
-
-    def _published_mixed(self, counts: Counter[PublishMethod], routes: dict[PublishMethod, Route], persistent: bool) -> int:
-        """Count a run, and see to its confirms; returns its cost."""
-        cost = 0
-        confirming: dict[Channel, list[int]] = {}
-        for method, count in counts.items():
-            channel, route = self.session.channels[method.channel], routes[method]
-            cost += self._count_run(channel, route, count)
-            if channel.confirms is not None:
-                confirmed = confirming.setdefault(channel, [0, False])
-                confirmed[0] += count
-                confirmed[1] |= persistent and route.target is not None
-        for channel, (count, durable) in confirming.items():
-            self._confirm(channel, count, durable != 0)
-        return cost
+            routed = self._choose(routed, headers)
+            pairs = Counter(zip(methods, routed, strict=False))
+        if not routed or not all(_takes_any(route, method.bits) for method, route in pairs):
+            return None
+        cases = [(channels[method.channel], route, count) for (method, route), count in pairs.items()]
+        return self._publish_routed(routed, cases, headers, bodies, facts)
 
     # --- the short way ----------------------------------------------------------------------------------------------
 
     def _publish_alike(self, channel: Channel, route: Route, header: bytes, bodies: list[bytes]) -> int:
         """A run with one header."""
-        durable = False
+        persistent = self._facts[0] & PERSISTENT != 0
         broker, count = self.session.broker, len(bodies)
         each = len(bodies[0])
         size = count * each
@@ -223,27 +197,50 @@ class Publisher:
             outbox = broker.outbox
             messages = self._enqueue(route.queues, repeat(route.routing), repeat(header), bodies, size, count * MESSAGE_BYTES)
             if route.target is not None:
-                durable = self._facts & PERSISTENT != 0
-                outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, durable)
+                outbox.enqueue(messages[0][ID], route.target, route.routing, header, bodies, persistent)
             if outbox.memory.paging:
                 outbox.page_out(route.queues, messages, alike=True)
-        return self._published(channel, route, count, durable)
+        return self._published([(channel, route, count)], persistent)
 
-    def _publish_run(self, channel: Channel, route: Route, headers_given: Sequence[bytes], bodies: list[bytes], facts: list[int]) -> int:
-        """A run in which each message has a header of its own."""
-        durable = False
-        broker, count, size = self.session.broker, len(bodies), sum(map(len, bodies))
-        broker.sizes.add_each(bodies, size)
-        if route.queues:
-            outbox = broker.outbox
-            overhead = count * (MESSAGE_BYTES + HEADER_BYTES + len(headers_given[0]))
-            messages = self._enqueue(route.queues, repeat(route.routing), headers_given, bodies, size, overhead)
-            if route.target is not None:
-                durable = reduce(or_, facts) & PERSISTENT != 0
-                outbox.enqueue_each(messages[0][ID], route.target, (route.routing,), headers_given, bodies, facts)
-            if outbox.memory.paging:
-                outbox.page_out(route.queues, messages, alike=False)
-        return self._published(channel, route, count, durable)
+    def _publish_run(self, channel: Channel, route: Route, headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int]) -> int:
+        """A run with one route, in which each message has a header of its own."""
+        self.session.broker.sizes.add_each(bodies, sum(map(len, bodies)))
+        self._publish_way(route, (route.routing,), headers, bodies, facts)
+        return self._published([(channel, route, len(bodies))], reduce(or_, facts) & PERSISTENT != 0)
+
+    def _publish_routed(
+        self, routed: list[Route], cases: list[Case], headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int]
+    ) -> int:
+        """A run in which each message has a route and a header of its own; `cases` says how many there are of which route and channel."""
+        self._last = routed[-1]
+        self.session.broker.sizes.add_each(bodies, sum(map(len, bodies)))
+        if len({route.queues for _, route, _ in cases}) == 1:
+            self._publish_way(routed[0], list(map(routing_of, routed)), headers, bodies, facts)
+        else:
+            for part in _parts(routed):
+                self._publish_way(
+                    routed[part[0]],
+                    [routed[index].routing for index in part],
+                    [headers[index] for index in part],
+                    [bodies[index] for index in part],
+                    [facts[index] for index in part],
+                )
+        return self._published(cases, reduce(or_, facts) & PERSISTENT != 0)
+
+    def _publish_way(
+        self, route: Route, routings: Sequence[bytes], headers: Sequence[bytes], bodies: Sequence[bytes], facts: Sequence[int]
+    ) -> None:
+        """Messages that lead to the queues of `route`, with one routing or one each."""
+        if not route.queues:
+            return
+        outbox, count = self.session.broker.outbox, len(bodies)
+        overhead = count * (MESSAGE_BYTES + HEADER_BYTES) + sum(map(len, headers))
+        each_routing = routings if len(routings) > 1 else repeat(routings[0])
+        messages = self._enqueue(route.queues, each_routing, headers, bodies, sum(map(len, bodies)), overhead)
+        if route.target is not None:
+            outbox.enqueue_each(messages[0][ID], route.target, routings, headers, bodies, facts)
+        if outbox.memory.paging:
+            outbox.page_out(route.queues, messages, alike=False)
 
     def _enqueue(
         self,
@@ -278,23 +275,27 @@ class Publisher:
                 channel.dropped[exchange] += 1
                 exchange.dropped += 1
 
-    def _published(self, channel: Channel, route: Route, count: int, durable: bool) -> int:
+    def _published(self, cases: list[Case], persistent: bool) -> int:
         """Count a run, and see to its confirms; returns its cost."""
-        if channel.confirms is not None:
-            self._confirm(channel, count, durable)
-        return self._count_run(channel, route, count)
-
-    def _count_run(self, channel: Channel, route: Route, count: int) -> int:
-        """Count a run; returns its cost."""
-        exchange = route.exchange
-        channel.published[exchange] += count
-        exchange.published_in += count
-        if route.queues:
-            exchange.published_out += count * len(route.queues)
-        else:
-            channel.dropped[exchange] += count
-            exchange.dropped += count
-        return count * (len(route.queues) or 1)
+        cost = 0
+        confirming: dict[Channel, list[int]] = {}
+        for channel, route, count in cases:
+            exchange = route.exchange
+            channel.published[exchange] += count
+            exchange.published_in += count
+            if route.queues:
+                exchange.published_out += count * len(route.queues)
+            else:
+                channel.dropped[exchange] += count
+                exchange.dropped += count
+            cost += count * (len(route.queues) or 1)
+            if channel.confirms is not None:
+                confirmed = confirming.setdefault(channel, [0, False])
+                confirmed[0] += count
+                confirmed[1] |= persistent and route.target is not None
+        for channel, (count, durable) in confirming.items():
+            self._confirm(channel, count, durable != 0)
+        return cost
 
     def _confirm(self, channel: Channel, count: int, durable: bool) -> None:
         confirms = channel.confirms
@@ -319,17 +320,23 @@ class Publisher:
             identity.check_topic("write", vhost.name, name, routing_key)
         route = Route(exchange, routing_key, routing, broker.topology, identity.revision)
         try:
-            route.queues = vhost.route(exchange, Envelope((routing_key,)))
+            self._lead(route, vhost.route(exchange, Envelope((routing_key,))))
         except NotByKey:
             route.by_key = False
-        route.target = target_of(route.queues)
-        is_reply = name == DEFAULT_EXCHANGE and routing_key.startswith(REPLY_TO_PREFIX)
-        rejecting = any((queue.limit is not None and queue.limit.rejects) or queue.held_values is not None for queue in route.queues)
-        route.plain = route.by_key and not (is_reply or rejecting or vhost.tracer is not None)
+            if exchange.asked_headers is not None:
+                route.by_headers = HeaderRoutes(exchange.asked_headers)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         self._routes[routing] = route
         return route
+
+    def _lead(self, route: Route, queues: tuple[Queue, ...]) -> None:
+        """The route leads to these queues."""
+        route.queues = queues
+        route.target = target_of(queues)
+        is_reply = route.exchange.name == DEFAULT_EXCHANGE and route.routing_key.startswith(REPLY_TO_PREFIX)
+        rejecting = any((queue.limit is not None and queue.limit.rejects) or queue.held_values is not None for queue in queues)
+        route.plain = not (is_reply or rejecting or self.session.vhost.tracer is not None)
 
     def _publish_one(self, channel: Channel, route: Route, bits: int, header: bytes, body: bytes, facts: int) -> int:
         """One message, with all its checks in RabbitMQ's order; returns its cost."""
@@ -348,8 +355,7 @@ class Publisher:
             keys += more
         queues, target = route.queues, route.target
         if not route.by_key or len(keys) > 1:
-            queues = session.vhost.route(route.exchange, Envelope(keys, route.routing, header, body))
-            target = target_of(queues)
+            queues, target = self._route_one(route, keys, header, body)
         if session.vhost.tracer is not None:
             session.vhost.tracer.published(channel, route.routing, keys, header, body, queues)
         reply = None if route.plain else self._reply_channel(route)
@@ -360,6 +366,21 @@ class Publisher:
         else:
             channel.transaction.publish(publish)
         return len(queues) or 1
+
+    def _route_one(self, route: Route, keys: Sequence[str], header: bytes, body: bytes) -> tuple[tuple[Queue, ...], Target | None]:
+        """Where one message goes that the key alone doesn't decide."""
+        by_headers = route.by_headers if len(keys) == 1 else None
+        known = by_headers.find(self._forms, header) if by_headers is not None else None
+        if known is not None:
+            return known.queues, known.target
+        envelope = Envelope(keys, route.routing, header, body)
+        queues = self.session.vhost.route(route.exchange, envelope)
+        if by_headers is None or envelope.looks > 1:  # another exchange on the way asks for more
+            return queues, target_of(queues)
+        known = Route(route.exchange, route.routing_key, route.routing, route.topology, route.revision)
+        self._lead(known, queues)
+        by_headers.keep(self._forms, header, known)
+        return queues, known.target
 
     def _reply_channel(self, route: Route) -> Channel | None:
         if route.exchange.name == DEFAULT_EXCHANGE and route.routing_key.startswith(REPLY_TO_PREFIX):

@@ -408,8 +408,10 @@ class VHost:
         has_message = envelope.header
         while to_do:
             source = to_do.pop()
-            if not has_message and source.looks_at is not KEY:
-                raise NotByKey
+            if source.looks_at is not KEY:
+                if not has_message:
+                    raise NotByKey
+                envelope.looks += 1
             for destination in self._destinations(source, envelope):
                 if isinstance(destination, Queue):
                     queues[destination] = None

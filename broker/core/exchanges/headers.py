@@ -4,7 +4,8 @@
 (https://www.rabbitmq.com/tutorials/amqp-concepts#exchange-headers). The routing key plays no part.
 """
 
-from collections.abc import Hashable, Iterable
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable
 from typing import Any, ClassVar
 
 from broker.core.envelope import Envelope
@@ -81,13 +82,20 @@ class Headers(Exchange):
 
     type: ClassVar[str] = "headers"
     looks_at = LooksAt.HEADERS
-    __slots__ = ("_by_condition", "_rules", "_unconditional")
+    __slots__ = ("_asked", "_by_condition", "_rules", "_unconditional")
 
     def __init__(self, name: str, **properties: Any) -> None:
         super().__init__(name, **properties)
         self._rules: dict[tuple[bool, frozenset[Condition]], Rule] = {}
         self._by_condition: dict[Condition, dict[Rule, None]] = {}
         self._unconditional = Destinations()
+        self._asked: Counter[str] = Counter()
+        """The names of headers in rules: how many conditions there are for each."""
+
+    @property
+    def asked_headers(self) -> Collection[str]:
+        """See Exchange."""
+        return self._asked.keys()
 
     def validate_binding(self, destination: Destination, routing_key: str, arguments: Table) -> None:
         """Raise ChannelException 406 for an x-match that is none of the four (contract 3.5)."""
@@ -128,6 +136,7 @@ class Headers(Exchange):
             rule = self._rules[asked] = Rule(one_is_enough, conditions, filed_under)
             for condition in rule.filed_under:
                 self._by_condition.setdefault(condition, {})[rule] = None
+            self._asked.update(name for name, _ in conditions)
         rule.destinations.add(binding.destination)
 
     def _removed(self, binding: Binding) -> None:
@@ -146,6 +155,10 @@ class Headers(Exchange):
             del filed[rule]
             if not filed:
                 del self._by_condition[condition]
+        for name, _ in conditions:
+            self._asked[name] -= 1
+            if not self._asked[name]:
+                del self._asked[name]
 
     def _crowd(self, condition: Condition) -> tuple[int, bool, str]:
         """Sorts first the condition that the fewest rules wait behind: a thousand `format=pdf, id=N` are told apart by their id.

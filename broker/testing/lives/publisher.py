@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broker.core.channel import Channel
-    from broker.core.publisher import Publish, Route
+    from broker.core.publisher import Publish
+    from broker.core.route import Route
     from broker.core.session import Session
     from broker.testing.lives.history import History
     from broker.testing.lives.life import Life
@@ -48,7 +49,7 @@ class RememberingPublisher(Publisher):
 
     def _resolve(self, routing: bytes) -> Route:
         route = super()._resolve(routing)
-        route.plain = False
+        route.plain, route.by_headers = False, None
         trace = self._vhost.take_trace()
         if len(self._routes) <= 1:
             self._traces.clear()

@@ -1,0 +1,84 @@
+"""Where publishes lead, remembered: by exchange and key, and for a headers exchange also by what the headers say where it asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from protocol.forms import mask_of_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from broker.core.exchange import Exchange
+    from broker.core.outbox import Target
+    from broker.core.queue import Queue
+    from protocol.forms import Form, Forms
+
+ROUTES_MAX: Final = 4096
+"""Routes that a session remembers, and as many for one headers exchange and key; past it they are all forgotten: only keys and headers
+made up by the thousand get there."""
+
+
+class Route:
+    """Where one exchange and routing key lead, as long as the topology and the user's permissions stay."""
+
+    __slots__ = ("by_headers", "by_key", "exchange", "plain", "queues", "revision", "routing", "routing_key", "target", "topology")
+
+    def __init__(self, exchange: Exchange, routing_key: str, routing: bytes, topology: int, revision: int) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.routing = routing
+        self.topology = topology
+        self.revision = revision
+        self.queues: tuple[Queue, ...] = ()
+        self.target: Target | None = None
+        """The durable ones of the queues, for the log."""
+        self.by_key = True
+        """The key decides alone. Otherwise `queues` is empty, and each message asks for its own."""
+        self.by_headers: HeaderRoutes | None = None
+        """The key and some of the headers decide."""
+        self.plain = False
+        """Nothing about a message can change where it goes."""
+
+
+class HeaderRoutes:
+    """The routes of one exchange and key that also depend on headers: a route for each thing that they say where the exchange's bindings
+    ask. Of a header whose form is known (protocol.forms) that is one mask, and nothing is decoded."""
+
+    __slots__ = ("_asked", "_count", "_known")
+
+    def __init__(self, asked: Container[str]) -> None:
+        """`asked` are the names of the headers that decide."""
+        self._asked = asked
+        self._known: dict[Form, tuple[int, dict[int, Route]]] = {}
+        self._count = 0
+
+    def find(self, forms: Forms, header: bytes) -> Route | None:
+        """The route of a message with this content header, if it is known."""
+        form = forms.of(header)
+        known = self._known.get(form) if form is not None else None
+        return known[1].get(int.from_bytes(header, "little") & known[0]) if known is not None else None
+
+    def find_each(self, forms: Forms, headers: Sequence[bytes]) -> list[Route] | None:
+        """The routes of messages with these content headers, if all of them are known."""
+        routes: list[Route] = []
+        for header in headers:
+            route = self.find(forms, header)
+            if route is None:
+                return None
+            routes.append(route)
+        return routes
+
+    def keep(self, forms: Forms, header: bytes, route: Route) -> None:
+        """This is the route of a message with this content header."""
+        form = forms.of(header)
+        if form is None:
+            return
+        if self._count >= ROUTES_MAX:
+            self._known.clear()
+            self._count = 0
+        if form not in self._known:
+            self._known[form] = int.from_bytes(mask_of_fields(header, self._asked), "little"), {}
+        mask, routes = self._known[form]
+        routes[int.from_bytes(header, "little") & mask] = route
+        self._count += 1
