@@ -1,14 +1,15 @@
 """The frames that every message needs, encoded by hand: deliver, get-ok, return, and confirms.
 
-pamqp costs 8 us a frame; here a delivery costs what one bytes concatenation costs. The trick is that exchange and routing
+pamqp costs 8 us a frame; here a delivery costs what it costs to put its pieces on a list. The trick is that exchange and routing
 key travel through the broker in wire form (`routing`, see protocol/events.py), and that consecutive deliveries to one
-consumer mostly share everything but the tag and the body:
+consumer mostly share everything but the tag, the header and the body:
 
     head     frame header, class and method, consumer tag           same for one routing
     tag      8 octets                                               counts up
-    tail     redelivered, routing, frame-end, header frame,         same for one routing and header
-             header of the body frame
-    body     the body and the frame-end
+    before   redelivered, routing, frame-end, frame header          same for one routing and size of the header
+    header   the payload of the header frame                        often the same
+    after    frame-end, frame header of the body                    same for one size of the body
+    body     the body, and a frame-end
 """
 
 from collections.abc import Sequence
@@ -88,8 +89,7 @@ class Deliveries:
     """
 
     __slots__ = (
-        "_channel", "_header", "_header_size", "_heads", "_output", "_payload_max", "_prefix", "_redelivered", "_routing",
-        "_shape", "_size", "_tail", "_wire",
+        "_channel", "_header_size", "_heads", "_output", "_payload_max", "_prefix", "_redelivered", "_routing", "_shape", "_size", "_wire",
     )  # fmt: skip
 
     def __init__(self, wire: "Output", channel: int, consumer_tag: str, frame_max: int) -> None:
@@ -101,9 +101,7 @@ class Deliveries:
         self._payload_max = frame_max - FRAME_OVERHEAD_BYTES
         self._redelivered = False
         self._routing: bytes | None = None
-        self._header: bytes | None = None
         self._header_size = self._size = 0
-        self._tail = b""
         self._shape = (b"", b"", b"", 1)
         """What stands before the tag, between tag and header, and between header and body; the size of the whole delivery."""
         self._heads: dict[tuple[bytes, int], tuple[bytes, bytes, int]] = {}
@@ -111,42 +109,40 @@ class Deliveries:
 
     def encode(self, tag: int, redelivered: bool, messages: Sequence[Message], limit_bytes: int) -> int:
         """See DeliveryEncoder."""
-        write, pack, payload_max = self._output.append, pack_tag, self._payload_max
+        output, pack, payload_max = self._output, pack_tag, self._payload_max
         if redelivered is not self._redelivered:
             self._redelivered, self._routing = redelivered, None
             self._heads.clear()
-        routing, header, size, header_size = self._routing, self._header, self._size, self._header_size
-        heads, tail, channel = self._heads, self._tail, self._channel
+        routing, size, header_size = self._routing, self._size, self._header_size
+        heads, channel = self._heads, self._channel
         head, before, after, whole = self._shape
         first = counted = tag
         # Messages of one shape are of one size, so how many of them may go out is known before the first.
         written, stop = 0, tag + limit_bytes // whole + 1
-        for _, message_routing, message_header, body in messages:
-            if message_header is not header or message_routing is not routing:
-                if message_routing is not routing or len(message_header) != header_size or len(body) != size:
-                    written += (tag - counted) * whole
-                    counted = tag
-                    if written > limit_bytes:
-                        break
-                    routing, header_size, size = message_routing, len(message_header), len(body)
-                    head, before, whole = heads.get((routing, header_size)) or self._new_head(routing, header_size)
-                    after = END + pack_frame_header(FRAME_BODY, channel, size) if 0 < size <= payload_max else END
-                    whole += len(after) + size
-                    stop = tag + (limit_bytes - written) // whole + 1
-                header = message_header
-                tail = before + header + after
+        for _, message_routing, header, body in messages:
+            if message_routing is not routing or len(header) != header_size or len(body) != size:
+                written += (tag - counted) * whole
+                counted = tag
+                if written > limit_bytes:
+                    break
+                routing, header_size, size = message_routing, len(header), len(body)
+                head, before, whole = heads.get((routing, header_size)) or self._new_head(routing, header_size)
+                after = END + pack_frame_header(FRAME_BODY, channel, size) if 0 < size <= payload_max else END
+                whole += len(after) + size
+                stop = tag + (limit_bytes - written) // whole + 1
             if tag == stop:
                 break
+            # In pieces: they are joined, and so copied, once for the whole turn.
             if 0 < size <= payload_max:
-                write(head + pack(tag) + tail + body + END)
+                output += (head, pack(tag), before, header, after, body, END)
+            elif size:
+                output += (head, pack(tag), before, header, after, encode_body_frames(channel, body, payload_max))
             else:
-                write(head + pack(tag) + tail)
-                if size:
-                    write(encode_body_frames(self._channel, body, payload_max))
+                output += (head, pack(tag), before, header, after)
             tag += 1
         written += (tag - counted) * whole
         self._routing, self._header_size, self._size = routing, header_size, size
-        self._header, self._shape, self._tail = header, (head, before, after, whole), tail
+        self._shape = head, before, after, whole
         self._wire.wrote(written)
         return tag - first
 
