@@ -12,8 +12,9 @@ PAGING_BYTES = 268_435_456
 """Accounted bytes past which deep queues keep what comes in on the disk only."""
 DEEP_BYTES = 32_768
 """A queue that holds more than this in memory is deep; a shorter one stays as fast as ever."""
-OUTRUN_BYTES = 4_194_304
-"""A queue with consumers that holds more than this has publishers wait for a moment, once half of PAGING_BYTES is used."""
+OUTRUN_BYTES = 1_048_576
+"""A queue with consumers in which more than this waits has who floods it wait for a moment: what is delivered soon after it came in is
+still in the processor's caches."""
 READ_AHEAD_BYTES = 262_144
 """What a paged queue reads at a time, in bodies, at the most; an eighth of it while memory is tight."""
 READ_AHEAD_MIN_BYTES = 8192
@@ -36,11 +37,6 @@ class Memory:
     def set_watermark(self, limit_bytes: int) -> None:
         """Publishers are blocked at this limit: paging has to begin well before."""
         self.paging_bytes = min(PAGING_BYTES, limit_bytes // 2)
-
-    @property
-    def is_filling(self) -> bool:
-        """Half of what messages may take before they go through the disk is used."""
-        return self.used > self.paging_bytes >> 1
 
     @property
     def read_ahead_bytes(self) -> int:

@@ -1,8 +1,8 @@
 """One TCP connection: bytes in, bytes out, and what the socket can and can't take.
 
 Between the socket and the session lies protocol.connection. A connection stops being read while its budget for the turn is
-spent, while the disk is behind its publishes, for a moment each time while it outruns the consumers of its queue, from its first publish
-during an alarm to the end of all alarms, while it leaves far more unread than deliveries alone can amount to, and while somebody else
+spent, while the disk is behind its publishes, for a moment each time while it floods a queue and outruns its consumers, from its first
+publish during an alarm to the end of all alarms, while it leaves far more unread than deliveries alone can amount to, and while somebody else
 decides what it may do (the *decision* that its last event waits for; see broker.core.login). It stops being delivered to (the session is
 *congested*) as soon as the socket's buffer is full.
 """
@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("connection")
 
+FLOOD_BYTES = 65_536
+"""Who sends so much at a time may be asked to wait; others would only wait for an answer."""
 TURN_COST = 5000
 """Messages put into queues by one connection's read in one turn."""
 UNSENT_HIGH_BYTES = 2 * TURN_OUTPUT_BYTES
@@ -180,7 +182,7 @@ class Connection(asyncio.Protocol):
             if turn.committer.is_behind and self.session.publisher.has_published:
                 self._pause("disk")
                 turn.read_when_durable(self)
-            if turn.broker.memory.is_filling and self.session.publisher.outruns:
+            if len(data) >= FLOOD_BYTES and self.session.publisher.outruns:
                 self._pause("flow")
                 turn.read_when_taken(self)
         if self.wire.state is ConnectionState.CLOSED:
