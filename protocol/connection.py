@@ -149,6 +149,9 @@ class ServerConnection(Runs):
         buffer = self._buffer
         while budget > 0 and self.output_bytes < UNSENT_MAX_BYTES:
             at = self._at
+            if at == len(buffer):
+                self._buffer, self._at = b"", 0
+                return True
             if self._template and buffer.startswith(self._template, at):
                 cost = self._template_run(budget)
             elif self._publishing is not None:

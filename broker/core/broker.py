@@ -252,8 +252,14 @@ class Broker:
         """What is due now. To be called when the clock reaches `timers.next_ms`; a turn has to follow."""
         self.timers.run(self.outbox.clock())
 
-    def serve(self) -> bool:
-        """Serve each queue that was touched, once. Returns whether some must wait for the next turn."""
+    @property
+    def has_work(self) -> bool:
+        """Something is left for the next turn."""
+        outbox = self.outbox
+        return bool(outbox.touched or outbox.settled_confirms or self.announcements.waiting) or outbox.has_batch
+
+    def serve(self) -> None:
+        """Serve each queue that was touched, once; some may have to wait for the next turn."""
         if self.announcements.waiting:
             self.announcements.publish()
         outbox = self.outbox
@@ -271,4 +277,3 @@ class Broker:
                 # A bug in the broker costs the queue that met it, and no other; the log has the traceback.
                 log.exception("%r can't be served", queue)
         outbox.settle_confirms()
-        return bool(outbox.touched)

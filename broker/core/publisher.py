@@ -55,6 +55,13 @@ def _takes_any(route: Route, bits: int) -> bool:
     return route.plain and (bool(route.queues) or not bits & MANDATORY)
 
 
+def _is_outrun(queue: Queue) -> bool:
+    """More waits for its consumers than OUTRUN_BYTES, as far as it is in memory; what they hold isn't known by itself, but for how many
+    that are."""
+    ready = len(queue.ready)
+    return len(queue.consumers) > 0 and queue.in_memory[2] * ready > OUTRUN_BYTES * (ready + queue.unacked)
+
+
 def _parts(routed: Sequence[Route]) -> Iterable[Sequence[int]]:
     """The messages with these routes, by their indexes, in parts that lead to the same queues each.
 
@@ -82,9 +89,8 @@ class Publisher:
 
     @property
     def outruns(self) -> bool:
-        """It publishes into a queue whose consumers don't keep up, and what they leave fills the memory."""
-        queues = self._last.queues if self._last is not None else ()
-        return any(len(queue.consumers) > 0 and queue.in_memory[2] > OUTRUN_BYTES for queue in queues)
+        """It publishes into a queue whose consumers don't keep up."""
+        return self._last is not None and any(map(_is_outrun, self._last.queues))
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -112,15 +118,16 @@ class Publisher:
         except MalformedProperties as error:
             raise properties.undecodable(error) from error
         if channel.transaction is None and not self._need_a_look(reduce(or_, facts), headers_given):
-            routed = [route] if route.by_headers is None else self._choose(repeat(route), headers_given)
-            counts = Counter(routed)
-            if routed and all(_takes_any(each, bits) for each in counts):
-                if len(headers_given) == 1:
-                    return self._publish_alike(channel, routed[0], headers_given[0], bodies)
-                if len(counts) == 1:
-                    return self._publish_run(channel, routed[0], headers_given, bodies, facts)
-                cases = [(channel, each, count) for each, count in counts.items()]
-                return self._publish_routed(routed, cases, headers_given, bodies, facts)
+            if route.by_headers is None:
+                if _takes_any(route, bits):
+                    return self._publish_by(channel, route, headers_given, bodies, facts)
+            elif routed := self._choose(repeat(route), headers_given):
+                counts = Counter(routed)
+                if all(_takes_any(each, bits) for each in counts):
+                    if len(counts) == 1:
+                        return self._publish_by(channel, routed[0], headers_given, bodies, facts)
+                    cases = [(channel, each, count) for each, count in counts.items()]
+                    return self._publish_routed(routed, cases, headers_given, bodies, facts)
         cost = 0
         headers = headers_given if len(headers_given) > 1 else repeat(headers_given[0])
         for header, each_facts, body in zip(headers, facts if len(facts) > 1 else repeat(facts[0]), bodies, strict=False):
@@ -202,8 +209,10 @@ class Publisher:
                 outbox.page_out(route.queues, messages, alike=True)
         return self._published([(channel, route, count)], persistent)
 
-    def _publish_run(self, channel: Channel, route: Route, headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int]) -> int:
-        """A run with one route, in which each message has a header of its own."""
+    def _publish_by(self, channel: Channel, route: Route, headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int]) -> int:
+        """A run with one route."""
+        if len(headers) == 1:
+            return self._publish_alike(channel, route, headers[0], bodies)
         self.session.broker.sizes.add_each(bodies, sum(map(len, bodies)))
         self._publish_way(route, (route.routing,), headers, bodies, facts)
         return self._published([(channel, route, len(bodies))], reduce(or_, facts) & PERSISTENT != 0)

@@ -88,25 +88,33 @@ class Turn:
         connection.consumers_caught_up()
 
     def _end(self) -> None:
-        self._scheduled = False
+        broker = self.broker
+        try:
+            self._serve()
+        finally:
+            self._scheduled = False  # what was to do until here is done, or comes up below
+        self.reader.after_turn()
+        self._wakeups.after_turn()
+        if self._outrunning:
+            for connection in [each for each in self._outrunning if not each.session.publisher.outruns]:
+                self._go_on(connection)
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+        if self._unread or self._unflushed or broker.has_work:
+            self.schedule()
+
+    def _serve(self) -> None:
+        """Read on, serve the queues, ship what they leave."""
         broker = self.broker
         unread, self._unread = self._unread, []
         for connection in unread:
             connection.read_on()
-        more = broker.serve()
+        broker.serve()
         if broker.memory.used > self.alarms.queued_max_bytes:
             self.alarms.check_memory()
         if broker.outbox.has_batch:
             self.committer.ship(broker.outbox.take())
-        self.reader.after_turn()
-        self._wakeups.after_turn()
-        for connection in [each for each in self._outrunning if not each.session.publisher.outruns]:
-            self._go_on(connection)
-        unflushed, self._unflushed = self._unflushed, []
-        for connection in unflushed:
-            connection.flush()
-        if more or self._unread or self._unflushed or broker.outbox.touched or broker.announcements.waiting:
-            self.schedule()
 
     def _committed(self) -> None:
         if self.committer.failed is not None:

@@ -32,7 +32,7 @@ class WatchedBroker(Broker):
         if self.logs:
             self.outbox.put(entries.TESTING_STARTS, entries.dump({"count": rig.starts}))
 
-    def serve(self) -> bool:
+    def serve(self) -> None:
         """See Broker."""
         self.rig.scheduling.arrange(self.outbox)
-        return self.rig.standstill.serve(self.outbox, super().serve)
+        self.rig.standstill.serve(self.outbox, super().serve)

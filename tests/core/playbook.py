@@ -385,12 +385,12 @@ class Playbook:
 
     def turn(self) -> bool:
         """broker/runtime/turn.py, once; returns whether there is more to do."""
-        more = self.broker.serve()
+        self.broker.serve()
         self.ship()
         self.read()
         for peer in self.peers:
             peer.flush()
-        return more or bool(self.broker.outbox.touched or self.broker.announcements.waiting)
+        return self.broker.has_work
 
     def advance(self, ms: int) -> None:
         """Time goes by, timer by timer (broker/runtime/wakeups.py), and all comes to rest."""

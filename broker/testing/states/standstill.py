@@ -47,13 +47,13 @@ class Standstill:
         """What goes on there, in words (Rig.busy)."""
         return "its messages are being copied, put back or thrown away" if vhost in self._vhosts else None
 
-    def serve(self, outbox: Outbox, serve: Callable[[], bool]) -> bool:
+    def serve(self, outbox: Outbox, serve: Callable[[], None]) -> None:
         """Serve the queues of all others; see Broker.serve."""
         if self._vhosts:
             touched, outbox.touched = outbox.touched, []
             for queue in touched:
                 (self._waiting if queue.vhost in self._vhosts else outbox.touched).append(queue)
-        return serve()
+        serve()
 
 
 def connections_of(vhost: VHost, node: Node) -> list[WatchedConnection]:
