@@ -2,9 +2,9 @@
 
 Between the socket and the session lies protocol.connection. A connection stops being read while its budget for the turn is
 spent, while the disk is behind its publishes, for a moment each time while it floods a queue and outruns its consumers, from its first
-publish during an alarm to the end of all alarms, while it leaves far more unread than deliveries alone can amount to, and while somebody else
-decides what it may do (the *decision* that its last event waits for; see broker.core.login). It stops being delivered to (the session is
-*congested*) as soon as the socket's buffer is full.
+publish during an alarm to the end of all alarms, while it leaves far more unread than deliveries alone can amount to, and while
+somebody else decides what it may do (the *decision* that its last event waits for; see broker.core.login). It stops being delivered to
+(the session is *congested*) as soon as the socket's buffer is full.
 """
 
 from __future__ import annotations
