@@ -170,6 +170,8 @@ class Publisher:
             route = self._routes.get(method.routing)
             if route is None or route.topology != topology or route.revision != revision:
                 return None
+            if not route.plain and route.by_headers is None:
+                return None
             if method.bits & IMMEDIATE or channels[method.channel].transaction is not None:
                 return None
             by_key &= route.by_headers is None
