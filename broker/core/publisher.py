@@ -20,7 +20,7 @@ from broker.core.envelope import Envelope
 from broker.core.memory import HEADER_BYTES, MESSAGE_BYTES, OUTRUN_BYTES
 from broker.core.message import ID, split_routing
 from broker.core.outbox import Target, target_of
-from broker.core.route import ROUTES_MAX, HeaderRoutes, Route
+from broker.core.route import HEADER_ROUTES_MAX, ROUTES_MAX, HeaderRoutes, Route
 from broker.core.vhost import DEFAULT_EXCHANGE, NotByKey
 from protocol.constants import ACCESS_REFUSED, NO_ROUTE, NOT_IMPLEMENTED
 from protocol.content import HAS_CC, HAS_DIRECT_REPLY_TO, HAS_EXPIRATION, HAS_USER_ID, PERSISTENT, MalformedProperties
@@ -80,7 +80,7 @@ def _parts(routed: Sequence[Route]) -> Iterable[Sequence[int]]:
 class Publisher:
     """The publishing side of one session."""
 
-    __slots__ = ("_facts", "_forms", "_header", "_last", "_routes", "session")
+    __slots__ = ("_facts", "_forms", "_header", "_header_routes", "_last", "_routes", "session")
 
     @property
     def has_published(self) -> bool:
@@ -95,6 +95,8 @@ class Publisher:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._routes: dict[bytes, Route] = {}
+        self._header_routes = 0
+        """How many routes that headers decide were remembered."""
         self._last: Route | None = None
         """Where the last message went, by its key."""
         self._forms = Forms()
@@ -390,7 +392,12 @@ class Publisher:
             return queues, target_of(queues)
         known = Route(route.exchange, route.routing_key, route.routing, route.topology, route.revision)
         self._lead(known, queues)
-        by_headers.keep(self._forms, header, known)
+        if self._header_routes >= HEADER_ROUTES_MAX:
+            self._routes.clear()
+            self._header_routes = 0
+        else:
+            by_headers.keep(self._forms, header, known)
+            self._header_routes += 1
         return queues, known.target
 
     def _reply_channel(self, route: Route) -> Channel | None:

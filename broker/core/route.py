@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from protocol.forms import mask_of_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container
 
     from broker.core.exchange import Exchange
     from broker.core.outbox import Target
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from protocol.forms import Form, Forms
 
 ROUTES_MAX: Final = 4096
-"""Routes that a session remembers, and as many for one headers exchange and key; past it they are all forgotten: only keys and headers
-made up by the thousand get there."""
+"""Routes that a session remembers; past it they are all forgotten: only keys made up by the thousand get there."""
+HEADER_ROUTES_MAX: Final = 1024
+"""The same for those that headers decide, of all keys together: each may take as much as a header."""
 
 
 class Route:
@@ -45,13 +46,12 @@ class HeaderRoutes:
     """The routes of one exchange and key that also depend on headers: a route for each thing that they say where the exchange's bindings
     ask. Of a header whose form is known (protocol.forms) that is one mask, and nothing is decoded."""
 
-    __slots__ = ("_asked", "_count", "_known")
+    __slots__ = ("_asked", "_known")
 
     def __init__(self, asked: Container[str]) -> None:
         """`asked` are the names of the headers that decide."""
         self._asked = asked
         self._known: dict[Form, tuple[int, dict[int, Route]]] = {}
-        self._count = 0
 
     def find(self, forms: Forms, header: bytes) -> Route | None:
         """The route of a message with this content header, if it is known."""
@@ -59,26 +59,12 @@ class HeaderRoutes:
         known = self._known.get(form) if form is not None else None
         return known[1].get(int.from_bytes(header, "little") & known[0]) if known is not None else None
 
-    def find_each(self, forms: Forms, headers: Sequence[bytes]) -> list[Route] | None:
-        """The routes of messages with these content headers, if all of them are known."""
-        routes: list[Route] = []
-        for header in headers:
-            route = self.find(forms, header)
-            if route is None:
-                return None
-            routes.append(route)
-        return routes
-
     def keep(self, forms: Forms, header: bytes, route: Route) -> None:
         """This is the route of a message with this content header."""
         form = forms.of(header)
         if form is None:
             return
-        if self._count >= ROUTES_MAX:
-            self._known.clear()
-            self._count = 0
         if form not in self._known:
             self._known[form] = int.from_bytes(mask_of_fields(header, self._asked), "little"), {}
         mask, routes = self._known[form]
         routes[int.from_bytes(header, "little") & mask] = route
-        self._count += 1
