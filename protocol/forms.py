@@ -21,7 +21,7 @@ TRIES: Final = 4
 
 
 class Form:
-    """`fixed` are the octets under the `mask`; both are numbers as long as the header."""
+    """`fixed` are the octets under the `mask`; both are numbers as long as the header, its first octet the lowest."""
 
     __slots__ = ("facts", "fixed", "mask", "misses")
 
@@ -52,10 +52,10 @@ class Forms:
                 facts.append(self._scan(header, form))
         return facts
 
-    def of(self, header: bytes) -> Form | None:
-        """The form that this header has, if it is known."""
-        form = self._forms.get(len(header))
-        return form if form is not None and int.from_bytes(header, "little") & form.mask == form.fixed else None
+    def of(self, size: int, number: int) -> Form | None:
+        """The form of a header of this size, given as a number, if it is known."""
+        form = self._forms.get(size)
+        return form if form is not None and number & form.mask == form.fixed else None
 
     def _scan(self, header: bytes, known: Form | None) -> int:
         facts = scan(header)

@@ -119,17 +119,19 @@ class Publisher:
             facts = self._facts_of(headers_given)
         except MalformedProperties as error:
             raise properties.undecodable(error) from error
-        if channel.transaction is None and not self._need_a_look(reduce(or_, facts), headers_given):
+        seen = reduce(or_, facts)
+        if channel.transaction is None and not self._need_a_look(seen, headers_given):
+            persistent = seen & PERSISTENT != 0
             if route.by_headers is None:
                 if _takes_any(route, bits):
-                    return self._publish_by(channel, route, headers_given, bodies, facts)
+                    return self._publish_by(channel, route, headers_given, bodies, facts, persistent)
             elif routed := self._choose(repeat(route), headers_given):
                 counts = Counter(routed)
                 if all(_takes_any(each, bits) for each in counts):
                     if len(counts) == 1:
-                        return self._publish_by(channel, routed[0], headers_given, bodies, facts)
+                        return self._publish_by(channel, routed[0], headers_given, bodies, facts, persistent)
                     cases = [(channel, each, count) for each, count in counts.items()]
-                    return self._publish_routed(routed, cases, headers_given, bodies, facts)
+                    return self._publish_routed(routed, cases, headers_given, bodies, facts, persistent)
         cost = 0
         headers = headers_given if len(headers_given) > 1 else repeat(headers_given[0])
         for header, each_facts, body in zip(headers, facts if len(facts) > 1 else repeat(facts[0]), bodies, strict=False):
@@ -182,7 +184,8 @@ class Publisher:
             facts = self._forms.scan_each(headers)
         except MalformedProperties:
             return None
-        if self._need_a_look(reduce(or_, facts), headers):
+        seen = reduce(or_, facts)
+        if self._need_a_look(seen, headers):
             return None
         routed = list(map(routes.__getitem__, methods))
         if by_key:
@@ -193,13 +196,12 @@ class Publisher:
         if not routed or not all(_takes_any(route, method.bits) for method, route in pairs):
             return None
         cases = [(channels[method.channel], route, count) for (method, route), count in pairs.items()]
-        return self._publish_routed(routed, cases, headers, bodies, facts)
+        return self._publish_routed(routed, cases, headers, bodies, facts, seen & PERSISTENT != 0)
 
     # --- the short way ----------------------------------------------------------------------------------------------
 
-    def _publish_alike(self, channel: Channel, route: Route, header: bytes, bodies: list[bytes]) -> int:
+    def _publish_alike(self, channel: Channel, route: Route, header: bytes, bodies: list[bytes], persistent: bool) -> int:
         """A run with one header."""
-        persistent = self._facts[0] & PERSISTENT != 0
         broker, count = self.session.broker, len(bodies)
         each = len(bodies[0])
         size = count * each
@@ -213,16 +215,24 @@ class Publisher:
                 outbox.page_out(route.queues, messages, alike=True)
         return self._published([(channel, route, count)], persistent)
 
-    def _publish_by(self, channel: Channel, route: Route, headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int]) -> int:
-        """A run with one route."""
+    def _publish_by(
+        self, channel: Channel, route: Route, headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int], persistent: bool
+    ) -> int:
+        """A run with one route; `persistent`: some of it is."""
         if len(headers) == 1:
-            return self._publish_alike(channel, route, headers[0], bodies)
+            return self._publish_alike(channel, route, headers[0], bodies, persistent)
         self.session.broker.sizes.add_each(bodies, sum(map(len, bodies)))
         self._publish_way(route, (route.routing,), headers, bodies, facts)
-        return self._published([(channel, route, len(bodies))], reduce(or_, facts) & PERSISTENT != 0)
+        return self._published([(channel, route, len(bodies))], persistent)
 
     def _publish_routed(
-        self, routed: list[Route], cases: list[Case], headers: Sequence[bytes], bodies: list[bytes], facts: Sequence[int]
+        self,
+        routed: list[Route],
+        cases: list[Case],
+        headers: Sequence[bytes],
+        bodies: list[bytes],
+        facts: Sequence[int],
+        persistent: bool,
     ) -> int:
         """A run in which each message has a route and a header of its own; `cases` says how many there are of which route and channel."""
         self._last = routed[-1]
@@ -238,7 +248,7 @@ class Publisher:
                     [bodies[index] for index in part],
                     [facts[index] for index in part],
                 )
-        return self._published(cases, reduce(or_, facts) & PERSISTENT != 0)
+        return self._published(cases, persistent)
 
     def _publish_way(
         self, route: Route, routings: Sequence[bytes], headers: Sequence[bytes], bodies: Sequence[bytes], facts: Sequence[int]

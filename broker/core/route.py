@@ -55,16 +55,18 @@ class HeaderRoutes:
 
     def find(self, forms: Forms, header: bytes) -> Route | None:
         """The route of a message with this content header, if it is known."""
-        form = forms.of(header)
+        number = int.from_bytes(header, "little")
+        form = forms.of(len(header), number)
         known = self._known.get(form) if form is not None else None
-        return known[1].get(int.from_bytes(header, "little") & known[0]) if known is not None else None
+        return known[1].get(number & known[0]) if known is not None else None
 
     def keep(self, forms: Forms, header: bytes, route: Route) -> None:
         """This is the route of a message with this content header."""
-        form = forms.of(header)
+        number = int.from_bytes(header, "little")
+        form = forms.of(len(header), number)
         if form is None:
             return
         if form not in self._known:
             self._known[form] = int.from_bytes(mask_of_fields(header, self._asked), "little"), {}
         mask, routes = self._known[form]
-        routes[int.from_bytes(header, "little") & mask] = route
+        routes[number & mask] = route

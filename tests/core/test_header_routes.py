@@ -72,7 +72,7 @@ def test_routes_are_what_the_exchange_says(bound: list[tuple[str, str, dict[str,
         assert waiting(book) == due
 
 
-def test_a_known_route_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_route_is_not_asked_for_again() -> None:
     book, channel = prepared([FIRST])
     channel.publish_run("", [header_of({"a": 1}, b"body")] * 2, [b"body"] * 2, exchange="x")
     with mock.patch.object(Headers, "matches", side_effect=AssertionError):
